@@ -1,0 +1,61 @@
+# Every target sets up .venv by itself; all it needs is Python 3.11 or newer (with venv) and make.
+#   make train      train a small Vision Permutator on real handwritten digits
+#   make test       the tests
+#   make gradcheck  the gradient error of every op and layer
+#   make help       all targets
+
+new_enough = $(shell $(1) -c 'import sys; print("yes" if sys.version_info >= (3, 11) else "")' 2>/dev/null)
+PYTHON ?= $(firstword $(foreach p,python3 python3.14 python3.13 python3.12 python3.11,$(if $(call new_enough,$(p)),$(p))))
+BIN := .venv/bin
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+TRAIN_ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help train digits test gradcheck lint format types clean
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
+
+train: .venv/.train ## train on the digits; options in TRAIN_ARGS, e.g. TRAIN_ARGS="--epochs 5 --seed 1"
+	$(BIN)/python examples/train_tiny.py $(TRAIN_ARGS)
+
+test: .venv/.test ## the tests
+	$(BIN)/python -m pytest
+
+gradcheck: .venv/.core ## the gradient error of every op and layer, without PyTorch
+	$(BIN)/python -m vipnp.verify.gradcheck
+
+lint: .venv/.test ## style, banned imports, layering
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/lint-imports
+
+format: .venv/.test ## rewrite in the project's style
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+types: .venv/.test ## mypy --strict
+	$(BIN)/mypy
+
+clean: ## remove .venv and what tools leave behind
+	rm -rf .venv build dist vipnp.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+
+.venv/bin/python:
+	@test -n "$(PYTHON)" || { echo "vipnp needs Python 3.11 or newer; name one with: make PYTHON=/path/to/python" >&2; exit 1; }
+	@echo "setting up .venv with $(PYTHON)"
+	@$(PYTHON) -m venv .venv || { rm -rf .venv; echo "$(PYTHON) could not make a virtual environment (Debian: install python3-venv)" >&2; exit 1; }
+
+.venv/.core: pyproject.toml constraints.txt | .venv/bin/python
+	@echo "installing vipnp"
+	@$(INSTALL) --editable .
+	@touch $@
+
+.venv/.train: .venv/.core
+	@echo "installing vipnp[train]"
+	@$(INSTALL) --editable ".[train]"
+	@touch $@
+
+.venv/.test: .venv/.train
+	@echo "installing vipnp[test]"
+	@$(INSTALL) --editable ".[test]"
+	@touch $@
