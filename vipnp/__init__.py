@@ -1,0 +1,16 @@
+"""vipnp: the Vision Permutator from scratch, forward and backward by hand, on a pluggable array backend."""
+
+from vipnp.backends import Backend, get_backend, list_backends
+from vipnp.models import ViPConfig, VisionPermutator, create_model, list_models
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Backend",
+    "ViPConfig",
+    "VisionPermutator",
+    "create_model",
+    "get_backend",
+    "list_backends",
+    "list_models",
+]

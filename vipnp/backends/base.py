@@ -1,0 +1,182 @@
+"""The array world an op runs in: an array namespace, the few things a network adds to it, and a replacement table."""
+
+from __future__ import annotations
+
+import copy
+from collections import Counter
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any, Concatenate, NoReturn, ParamSpec, TypeAlias, TypeVar, cast
+
+import numpy as np
+
+P = ParamSpec("P")
+R = TypeVar("R")
+Y = TypeVar("Y")
+Back = TypeVar("Back")
+
+Array: TypeAlias = Any
+"""An array of the backend at hand; the array API standard has no common base class to name here."""
+
+HostArray: TypeAlias = np.ndarray[Any, Any]
+"""A NumPy array in the memory of the host."""
+
+Generator: TypeAlias = np.random.Generator
+"""The source of all random draws; they are made on the host, so that every backend draws alike."""
+
+Op: TypeAlias = Callable[..., Any]
+"""An op or a layer: `y, pullback = op(xp, ...)`."""
+
+Pullback1: TypeAlias = Callable[[Array], tuple[Array]]
+Pullback2: TypeAlias = Callable[[Array], tuple[Array, Array]]
+Pullback3: TypeAlias = Callable[[Array], tuple[Array, Array, Array]]
+
+CONSTANTS: Mapping[str, float] = MappingProxyType({"rsqrt_2pi": 0.39894228040143267794})
+"""Irrational constants by name, correctly rounded to float64: rsqrt_2pi = 1/sqrt(2 pi)."""
+
+NO_REPLACEMENTS: Mapping[Op, Op] = MappingProxyType({})
+
+
+def _dropped(*_: object) -> NoReturn:
+    raise RuntimeError("this result was computed for inference (keep=False): it has no pullback")
+
+
+class Replacements(dict[Op, Op]):
+    """A table from a readable op or layer to the fused function with the same signature.
+
+    >>> TABLE = Replacements()
+    >>> @TABLE.replaces(layer_norm)
+    ... def layer_norm_rows(xp, x, weight, bias, eps=1e-5): ...
+    """
+
+    def replaces(
+        self, op: Callable[Concatenate[Any, P], R]
+    ) -> Callable[[Callable[Concatenate[Any, P], R]], Callable[Concatenate[Any, P], R]]:
+        """Decorate the fused function that stands in for `op`; a type checker holds the two signatures equal.
+
+        Raises ValueError if `op` has a replacement in this table already.
+        """
+
+        def add(fast: Callable[Concatenate[Any, P], R]) -> Callable[Concatenate[Any, P], R]:
+            if op in self:
+                raise ValueError(f"op {op.__name__} is replaced twice: by {self[op].__name__} and {fast.__name__}")
+            self[op] = fast
+            return fast
+
+        return add
+
+
+class Backend:
+    """An array namespace (in the sense of the Python array API standard) plus what a network needs.
+
+    Every function of the namespace is an attribute: `xp.exp`, `xp.reshape`, ...  Ops take a backend as their explicit
+    first argument `xp`; there is no global state, and which kernels run is a property of this one object.
+
+    Attributes
+    ----------
+    name : what `get_backend` calls it.
+    namespace : the array namespace behind it.
+    array_type : the class of its arrays; `run` refuses arrays of any other class.
+    device : the device its arrays live on, None where the namespace has only one.
+    replacements : readable op or layer -> fused function; empty unless a fused table was asked for.
+    keep : False for inference: every pullback is let go as soon as its op returns.
+    ran : None, or a count of the functions that `run` called (see `counting`).
+    """
+
+    def __init__(
+        self,
+        name: str,
+        namespace: Any,
+        array_type: type,
+        *,
+        device: Any = None,
+        replacements: Mapping[Op, Op] = NO_REPLACEMENTS,
+    ) -> None:
+        self.name = name
+        self.namespace = namespace
+        self.array_type = array_type
+        self.device = device
+        self.replacements: Mapping[Op, Op] = MappingProxyType(dict(replacements))
+        self.keep = True
+        self.ran: Counter[Op] | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") or name == "namespace":
+            raise AttributeError(name)
+        return getattr(self.namespace, name)
+
+    def __repr__(self) -> str:
+        return f"<vipnp backend {self.name!r}>"
+
+    # --- running ops ---------------------------------------------------------------------------------------------
+
+    def run(
+        self, op: Callable[Concatenate[Any, P], tuple[Y, Back]], *args: P.args, **kwargs: P.kwargs
+    ) -> tuple[Y, Back]:
+        """Run `op` here: its fused replacement if this backend has one, the readable op if not.
+
+        Raises TypeError if an argument is an array of another library.
+        """
+        for value in (*args, *kwargs.values()):
+            if hasattr(value, "__dlpack__") and not isinstance(value, self.array_type):
+                raise TypeError(
+                    f"{op.__name__}: got an array of type {type(value).__module__}.{type(value).__name__}; "
+                    f"backend {self.name!r} takes {self.array_type.__module__}.{self.array_type.__name__}"
+                )
+        function: Callable[..., tuple[Y, Back]] = self.replacements.get(op, op)
+        if self.ran is not None:
+            self.ran[function] += 1
+        y, pullback = function(self, *args, **kwargs)
+        return (y, pullback) if self.keep else (y, cast("Back", _dropped))
+
+    def inference(self) -> Backend:
+        """This backend with keep=False: `run` drops every pullback at once, and with it what it saved."""
+        twin = copy.copy(self)
+        twin.keep = False
+        return twin
+
+    def counting(self) -> Backend:
+        """This backend with a fresh count in `ran` of the functions that `run` calls."""
+        twin = copy.copy(self)
+        twin.ran = Counter()
+        return twin
+
+    # --- what an array namespace lacks ----------------------------------------------------------------------------
+
+    def constant(self, name: str) -> Any:
+        """An irrational constant in the number type of this backend: "rsqrt_2pi" is 1/sqrt(2 pi)."""
+        return CONSTANTS[name]
+
+    def ndtr(self, x: Array) -> Array:
+        """The normal distribution function Phi(x), element by element, accurate relative to Phi in both tails."""
+        raise NotImplementedError
+
+    def sum_rows(self, x: Array) -> Array:
+        """Sum over all axes but the last: (*, C) -> (C,).
+
+        A backend whose `sum` adds rows one after another overrides this, so that the rounding error of a sum over n
+        rows grows like sqrt(n) and not like n.
+        """
+        return self.namespace.sum(x, axis=tuple(range(x.ndim - 1)))
+
+    # --- arrays in and out ------------------------------------------------------------------------------------------
+
+    def asarray(self, values: Any, dtype: Any = None) -> Array:
+        """Host values (or an array of this backend) as an array on this backend's device; no copy where none is
+        needed. `dtype` is a dtype of the namespace or None."""
+        if self.device is None:
+            return self.namespace.asarray(values, dtype=dtype)
+        return self.namespace.asarray(values, dtype=dtype, device=self.device)
+
+    def to_numpy(self, x: Array) -> HostArray:
+        """A host NumPy array with the values of `x`; may share memory with `x` on a CPU backend."""
+        return np.from_dlpack(x)
+
+    def owns(self, x: object) -> bool:
+        """Whether `x` is an array of this backend, on its device."""
+        return isinstance(x, self.array_type) and (
+            self.device is None or getattr(x, "device", self.device) == self.device
+        )
+
+    def synchronize(self) -> None:
+        """Wait until everything asked of the device has been done; nothing to wait for on a CPU."""

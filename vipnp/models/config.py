@@ -1,0 +1,231 @@
+"""What a Vision Permutator is made of: its configuration, and the five published ones."""
+
+from __future__ import annotations
+
+import difflib
+import math
+import numbers
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+from vipnp.layers import BRANCHES, PERMUTE_MLPS, STANDARD_BRANCHES, BranchKind, FusionKind
+
+
+class StageShape(NamedTuple):
+    """The grid of tokens in a stage: height x width tokens of `channels` channels in `segments` segments; `depth`
+    blocks; `place`, its index in `network`; `merge`, the patch of the transition behind it, 0 where there is none."""
+
+    place: int
+    depth: int
+    height: int
+    width: int
+    channels: int
+    segments: int
+    merge: int
+
+
+@dataclass(frozen=True)
+class ViPConfig:
+    """The configuration of a Vision Permutator.
+
+    Attributes
+    ----------
+    layers : blocks in each stage.
+    embed_dims : channels C of each stage, a multiple of 4 and of its segments.
+    segments : segments N of each stage (the official code calls it segment_dim); each holds S = C/N channels.
+    transitions : whether a 2x2 merge follows each stage; the last entry is False. Where the width changes without a
+        merge, a 1x1 projection stands between the stages.
+    patch_size : side of the patches, pixels.
+    image_size : (height, width) of the images, pixels; an int stands for a square.
+    num_classes : K, outputs of the head.
+    in_channels : channels of the images.
+    mlp_ratio : hidden width of the channel MLP over C.
+    fusion : "weighted" (split attention over the branches) or "sum".
+    branches : what stands in the places mlp_h, mlp_w, mlp_c: "height", "width" or "channel" each.
+    skip_lam : the residual branches are divided by it.
+    drop_path : largest drop-path rate; block i of L has the rate drop_path * i / (L - 1).
+    dropout : rate of the dropouts after the GELU and the second layer of the MLP and after the projection of the
+        Permute-MLP.
+
+    Raises ValueError or TypeError naming the field, what it was and what was expected.
+    """
+
+    layers: tuple[int, ...]
+    embed_dims: tuple[int, ...]
+    segments: tuple[int, ...]
+    transitions: tuple[bool, ...]
+    patch_size: int
+    image_size: tuple[int, int] = (224, 224)
+    num_classes: int = 1000
+    in_channels: int = 3
+    mlp_ratio: int = 3
+    fusion: FusionKind = "weighted"
+    branches: tuple[BranchKind, BranchKind, BranchKind] = STANDARD_BRANCHES
+    skip_lam: float = 1.0
+    drop_path: float = 0.0
+    dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        side: Any = self.image_size
+        if isinstance(side, numbers.Integral):
+            object.__setattr__(self, "image_size", (side, side))
+        for name in ("patch_size", "num_classes", "in_channels", "mlp_ratio"):
+            object.__setattr__(self, name, _positive(name, getattr(self, name)))
+        for name in ("layers", "embed_dims", "segments", "image_size"):
+            values = _sequence(name, getattr(self, name))
+            object.__setattr__(self, name, tuple(_positive(f"{name}[{i}]", v) for i, v in enumerate(values)))
+        for name in ("transitions", "branches"):
+            object.__setattr__(self, name, _sequence(name, getattr(self, name)))
+        self._check_lengths()
+        self._check_kinds()
+        for name in ("drop_path", "dropout"):
+            rate = _real(name, getattr(self, name))
+            if not 0 <= rate < 1:
+                raise ValueError(f"{name}: got {rate}, expected a rate in [0, 1)")
+        if not (math.isfinite(_real("skip_lam", self.skip_lam)) and self.skip_lam > 0):
+            raise ValueError(f"skip_lam: got {self.skip_lam}, expected a positive finite number")
+        self.stages()
+
+    def _check_lengths(self) -> None:
+        stages = len(self.layers)
+        if stages == 0:
+            raise ValueError("layers: got (), expected at least one stage")
+        if len(self.image_size) != 2:
+            raise ValueError(f"image_size: got {self.image_size}, expected (height, width)")
+        for name in ("embed_dims", "segments", "transitions"):
+            values = getattr(self, name)
+            if len(values) != stages:
+                raise ValueError(
+                    f"{name}: got {len(values)} entries {values}, expected {stages}, one a stage of layers"
+                )
+
+    def _check_kinds(self) -> None:
+        for i, transition in enumerate(self.transitions):
+            if not isinstance(transition, bool):
+                raise TypeError(f"transitions[{i}]: got {transition!r}, expected True or False")
+        if self.transitions[-1]:
+            raise ValueError("transitions: the last entry is True, expected False: no stage follows it")
+        if self.fusion not in PERMUTE_MLPS:
+            raise ValueError(f"fusion: got {self.fusion!r}, expected one of {', '.join(PERMUTE_MLPS)}")
+        if len(self.branches) != 3 or any(kind not in BRANCHES for kind in self.branches):
+            raise ValueError(f"branches: got {self.branches}, expected three of {', '.join(BRANCHES)}")
+
+    def stages(self) -> list[StageShape]:
+        """The grid of tokens of every stage, in order.
+
+        Raises ValueError where the image is not a multiple of the patch, a grid not a multiple of the merge, or the
+        channels not a multiple of the segments.
+        """
+        height, width = self.image_size
+        if height % self.patch_size or width % self.patch_size:
+            raise ValueError(f"image_size: got {self.image_size}, expected multiples of patch_size {self.patch_size}")
+        height, width = height // self.patch_size, width // self.patch_size
+        shapes = []
+        place = 0
+        for i, (depth, channels, segments) in enumerate(zip(self.layers, self.embed_dims, self.segments, strict=True)):
+            if channels % segments:
+                raise ValueError(f"segments[{i}]: got {segments}, expected a divisor of embed_dims[{i}] = {channels}")
+            if self.fusion == "weighted" and channels % 4:
+                raise ValueError(f"embed_dims[{i}]: got {channels}, expected a multiple of 4 (fusion 'weighted')")
+            merge = 0
+            if i + 1 < len(self.layers):
+                merge = 2 if self.transitions[i] else int(channels != self.embed_dims[i + 1])
+            shapes.append(StageShape(place, depth, height, width, channels, segments, merge))
+            if merge and (height % merge or width % merge):
+                raise ValueError(
+                    f"transitions[{i}]: the grid of stage {i} is {height} x {width}, expected multiples of {merge} "
+                    f"for its merge (image_size {self.image_size}, patch_size {self.patch_size})"
+                )
+            if merge:
+                height, width = height // merge, width // merge
+            place += 2 if merge else 1
+        return shapes
+
+    def drop_path_rates(self) -> list[float]:
+        """The drop-path rate of every block, in order: 0 to `drop_path`, evenly spaced."""
+        blocks = sum(self.layers)
+        return [self.drop_path * i / max(1, blocks - 1) for i in range(blocks)]
+
+    @property
+    def macs(self) -> int:
+        """Multiplications of one image in linear layers and convolutions; additions, norms and GELUs not counted."""
+        shapes = self.stages()
+        first = shapes[0]
+        count = first.height * first.width * first.channels * self.in_channels * self.patch_size**2
+        for shape, following in zip(shapes, [*shapes[1:], None], strict=True):
+            H, W, C, N = shape.height, shape.width, shape.channels, shape.segments
+            S = C // N
+            per_branch = {"height": N * W * (H * S) ** 2, "width": H * N * (W * S) ** 2, "channel": H * W * C**2}
+            block = sum(per_branch[kind] for kind in self.branches) + H * W * C**2 * (1 + 2 * self.mlp_ratio)
+            if self.fusion == "weighted":
+                block += C * (C // 4) + (C // 4) * 3 * C
+            count += shape.depth * block
+            if following is not None and shape.merge:
+                count += following.height * following.width * following.channels * C * shape.merge**2
+        return count + shapes[-1].channels * self.num_classes
+
+
+def _sequence(name: str, values: Any) -> tuple[Any, ...]:
+    if isinstance(values, str) or not hasattr(values, "__iter__"):
+        raise TypeError(f"{name}: got {values!r}, expected a sequence")
+    return tuple(values)
+
+
+def _positive(name: str, value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
+        raise TypeError(f"{name}: got {value!r}, expected a positive integer")
+    if value < 1:
+        raise ValueError(f"{name}: got {value}, expected a positive integer")
+    return int(value)
+
+
+def _real(name: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise TypeError(f"{name}: got {value!r}, expected a number")
+    return float(value)
+
+
+PUBLISHED: Mapping[str, ViPConfig] = MappingProxyType(
+    {
+        "vip_s16": ViPConfig((18,), (336,), (14,), (False,), 16),
+        "vip_s14": ViPConfig((4, 3, 8, 3), (384,) * 4, (16,) * 4, (False,) * 4, 14),
+        "vip_s7": ViPConfig((4, 3, 8, 3), (192, 384, 384, 384), (32, 16, 16, 16), (True, False, False, False), 7),
+        "vip_m7": ViPConfig((4, 3, 14, 3), (256, 256, 512, 512), (32, 32, 16, 16), (False, True, False, False), 7),
+        "vip_l7": ViPConfig((8, 8, 16, 4), (256, 512, 512, 512), (32, 16, 16, 16), (True, False, False, False), 7),
+    }
+)
+"""The published configurations, in inference (drop path 0). vip_s16 appears in the paper only."""
+
+PUBLISHED_DROP_PATH: Mapping[str, float] = MappingProxyType(
+    {"vip_s16": 0.1, "vip_s14": 0.1, "vip_s7": 0.1, "vip_m7": 0.2, "vip_l7": 0.3}
+)
+"""The drop-path rate each published model was trained with."""
+
+
+def list_models() -> list[str]:
+    """The names of the published configurations."""
+    return list(PUBLISHED)
+
+
+def get_config(name: str, **overrides: Any) -> ViPConfig:
+    """The published configuration `name` with fields of `ViPConfig` replaced.
+
+    Raises ValueError for an unknown name or field, naming the nearest right one.
+    """
+    _known("name", name, list(PUBLISHED))
+    names = [field.name for field in fields(ViPConfig)]
+    for override in overrides:
+        _known("override", override, names)
+    values = {field: getattr(PUBLISHED[name], field) for field in names}
+    return ViPConfig(**{**values, **overrides})
+
+
+def _known(what: str, name: Any, names: list[str]) -> None:
+    if not isinstance(name, str):
+        raise TypeError(f"{what}: got {name!r}, expected one of {', '.join(names)}")
+    if name not in names:
+        near = difflib.get_close_matches(name, names, n=1)
+        hint = f" (did you mean {near[0]!r}?)" if near else ""
+        raise ValueError(f"{what}: got {name!r}, expected one of {', '.join(names)}{hint}")

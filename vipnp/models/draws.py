@@ -1,0 +1,52 @@
+"""The random draws of a training step: drop path and dropout masks, drawn on the host, uploaded together."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from vipnp.backends import Backend, Generator
+from vipnp.layers import BlockMasks, Mask
+from vipnp.models.config import StageShape, ViPConfig
+
+
+def draw_masks(xp: Backend, rng: Generator, config: ViPConfig, batch: int, dtype: str) -> list[BlockMasks]:
+    """The masks of every block for a batch: drop path per sample and branch, dropout per entry.
+
+    They come from `rng` alone and cross to the device in one array for all blocks of either kind, whatever the depth;
+    where a rate is 0 there is no mask.
+    """
+    blocks = [shape for shape in config.stages() for _ in range(shape.depth)]
+    rates = config.drop_path_rates()
+    paths: list[list[Mask | None]] = [[None, None] for _ in blocks]
+    if config.drop_path:
+        draws = rng.random((batch, 2, len(blocks)))
+        kept = xp.asarray((draws >= rates).astype(dtype))
+        paths = [[Mask(kept[:, j, i], rate) if rate else None for j in range(2)] for i, rate in enumerate(rates)]
+    drops = _draw_dropout(xp, rng, config, blocks, batch, dtype)
+    return [BlockMasks(attn, mlp, *drop) for (attn, mlp), drop in zip(paths, drops, strict=True)]
+
+
+def _draw_dropout(
+    xp: Backend, rng: Generator, config: ViPConfig, blocks: list[StageShape], batch: int, dtype: str
+) -> Iterator[tuple[Mask | None, Mask | None, Mask | None]]:
+    if not config.dropout:
+        for _ in blocks:
+            yield None, None, None
+        return
+    shapes = []
+    for block in blocks:
+        grid = (batch, block.height, block.width)
+        tokens = (*grid, block.channels)
+        shapes.append((tokens, (*grid, config.mlp_ratio * block.channels), tokens))
+    sizes = [math.prod(shape) for three in shapes for shape in three]
+    kept = xp.asarray((rng.random(sum(sizes), dtype="float32") >= config.dropout).astype(dtype))
+    start = 0
+    for three in shapes:
+        masks = []
+        for shape in three:
+            end = start + math.prod(shape)
+            masks.append(Mask(xp.reshape(kept[start:end], shape), config.dropout))
+            start = end
+        proj, hidden, out = masks
+        yield proj, hidden, out

@@ -1,0 +1,253 @@
+"""The public model: a Vision Permutator with its weights on a backend."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import numbers
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from vipnp.backends import Array, Backend, Generator, HostArray, get_backend
+from vipnp.backends.boundary import (
+    check_rng,
+    host_parameter,
+    receive_images,
+    receive_labels_or_targets,
+    receive_parameter,
+)
+from vipnp.models.config import ViPConfig, get_config
+from vipnp.models.draws import draw_masks
+from vipnp.models.initialization import initial_head, initial_parameters, parameter_shapes
+from vipnp.models.tree import flatten, unflatten
+from vipnp.models.vision_permutator import VisionPermutatorParams, tokens, vision_permutator
+from vipnp.ops import cross_entropy, soft_cross_entropy
+
+DTYPES = ("float32", "float64")
+"""What the weights of a model can be held in."""
+
+
+class IncompatibleKeys(NamedTuple):
+    """What `load_state_dict(strict=False)` passed over: names missing from the mapping, names the model lacks."""
+
+    missing: list[str]
+    unexpected: list[str]
+
+
+def create_model(
+    name: str,
+    *,
+    num_classes: int = 1000,
+    in_channels: int = 3,
+    backend: str | Backend = "numpy",
+    dtype: str = "float32",
+    seed: int = 0,
+    **overrides: Any,
+) -> VisionPermutator:
+    """The published model `name` (see `list_models`) with freshly drawn weights.
+
+    num_classes : outputs of the head. in_channels : channels of the images. backend : a name or a `Backend`.
+    dtype : "float32" or "float64". seed : of the initial weights, the same on every backend. overrides : any field of
+    `ViPConfig`, drop_path and dropout (0 unless given) among them.
+
+    Raises ValueError or TypeError naming the argument for anything unknown or impossible.
+    """
+    config = get_config(name, num_classes=num_classes, in_channels=in_channels, **overrides)
+    return VisionPermutator(config, backend=backend, dtype=dtype, seed=seed)
+
+
+class VisionPermutator:
+    """A Vision Permutator: configuration, weights and the backend they live on.
+
+    config : what it is made of. backend : a name or a `Backend`. dtype : "float32" or "float64", the dtype of weights
+    and images. seed : of the initial weights.
+
+    Attributes
+    ----------
+    config, backend, dtype : as given.
+    params : the weights, nested dicts of backend arrays; the joined path of each is its official name.
+
+    Images are (B, in_channels, height, width): a host NumPy array, whose values are checked and which is uploaded once,
+    or an array of the backend, whose shape and dtype are checked.
+    """
+
+    def __init__(
+        self, config: ViPConfig, *, backend: str | Backend = "numpy", dtype: str = "float32", seed: int = 0
+    ) -> None:
+        if not isinstance(config, ViPConfig):
+            raise TypeError(f"config: got {type(config).__name__}, expected a ViPConfig")
+        if dtype not in DTYPES:
+            raise ValueError(f"dtype: got {dtype!r}, expected one of {', '.join(DTYPES)}")
+        self.config = config
+        self.backend = get_backend(backend)
+        self.dtype = dtype
+        self.params: VisionPermutatorParams = self._uploaded(initial_parameters(config, _checked_seed(seed)))
+
+    def __repr__(self) -> str:
+        return (
+            f"<VisionPermutator layers={self.config.layers} embed_dims={self.config.embed_dims} "
+            f"parameters={self.num_parameters:,} dtype={self.dtype} backend={self.backend.name!r}>"
+        )
+
+    # --- forward and backward -------------------------------------------------------------------------------------
+
+    def __call__(self, images: Any) -> Array:
+        """The logits (B, K) of `images`, keeping nothing for a backward pass.
+
+        Raises ValueError or TypeError if the images do not fit.
+        """
+        x = self._receive(images)
+        logits, _ = self.backend.inference().run(vision_permutator, x, self.params, config=self.config)
+        return logits
+
+    def features(self, images: Any) -> list[Array]:
+        """The grid of tokens (B, h, w, C) after each stage, before any transition and before the final LayerNorm.
+
+        Raises ValueError or TypeError if the images do not fit.
+        """
+        x = self._receive(images)
+        grids: list[Array] = []
+        self.backend.inference().run(tokens, x, self.params, config=self.config, each=grids.append)
+        return grids
+
+    def loss_and_grads(
+        self, images: Any, targets: Any, *, label_smoothing: float = 0.0, rng: Generator | None = None
+    ) -> tuple[Array, dict[str, Array]]:
+        """The cross-entropy, mean over the batch, and its gradient by every parameter.
+
+        images : see the class. targets : integer labels (B,) or distributions (B, K) such as mixup makes.
+        label_smoothing : for labels, in [0, 1): the share of every target spread evenly over the K classes.
+        rng : draws drop path and dropout; None means neither.
+
+        Returns the loss, a 0-d array of the backend, and {official name: gradient} in the order of the state dict.
+        Raises ValueError or TypeError naming the argument, before any work.
+        """
+        xp, config = self.backend, self.config
+        x = self._receive(images)
+        batch = x.shape[0]
+        labels, distributions = receive_labels_or_targets(xp, targets, batch, config.num_classes, self.dtype)
+        _check_smoothing(label_smoothing, distributions)
+        check_rng(rng)
+        masks = None if rng is None else draw_masks(xp, rng, config, batch, self.dtype)
+        logits, network_back = xp.run(vision_permutator, x, self.params, config=config, masks=masks)
+        if distributions is None:
+            loss, loss_back = xp.run(cross_entropy, logits, labels=labels, label_smoothing=label_smoothing)
+        else:
+            loss, loss_back = xp.run(soft_cross_entropy, logits, targets=distributions)
+        (dlogits,) = loss_back(xp.ones_like(loss))
+        _, grads = network_back(dlogits)
+        return xp.asarray(loss), dict(flatten(grads))
+
+    # --- weights ----------------------------------------------------------------------------------------------------
+
+    def parameters(self) -> dict[str, Array]:
+        """{official name: backend array} in the order of the state dict; the arrays of the model, not copies."""
+        return dict(flatten(self.params))
+
+    def set_parameters(self, tensors: Mapping[str, Array]) -> None:
+        """Put backend arrays in the place of the weights, without copying.
+
+        Raises ValueError if names or shapes differ from the model's, TypeError for arrays of another backend or dtype;
+        the model is then as it was.
+        """
+        self._check_names(tensors, strict=True)
+        for name, tensor in tensors.items():
+            if not self.backend.owns(tensor) or tensor.dtype != getattr(self.backend, self.dtype):
+                raise TypeError(
+                    f"{name}: got {type(tensor).__name__} of dtype {getattr(tensor, 'dtype', None)}, expected a "
+                    f"{self.dtype} array of backend {self.backend.name!r}"
+                )
+        self.params = unflatten({name: tensors[name] for name in parameter_shapes(self.config)})  # type: ignore[assignment]
+
+    def state_dict(self) -> dict[str, HostArray]:
+        """{official name: host NumPy copy} of every parameter, in the official order."""
+        return {name: self.backend.to_numpy(tensor).copy() for name, tensor in self.parameters().items()}
+
+    def load_state_dict(self, mapping: Mapping[str, Any], strict: bool = True) -> IncompatibleKeys:
+        """Take the weights from {official name: array}: NumPy arrays or anything with `__array__` or DLPack.
+
+        With strict=False names may be missing or unknown; they are returned. Values are copied and cast to the dtype of
+        the model.
+
+        Raises ValueError listing every missing, unexpected and wrongly shaped name at once, TypeError for a value that
+        is no array of floating-point numbers; the model is then as it was.
+        """
+        if not isinstance(mapping, Mapping):
+            raise TypeError(f"mapping: got {type(mapping).__name__}, expected a mapping from names to arrays")
+        known = parameter_shapes(self.config)
+        arrays = {name: host_parameter(name, value) if name in known else value for name, value in mapping.items()}
+        keys = self._check_names(arrays, strict)
+        loaded = {
+            name: receive_parameter(self.backend, name, arrays[name], self.dtype) if name in arrays else tensor
+            for name, tensor in self.parameters().items()
+        }
+        self.params = unflatten(loaded)  # type: ignore[assignment]
+        return keys
+
+    def reset_classifier(self, num_classes: int, *, seed: int = 0) -> None:
+        """Put a freshly drawn head with `num_classes` outputs in the place of the old one.
+
+        Raises ValueError or TypeError if `num_classes` is not a positive integer.
+        """
+        config = dataclasses.replace(self.config, num_classes=num_classes)
+        head = self._uploaded(initial_head(config, _checked_seed(seed)))["head"]
+        self.config = config
+        self.params = {**self.params, "head": head}
+
+    @property
+    def num_parameters(self) -> int:
+        """The number of weights."""
+        return sum(math.prod(shape) for shape in parameter_shapes(self.config).values())
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates of one image in linear layers and convolutions."""
+        return self.config.macs
+
+    # --- helpers ----------------------------------------------------------------------------------------------------
+
+    def _receive(self, images: Any) -> Array:
+        config = self.config
+        return receive_images(self.backend, images, (config.in_channels, *config.image_size), self.dtype)
+
+    def _uploaded(self, values: Mapping[str, HostArray]) -> Any:
+        return unflatten(
+            {name: receive_parameter(self.backend, name, value, self.dtype) for name, value in values.items()}
+        )
+
+    def _check_names(self, tensors: Mapping[str, Any], strict: bool) -> IncompatibleKeys:
+        expected = parameter_shapes(self.config)
+        missing = [name for name in expected if name not in tensors]
+        unexpected = [name for name in tensors if name not in expected]
+        wrong = [
+            f"{name} {tuple(tensors[name].shape)} instead of {shape}"
+            for name, shape in expected.items()
+            if name in tensors and tuple(tensors[name].shape) != shape
+        ]
+        problems = [f"wrong shapes: {', '.join(wrong)}"] if wrong else []
+        if strict and missing:
+            problems.append(f"missing: {', '.join(missing)}")
+        if strict and unexpected:
+            problems.append(f"unexpected: {', '.join(unexpected)}")
+        if problems:
+            raise ValueError(f"the tensors do not fit the {len(expected)} of this model: " + "; ".join(problems))
+        return IncompatibleKeys(missing, unexpected)
+
+
+def _checked_seed(seed: Any) -> int:
+    if isinstance(seed, bool) or not isinstance(seed, numbers.Integral):
+        raise TypeError(f"seed: got {seed!r}, expected a non-negative integer")
+    if seed < 0:
+        raise ValueError(f"seed: got {seed}, expected a non-negative integer")
+    return int(seed)
+
+
+def _check_smoothing(label_smoothing: Any, distributions: Array | None) -> None:
+    if isinstance(label_smoothing, bool) or not isinstance(label_smoothing, numbers.Real):
+        raise TypeError(f"label_smoothing: got {label_smoothing!r}, expected a number in [0, 1)")
+    if not 0 <= float(label_smoothing) < 1:
+        raise ValueError(f"label_smoothing: got {label_smoothing}, expected a number in [0, 1)")
+    if label_smoothing and distributions is not None:
+        raise ValueError(
+            f"label_smoothing: got {label_smoothing} with targets that are distributions; smooth the targets themselves"
+        )

@@ -1,0 +1,27 @@
+"""Nested dicts of parameters and their official names: the path of a tensor, joined with dots."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+
+def flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """(name, tensor) of every tensor in nested dicts, in order; names are paths joined with dots."""
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            yield from flatten(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def unflatten(tensors: Mapping[str, Any]) -> dict[str, Any]:
+    """The nested dicts whose `flatten` is `tensors`."""
+    tree: dict[str, Any] = {}
+    for name, tensor in tensors.items():
+        *path, last = name.split(".")
+        node = tree
+        for key in path:
+            node = node.setdefault(key, {})
+        node[last] = tensor
+    return tree

@@ -1,0 +1,35 @@
+"""Patch embedding: a convolution whose stride is its kernel."""
+
+from __future__ import annotations
+
+from vipnp.backends import Array, Backend, Pullback3
+
+
+def patch_embed(xp: Backend, x: Array, weight: Array, bias: Array) -> tuple[Array, Pullback3]:
+    """y[b,i,j,k] = sum_cpq x[b, c, i*P + p, j*Q + q] * weight[k,c,p,q] + bias[k].
+
+    x (B, C, h*P, w*Q) channels first; weight (K, C, P, Q); bias (K,); y (B, h, w, K) channels last.
+
+    The patches do not overlap, so each is a row of C*P*Q numbers in (channel, row, column) order, and the convolution
+    is a linear layer on these rows: y = patches weight^T + bias,
+        dpatches = dy weight,  dweight = dy^T patches,  dbias = sum(dy) over the rows
+    and dx is dpatches with every number put back where it was taken from.
+
+    Saves: patches (B*h*w, C*P*Q), weight (K, C, P, Q).
+    Source: Hou et al., arXiv 2106.12368, section 3.1.
+    """
+    B, C, height, width = x.shape
+    K, _, P, Q = weight.shape
+    h, w = height // P, width // Q
+    gathered = xp.permute_dims(xp.reshape(x, (B, C, h, P, w, Q)), (0, 2, 4, 1, 3, 5))
+    patches = xp.reshape(gathered, (B * h * w, C * P * Q))
+    matrix = xp.reshape(weight, (K, C * P * Q))
+    y = patches @ matrix.T + bias
+
+    def pullback(dy: Array) -> tuple[Array, Array, Array]:
+        dy_rows = xp.reshape(dy, (B * h * w, K))
+        dpatches = xp.reshape(dy_rows @ matrix, (B, h, w, C, P, Q))
+        dx = xp.reshape(xp.permute_dims(dpatches, (0, 3, 1, 4, 2, 5)), (B, C, height, width))
+        return dx, xp.reshape(dy_rows.T @ patches, (K, C, P, Q)), xp.sum_rows(dy_rows)
+
+    return xp.reshape(y, (B, h, w, K)), pullback

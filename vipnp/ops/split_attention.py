@@ -1,0 +1,35 @@
+"""Softmax-weighted sum of branches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from vipnp.backends import Array, Backend
+from vipnp.ops.softmax import softmax
+
+
+def split_attention(xp: Backend, logits: Array, *branches: Array) -> tuple[Array, Callable[[Array], tuple[Array, ...]]]:
+    """y[b,h,w,c] = sum_k a[b,c,k] * x_k[b,h,w,c],  a = softmax(logits) over k.
+
+    logits (B, C, k); branches x_1, ..., x_k and y (B, H, W, C), k >= 2.
+
+        dx_k[b,h,w,c] = dy[b,h,w,c] * a[b,c,k]
+        da[b,c,k]     = sum_hw dy[b,h,w,c] * x_k[b,h,w,c]
+        dlogits       = the pullback of the softmax at da
+
+    Saves: a (B, C, k), branches (B, H, W, C) each.
+    Source: Zhang et al., "ResNeSt: Split-Attention Networks", arXiv 2004.08955, section 3.1; Hou et al., arXiv
+    2106.12368, section 3.2 (Weighted Permute-MLP).
+    """
+    a, softmax_back = softmax(xp, logits)
+    weights = [a[:, None, None, :, k] for k in range(len(branches))]
+    y = weights[0] * branches[0]
+    for weight, x in zip(weights[1:], branches[1:], strict=True):
+        y = y + weight * x
+
+    def pullback(dy: Array) -> tuple[Array, ...]:
+        da = xp.stack([xp.sum(dy * x, axis=(1, 2)) for x in branches], axis=-1)
+        (dlogits,) = softmax_back(da)
+        return dlogits, *(dy * weight for weight in weights)
+
+    return y, pullback
