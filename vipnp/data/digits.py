@@ -1,0 +1,61 @@
+"""The handwritten digits that come with scikit-learn: 1797 images of 8x8 pixels in ten classes."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from vipnp.backends import HostArray
+
+CLASSES = 10
+SPLITS = 5
+"""How many fixed splits `load_digits` knows."""
+
+FOLDS = 10
+SHUFFLE_SEED = 0
+
+
+class Digits(NamedTuple):
+    """Training and test images, float32 (n, 1, 8, 8) in [-1, 1], and their labels, int64 (n,) in 0..9.
+
+    The first `development` training images are those that no split tests on: hyperparameters are chosen on them.
+    """
+
+    train_images: HostArray
+    train_labels: HostArray
+    test_images: HostArray
+    test_labels: HostArray
+    development: int
+
+
+def load_digits(split: int = 0) -> Digits:
+    """The digits in one of five fixed stratified splits: 80 % to train on, 20 % held out.
+
+    The images are dealt into ten stratified folds. Split k = 0..4 tests on the folds k and k+1 (modulo 5) and trains
+    on the other eight; each image of the first five folds is so tested in two splits, and the last five folds are in
+    no test set at all.
+
+    Raises ValueError for another split, TypeError if it is no integer, ImportError naming the extra to install where
+    scikit-learn is missing.
+    Source: Alpaydin, Kaynak, "Optical Recognition of Handwritten Digits", UCI Machine Learning Repository, 1998.
+    """
+    if isinstance(split, bool) or not isinstance(split, int):
+        raise TypeError(f"split: got {split!r}, expected an integer from 0 to {SPLITS - 1}")
+    if not 0 <= split < SPLITS:
+        raise ValueError(f"split: got {split}, expected 0 to {SPLITS - 1}")
+    try:
+        from sklearn import datasets
+        from sklearn.model_selection import StratifiedKFold
+    except ImportError as error:
+        raise ImportError('the digits come with scikit-learn: pip install "vipnp[train]"') from error
+    bunch = datasets.load_digits()
+    images = (bunch.images[:, None] / 8 - 1).astype(np.float32)
+    labels = bunch.target.astype(np.int64)
+    dealer = StratifiedKFold(FOLDS, shuffle=True, random_state=SHUFFLE_SEED)
+    folds = [fold for _, fold in dealer.split(images, labels)]
+    held_out = (split, (split + 1) % SPLITS)
+    test = np.concatenate([folds[k] for k in held_out])
+    always = np.concatenate(folds[SPLITS:])
+    train = np.concatenate([always, *(folds[k] for k in range(SPLITS) if k not in held_out)])
+    return Digits(images[train], labels[train], images[test], labels[test], len(always))

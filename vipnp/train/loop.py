@@ -1,0 +1,103 @@
+"""Training over batches of host arrays, and evaluation."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from vipnp.backends import Array, HostArray
+from vipnp.models import VisionPermutator
+from vipnp.train.checks import check_whole
+from vipnp.train.clip import clip_grad_norm
+
+Augment = Callable[[HostArray, np.random.Generator], HostArray]
+"""Images (B, channels, height, width) and a generator -> images of the same shape."""
+
+
+class Optimizer(Protocol):
+    """What the loop asks of an optimiser, such as `SGD` and `AdamW`."""
+
+    def update(self, params: Mapping[str, Array], grads: Mapping[str, Array], *, lr: float) -> dict[str, Array]:
+        """The parameters after one step."""
+
+
+class Evaluation(NamedTuple):
+    """What a model makes of labelled images: the share it gets right, and the class it gives to each, (n,)."""
+
+    accuracy: float
+    predictions: HostArray
+
+
+def train_epoch(
+    model: VisionPermutator,
+    optimizer: Optimizer,
+    images: HostArray,
+    labels: HostArray,
+    *,
+    batch_size: int,
+    lr: float,
+    rng: np.random.Generator,
+    label_smoothing: float = 0.0,
+    max_norm: float | None = None,
+    augment: Augment | None = None,
+    on_step: Callable[[], None] | None = None,
+) -> list[float]:
+    """One pass over the images in a random order; returns the loss of every step, before its update.
+
+    model : its weights are replaced step by step. optimizer : on the backend of the model. images : host array
+    (n, channels, height, width) in the dtype of the model. labels : host integers (n,). batch_size : the last batch
+    takes what is left. lr : learning rate of the epoch. rng : draws order, augmentation, drop path and dropout.
+    label_smoothing : see `VisionPermutator.loss_and_grads`. max_norm : clip the gradients to this norm, None does not.
+    augment : what to do to the images of a batch. on_step : called after every step.
+
+    Losses stay on the device until the epoch is over, so that steps need not wait for each other.
+    Raises ValueError or TypeError for what does not fit; FloatingPointError if a loss is NaN or infinite.
+    """
+    check_labelled(images, labels)
+    check_whole("batch_size", batch_size, low=1)
+    order = rng.permutation(len(images))
+    losses = []
+    for start in range(0, len(order), batch_size):
+        batch = order[start : start + batch_size]
+        x = images[batch] if augment is None else augment(images[batch], rng)
+        loss, grads = model.loss_and_grads(x, labels[batch], label_smoothing=label_smoothing, rng=rng)
+        if max_norm is not None:
+            grads, _ = clip_grad_norm(model.backend, grads, max_norm=max_norm)
+        model.set_parameters(optimizer.update(model.parameters(), grads, lr=lr))
+        losses.append(loss)
+        if on_step is not None:
+            on_step()
+    values = [float(model.backend.to_numpy(loss)) for loss in losses]
+    for step, value in enumerate(values):
+        if not math.isfinite(value):
+            raise FloatingPointError(f"the loss of step {step} of this epoch is {value}; try a smaller lr than {lr}")
+    return values
+
+
+def evaluate(model: VisionPermutator, images: HostArray, labels: HostArray, *, batch_size: int) -> Evaluation:
+    """Run the model on host images (n, channels, height, width) and compare with labels, host integers (n,).
+
+    Raises ValueError or TypeError for what does not fit.
+    """
+    check_labelled(images, labels)
+    check_whole("batch_size", batch_size, low=1)
+    starts = range(0, len(images), batch_size)
+    logits = [model.backend.to_numpy(model(images[start : start + batch_size])) for start in starts]
+    predictions = np.concatenate(logits).argmax(axis=1)
+    return Evaluation(float(np.mean(predictions == labels)), predictions)
+
+
+def confusion_matrix(labels: HostArray, predictions: HostArray, num_classes: int) -> HostArray:
+    """counts[i, j]: how many images of class i were given class j; integers (num_classes, num_classes)."""
+    counts = np.zeros((num_classes, num_classes), dtype=np.int64)
+    np.add.at(counts, (labels, predictions), 1)
+    return counts
+
+
+def check_labelled(images: HostArray, labels: HostArray) -> None:
+    """Raise ValueError unless there is one label for every image, and at least one image."""
+    if len(images) == 0 or labels.shape != (len(images),):
+        raise ValueError(f"labels: got shape {labels.shape} for {len(images)} images, expected one label an image")

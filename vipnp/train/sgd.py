@@ -1,0 +1,99 @@
+"""Stochastic gradient descent with momentum."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from vipnp.backends import Array, Backend
+from vipnp.train.checks import check_backend, check_gradients, check_real
+
+
+class SGDState(NamedTuple):
+    """What SGD remembers between two steps: the momentum buffer of every parameter, empty before the first step."""
+
+    momentum_buffer: dict[str, Array]
+
+
+def sgd(
+    xp: Backend,
+    params: Mapping[str, Array],
+    grads: Mapping[str, Array],
+    state: SGDState,
+    *,
+    lr: float,
+    momentum: float,
+    nesterov: bool,
+    weight_decay: float,
+) -> tuple[dict[str, Array], SGDState]:
+    """One step for every parameter p with gradient g; nothing is written in place.
+
+    g = g + weight_decay * p
+    b = momentum * b + g                        (b = g at the first step)
+    p = p - lr * (g + momentum * b)             with nesterov,
+    p = p - lr * b                              without
+
+    Source: Sutskever, Martens, Dahl, Hinton, "On the importance of initialization and momentum in deep learning",
+    ICML 2013, in the form of PyTorch, which scales by lr last.
+    """
+    new_params = {}
+    buffers = {}
+    for name, p in params.items():
+        g = grads[name]
+        if weight_decay:
+            g = g + weight_decay * p
+        step = g
+        if momentum:
+            b = momentum * state.momentum_buffer[name] + g if name in state.momentum_buffer else g
+            buffers[name] = b
+            step = g + momentum * b if nesterov else b
+        new_params[name] = p - lr * step
+    return new_params, SGDState(buffers)
+
+
+class SGD:
+    """SGD with momentum over parameters by name; weight decay, where asked for, is added to every gradient.
+
+    Parameters
+    ----------
+    xp : the backend of the parameters.
+    momentum : in [0, 1).
+    nesterov : look ahead along the momentum; needs momentum > 0.
+    weight_decay : >= 0.
+
+    Raises ValueError for a number outside these bounds, TypeError for what is no number.
+    """
+
+    def __init__(
+        self, xp: Backend, *, momentum: float = 0.9, nesterov: bool = False, weight_decay: float = 0.0
+    ) -> None:
+        check_backend(xp)
+        check_real("momentum", momentum, low=0, high=1)
+        check_real("weight_decay", weight_decay, low=0)
+        if nesterov and not momentum:
+            raise ValueError(f"nesterov: got {nesterov} with momentum {momentum}, expected momentum > 0")
+        self.xp = xp
+        self.momentum = momentum
+        self.nesterov = nesterov
+        self.weight_decay = weight_decay
+        self.state = SGDState({})
+
+    def update(self, params: Mapping[str, Array], grads: Mapping[str, Array], *, lr: float) -> dict[str, Array]:
+        """The parameters after one step with learning rate `lr`; both mappings stay as they were.
+
+        Raises TypeError if `lr` is no number, ValueError if it is negative or if names, shapes or dtypes of gradients
+        and parameters differ.
+        """
+        check_real("lr", lr, low=0)
+        check_gradients(params, grads)
+        new_params, self.state = self.xp.run(
+            sgd,
+            params,
+            grads,
+            self.state,
+            lr=lr,
+            momentum=self.momentum,
+            nesterov=self.nesterov,
+            weight_decay=self.weight_decay,
+        )
+        return new_params
