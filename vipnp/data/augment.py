@@ -30,5 +30,5 @@ def rotate_and_shift(
         turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
         offset = centre - turn @ (centre + shift)
         for plane, out_plane in zip(image, out, strict=True):
-            affine_transform(plane, turn, offset, out_plane, order=1, mode="constant", cval=background)
+            affine_transform(plane, turn, offset, output=out_plane, order=1, mode="grid-constant", cval=background)
     return moved

@@ -1,0 +1,249 @@
+"""The optimisers, clipping and the schedule against PyTorch's, on every step, and their refusals."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import array_api_strict
+import numpy as np
+import pytest
+import torch
+
+from vipnp import get_backend
+from vipnp.backends import Backend
+from vipnp.train import SGD, AdamW, clip_grad_norm, cosine_lr
+
+SHAPES = {"matrix": (5, 7), "bias": (7,), "convolution": (4, 3, 2, 2), "scale": (6,)}
+STEPS = 20
+UNIT_ROUNDOFF = {"float32": 2.0**-24, "float64": 2.0**-53}
+
+Draw = dict[str, np.ndarray[Any, Any]]
+
+
+def draw(seed: int, dtype: str) -> Draw:
+    rng = np.random.default_rng(seed)
+    return {name: rng.standard_normal(shape).astype(dtype) for name, shape in SHAPES.items()}
+
+
+def lr_of(step: int) -> float:
+    return 0.01 * (1 + step % 3)
+
+
+def torch_trajectory(dtype: str, make: Callable[[list[Any]], torch.optim.Optimizer]) -> list[Draw]:
+    tensors = {name: torch.tensor(value, requires_grad=True) for name, value in draw(0, dtype).items()}
+    matrices = [t for t in tensors.values() if t.ndim >= 2]
+    vectors = [t for t in tensors.values() if t.ndim < 2]
+    optimizer = make([{"params": matrices}, {"params": vectors, "weight_decay": 0.0}])
+    trajectory = []
+    for step in range(STEPS):
+        for name, gradient in draw(1 + step, dtype).items():
+            tensors[name].grad = torch.tensor(gradient)
+        for group in optimizer.param_groups:
+            group["lr"] = lr_of(step)
+        optimizer.step()
+        trajectory.append({name: t.detach().numpy().copy() for name, t in tensors.items()})
+    return trajectory
+
+
+def our_trajectory(xp: Backend, dtype: str, optimizer: SGD | AdamW) -> list[Draw]:
+    params = {name: xp.asarray(value) for name, value in draw(0, dtype).items()}
+    trajectory = []
+    for step in range(STEPS):
+        grads = {name: xp.asarray(value) for name, value in draw(1 + step, dtype).items()}
+        params = optimizer.update(params, grads, lr=lr_of(step))
+        trajectory.append({name: xp.to_numpy(p).copy() for name, p in params.items()})
+    return trajectory
+
+
+def assert_equal_to_rounding(ours: list[Draw], theirs: list[Draw], dtype: str, reference: list[Draw]) -> None:
+    """Every step of ours as near to the float64 trajectory as rounding lets it be: at most one unit a step."""
+    for step, (mine, torchs, exact) in enumerate(zip(ours, theirs, reference, strict=True), start=1):
+        for name in SHAPES:
+            assert mine[name].dtype == torchs[name].dtype == np.dtype(dtype)
+            bound = step * UNIT_ROUNDOFF[dtype] * np.abs(exact[name]).max()
+            np.testing.assert_allclose(mine[name], torchs[name], rtol=0, atol=bound, err_msg=f"{name}, step {step}")
+
+
+ADAMW = [
+    {"weight_decay": 0.05},
+    {"weight_decay": 0.3, "betas": (0.8, 0.95), "eps": 1e-3},
+    {"weight_decay": 0.0, "betas": (0.0, 0.0)},
+]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("options", ADAMW)
+def test_adamw_equals_pytorch_on_every_step(dtype: str, options: dict[str, Any]) -> None:
+    theirs = torch_trajectory(dtype, lambda groups: torch.optim.AdamW(groups, **options))
+    exact = torch_trajectory("float64", lambda groups: torch.optim.AdamW(groups, **options))
+    xp = get_backend("numpy")
+    assert_equal_to_rounding(our_trajectory(xp, dtype, AdamW(xp, **options)), theirs, dtype, exact)
+
+
+SGDS = [
+    {"momentum": 0.9},
+    {"momentum": 0.0},
+    {"momentum": 0.9, "nesterov": True},
+]
+
+
+def torch_sgd(groups: list[Any], **options: Any) -> torch.optim.Optimizer:
+    """PyTorch's SGD with its usual single group: every tensor decays."""
+    return torch.optim.SGD([t for group in groups for t in group["params"]], lr=0.1, **options)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("weight_decay", [0.0, 0.2])
+@pytest.mark.parametrize("options", SGDS)
+def test_sgd_equals_pytorch_on_every_step(dtype: str, weight_decay: float, options: dict[str, Any]) -> None:
+    theirs = torch_trajectory(dtype, lambda groups: torch_sgd(groups, weight_decay=weight_decay, **options))
+    exact = torch_trajectory("float64", lambda groups: torch_sgd(groups, weight_decay=weight_decay, **options))
+    xp = get_backend("numpy")
+    ours = our_trajectory(xp, dtype, SGD(xp, weight_decay=weight_decay, **options))
+    assert_equal_to_rounding(ours, theirs, dtype, exact)
+
+
+class Strict(Backend):
+    """array_api_strict on its second device, which refuses what the standard does not promise."""
+
+    def __init__(self) -> None:
+        device = array_api_strict.Device("device1")
+        super().__init__("strict", array_api_strict, type(array_api_strict.empty(0)), device=device)
+
+    def to_numpy(self, x: Any) -> np.ndarray[Any, Any]:
+        return np.asarray(array_api_strict.asarray(x, device=array_api_strict.Device("CPU_DEVICE")))
+
+
+@pytest.mark.parametrize("make", [lambda xp: SGD(xp, nesterov=True, weight_decay=0.1), AdamW])
+def test_the_strict_namespace_gives_the_same_bits(make: Callable[[Backend], SGD | AdamW]) -> None:
+    strict, plain = Strict(), get_backend("numpy")
+    for mine, reference in zip(
+        our_trajectory(strict, "float32", make(strict)), our_trajectory(plain, "float32", make(plain)), strict=True
+    ):
+        for name in SHAPES:
+            np.testing.assert_array_equal(mine[name], reference[name])
+
+
+@pytest.mark.parametrize("make", [SGD, AdamW])
+def test_update_leaves_its_arguments_alone(make: Callable[[Backend], SGD | AdamW]) -> None:
+    optimizer = make(get_backend("numpy"))
+    params, grads = draw(0, "float32"), draw(1, "float32")
+    for array in (*params.values(), *grads.values()):
+        array.flags.writeable = False
+    for _ in range(3):
+        new = optimizer.update(params, grads, lr=0.1)
+        assert all(not np.array_equal(new[name], params[name]) for name in SHAPES)
+    assert list(params) == list(new) == list(SHAPES)
+
+
+@pytest.mark.parametrize("make", [SGD, AdamW])
+def test_the_step_can_be_replaced_like_an_op(make: Callable[[Backend], SGD | AdamW]) -> None:
+    xp = get_backend("numpy").counting()
+    make(xp).update(draw(0, "float32"), draw(1, "float32"), lr=0.1)
+    assert {op.__name__: count for op, count in (xp.ran or {}).items()} == {make.__name__.lower(): 1}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("max_norm", [0.5, 7.0, 1e3])
+@pytest.mark.parametrize("xp", [get_backend("numpy"), Strict()], ids=["numpy", "strict"])
+def test_clipping_equals_pytorch(dtype: str, max_norm: float, xp: Backend) -> None:
+    grads = draw(3, dtype)
+    tensors = [torch.zeros(shape, requires_grad=True) for shape in SHAPES.values()]
+    tensors = [tensor.to(getattr(torch, dtype)).detach().requires_grad_() for tensor in tensors]
+    for tensor, gradient in zip(tensors, grads.values(), strict=True):
+        tensor.grad = torch.tensor(gradient)
+    their_norm = torch.nn.utils.clip_grad_norm_(tensors, max_norm)
+    clipped, norm = clip_grad_norm(xp, {name: xp.asarray(g) for name, g in grads.items()}, max_norm=max_norm)
+    bound = 16 * UNIT_ROUNDOFF[dtype]
+    np.testing.assert_allclose(xp.to_numpy(norm), their_norm.numpy(), rtol=bound)
+    for name, tensor in zip(SHAPES, tensors, strict=True):
+        assert clipped[name].dtype == getattr(xp, dtype)
+        assert tensor.grad is not None
+        np.testing.assert_allclose(xp.to_numpy(clipped[name]), tensor.grad.numpy(), rtol=bound)
+
+
+def test_clipping_hands_on_what_is_not_finite() -> None:
+    xp = get_backend("numpy")
+    clipped, norm = clip_grad_norm(xp, {"a": np.array([1.0, np.nan]), "b": np.array([2.0])}, max_norm=1.0)
+    assert np.isnan(norm)
+    assert np.isnan(clipped["b"]).all()
+
+
+RECIPE = {"lr": 2e-3, "epochs": 300, "min_lr": 1e-5, "warmup_epochs": 20, "warmup_lr": 1e-6}
+PUBLISHED_RATES = {
+    0: "1.000e-06",
+    1: "1.009e-04",
+    10: "1.000e-03",
+    19: "1.900e-03",
+    20: "1.978e-03",
+    150: "1.005e-03",
+    299: "1.005e-05",
+    300: "1.000e-05",
+    309: "1.000e-05",
+}
+
+
+@pytest.mark.parametrize(("epoch", "rate"), PUBLISHED_RATES.items())
+def test_schedule_is_the_official_recipes(epoch: int, rate: str) -> None:
+    assert f"{cosine_lr(epoch, **RECIPE):.3e}" == rate
+
+
+def test_schedule_without_warmup_equals_pytorch() -> None:
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.3)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 25, eta_min=0.01)
+    for epoch in range(25):
+        assert cosine_lr(epoch, lr=0.3, epochs=25, min_lr=0.01) == pytest.approx(schedule.get_last_lr()[0], rel=1e-13)
+        optimizer.step()
+        schedule.step()
+
+
+def ones(*names: str, dtype: str = "float32") -> Draw:
+    return {name: np.ones(3, dtype) for name in names}
+
+
+XP = get_backend("numpy")
+REFUSALS: list[tuple[Callable[[], Any], type[Exception], str]] = [
+    (lambda: SGD(XP, momentum=1.0), ValueError, r"momentum: got 1\.0, expected a number in \[0, 1\)"),
+    (lambda: SGD(XP, momentum=-0.1), ValueError, "momentum: got -0.1"),
+    (lambda: SGD(XP, momentum="0.9"), TypeError, "momentum: got '0.9', expected a number"),  # type: ignore[arg-type]
+    (lambda: SGD(XP, weight_decay=-1), ValueError, "weight_decay: got -1"),
+    (lambda: SGD(XP, momentum=0, nesterov=True), ValueError, "nesterov: got True with momentum 0"),
+    (lambda: SGD(XP.inference()), ValueError, "xp: got the inference form"),
+    (lambda: AdamW(XP.inference()), ValueError, "xp: got the inference form"),
+    (lambda: AdamW(XP, betas=(0.9, 1.0)), ValueError, r"betas\[1\]: got 1\.0"),
+    (lambda: AdamW(XP, betas=(-0.9, 0.9)), ValueError, r"betas\[0\]: got -0\.9"),
+    (lambda: AdamW(XP, betas=0.9), TypeError, "betas: got 0.9, expected a tuple"),  # type: ignore[arg-type]
+    (lambda: AdamW(XP, eps=0), ValueError, r"eps: got 0, expected a number in \(0, inf\)"),
+    (lambda: AdamW(XP, weight_decay=float("nan")), ValueError, "weight_decay: got nan"),
+    (lambda: AdamW(XP).update(ones("a"), ones("a"), lr=-1), ValueError, "lr: got -1"),
+    (lambda: SGD(XP).update(ones("a"), ones("a"), lr=float("inf")), ValueError, "lr: got inf"),
+    (lambda: SGD(XP).update(ones("a"), ones("a"), lr=True), TypeError, "lr: got True, expected a number"),
+    (lambda: AdamW(XP).update(ones("a", "b"), ones("a", "c"), lr=1), ValueError, "missing b; unexpected c"),
+    (lambda: SGD(XP).update(ones("a"), {"a": np.ones(4, "float32")}, lr=1), ValueError, r"a is float32 \(4,\)"),
+    (lambda: SGD(XP).update(ones("a"), ones("a", dtype="float64"), lr=1), ValueError, r"a is float64 \(3,\)"),
+    (lambda: clip_grad_norm(XP, ones("a"), max_norm=0), ValueError, "max_norm: got 0"),
+    (lambda: clip_grad_norm(XP, {}, max_norm=1), ValueError, "grads: got no gradient"),
+    (lambda: cosine_lr(-1, lr=1, epochs=5), ValueError, "epoch: got -1, expected an integer >= 0"),
+    (lambda: cosine_lr(1.5, lr=1, epochs=5), TypeError, "epoch: got 1.5"),  # type: ignore[arg-type]
+    (lambda: cosine_lr(0, lr=1, epochs=0), ValueError, "epochs: got 0"),
+    (lambda: cosine_lr(0, lr=1, epochs=5, warmup_epochs=5), ValueError, "warmup_epochs: got 5"),
+    (lambda: cosine_lr(0, lr=-1, epochs=5), ValueError, "lr: got -1"),
+    (lambda: cosine_lr(0, lr=1, epochs=5, min_lr=-1), ValueError, "min_lr: got -1"),
+    (lambda: cosine_lr(0, lr=1, epochs=5, warmup_lr=-1), ValueError, "warmup_lr: got -1"),
+]
+
+
+@pytest.mark.parametrize(("call", "error", "message"), REFUSALS)
+def test_refusals(call: Callable[[], Any], error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        call()
+
+
+def test_a_refused_step_leaves_the_state_alone() -> None:
+    optimizer = AdamW(XP)
+    optimizer.update(ones("a"), ones("a"), lr=0.1)
+    before = optimizer.state
+    with pytest.raises(ValueError, match="missing a"):
+        optimizer.update(ones("a"), {}, lr=0.1)
+    assert optimizer.state is before
