@@ -1,0 +1,274 @@
+"""Train a small Vision Permutator on real handwritten digits, with gradients derived by hand.
+
+    python examples/train_tiny.py
+    python examples/train_tiny.py --split 2 --seed 1 --save digits.safetensors --plot curves.png --json result.json
+    python examples/train_tiny.py --load digits.safetensors --epochs 0
+
+The digits come with scikit-learn (1797 images of 8x8 pixels), nothing is downloaded. One of five fixed stratified
+splits holds out 360 of them. The hyperparameters below were chosen by choose_digits_recipe.py on images that no split
+tests on. Needs `pip install "vipnp[train]"`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import json
+import platform
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vipnp import Backend, ViPConfig, VisionPermutator, list_backends
+from vipnp.backends import HostArray
+from vipnp.checkpoint import load_weights, replaced_when_done, save_weights, weights_sha256
+from vipnp.data import CLASSES, SPLITS, Digits, load_digits, rotate_and_shift
+from vipnp.train import AdamW, confusion_matrix, cosine_lr, evaluate, train_epoch
+
+BACKGROUND = -1.0
+"""The value of white paper in the images."""
+
+EVALUATION_BATCH = 360
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """The model and how it is trained."""
+
+    config: ViPConfig = field(
+        default_factory=lambda: ViPConfig(
+            layers=(4,),
+            embed_dims=(64,),
+            segments=(4,),
+            transitions=(False,),
+            patch_size=2,
+            image_size=(8, 8),
+            num_classes=CLASSES,
+            in_channels=1,
+        )
+    )
+    epochs: int = 40
+    batch_size: int = 32
+    lr: float = 2e-3
+    min_lr: float = 1e-5
+    warmup_epochs: int = 3
+    weight_decay: float = 0.05
+    label_smoothing: float = 0.1
+    max_norm: float = 1.0
+    max_degrees: float = 10.0
+    max_shift: float = 1.0
+
+
+def train(
+    model: VisionPermutator,
+    images: HostArray,
+    labels: HostArray,
+    recipe: Recipe,
+    *,
+    seed: int,
+    on_step: Callable[[], None] | None = None,
+    on_epoch: Callable[[int, list[float]], None] | None = None,
+) -> None:
+    """Train `model` in place by `recipe`; `on_epoch` gets the number of the epoch, from 0, and the loss of each step.
+
+    `seed` determines the order of the images, their augmentation and drop path.
+    """
+    optimizer = AdamW(model.backend, weight_decay=recipe.weight_decay)
+    rng = np.random.default_rng(seed)
+    augment = functools.partial(
+        rotate_and_shift, max_degrees=recipe.max_degrees, max_shift=recipe.max_shift, background=BACKGROUND
+    )
+    for epoch in range(recipe.epochs):
+        losses = train_epoch(
+            model,
+            optimizer,
+            images,
+            labels,
+            batch_size=recipe.batch_size,
+            lr=cosine_lr(
+                epoch,
+                lr=recipe.lr,
+                epochs=recipe.epochs,
+                min_lr=recipe.min_lr,
+                warmup_epochs=min(recipe.warmup_epochs, recipe.epochs - 1),
+            ),
+            rng=rng,
+            label_smoothing=recipe.label_smoothing,
+            max_norm=recipe.max_norm,
+            augment=augment,
+            on_step=on_step,
+        )
+        if on_epoch is not None:
+            on_epoch(epoch, losses)
+
+
+def main(arguments: Sequence[str] | None = None, *, backend: Backend | None = None) -> dict[str, Any]:
+    """Run the command line; returns what --json writes. `backend` stands in for the one that --backend names."""
+    parser = command_line()
+    options = parser.parse_args(arguments)
+    for path in (options.save, options.plot, options.json):
+        if path is not None and not path.parent.is_dir():
+            parser.error(f"{path}: there is no folder {path.parent} to write it to")
+    try:
+        return run(options, options.backend if backend is None else backend)
+    except (ValueError, TypeError, ImportError, OSError, RuntimeError, FloatingPointError) as error:
+        parser.exit(2, f"{parser.prog}: error: {error}\n")
+
+
+def command_line() -> argparse.ArgumentParser:
+    """The options of this program."""
+    recipe = Recipe()
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0], allow_abbrev=False)
+    parser.add_argument("--backend", choices=list_backends(), default="numpy", help="where arrays live (numpy)")
+    parser.add_argument("--epochs", type=int, default=recipe.epochs, help=f"passes over the images ({recipe.epochs})")
+    parser.add_argument("--batch-size", type=int, default=recipe.batch_size, help=f"({recipe.batch_size})")
+    parser.add_argument("--lr", type=float, default=recipe.lr, help=f"highest learning rate ({recipe.lr})")
+    parser.add_argument("--seed", type=int, default=0, help="of weights, order and augmentation (0)")
+    parser.add_argument("--split", type=int, choices=range(SPLITS), default=0, help="which images are held out (0)")
+    parser.add_argument("--save", type=Path, metavar="FILE", help="write the weights as safetensors")
+    parser.add_argument(
+        "--load", type=Path, metavar="FILE", help="start from these weights; --epochs 0 only tests them"
+    )
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="write the curves as a PNG")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the results as JSON")
+    return parser
+
+
+def run(options: argparse.Namespace, backend: str | Backend) -> dict[str, Any]:
+    """Train and test as the options say; raises what the library raises for what does not fit."""
+    for name in ("epochs", "seed"):
+        if getattr(options, name) < 0:
+            raise ValueError(f"--{name}: got {getattr(options, name)}, expected a number >= 0")
+    recipe = replace(Recipe(), epochs=options.epochs, batch_size=options.batch_size, lr=options.lr)
+    digits = load_digits(options.split)
+    model = VisionPermutator(recipe.config, backend=backend, seed=options.seed)
+    if options.load is not None:
+        model.load_state_dict(load_weights(options.load))
+    print(f"{len(digits.train_labels)} digits to train on, {len(digits.test_labels)} held out (split {options.split})")
+    print(f"a Vision Permutator of {model.num_parameters:,} parameters on {model.backend.name}")
+    curves, seconds = train_with_progress(model, digits, recipe, seed=options.seed)
+    tested = evaluate(model, digits.test_images, digits.test_labels, batch_size=EVALUATION_BATCH)
+    counts = confusion_matrix(digits.test_labels, tested.predictions, CLASSES)
+    print(confusion_table(counts))
+    print(f"test accuracy {tested.accuracy:.2%}, {counts.sum() - counts.trace()} of {counts.sum()} wrong")
+    print(f"trained for {seconds:.1f} s")
+    weights = model.state_dict()
+    result = {
+        "test_accuracy": tested.accuracy,
+        "train_seconds": seconds,
+        "loss_per_epoch": curves["loss"],
+        "test_accuracy_per_epoch": curves["accuracy"],
+        "confusion_matrix": counts.tolist(),
+        "backend": model.backend.name,
+        "seed": options.seed,
+        "split": options.split,
+        "epochs": recipe.epochs,
+        "batch_size": recipe.batch_size,
+        "lr": recipe.lr,
+        "parameters": model.num_parameters,
+        "weights_sha256": weights_sha256(weights),
+        "versions": versions(),
+    }
+    if options.save is not None:
+        save_weights(options.save, weights)
+    if options.plot is not None:
+        plot(options.plot, curves, counts)
+    if options.json is not None:
+        with replaced_when_done(options.json) as temporary:
+            temporary.write_text(json.dumps(result, indent=2) + "\n")
+    return result
+
+
+def train_with_progress(
+    model: VisionPermutator, digits: Digits, recipe: Recipe, *, seed: int
+) -> tuple[dict[str, list[float]], float]:
+    """Train with a progress bar and a line an epoch; returns the curves of loss and accuracy, and the seconds."""
+    try:
+        from tqdm import tqdm
+    except ImportError as error:
+        raise ImportError('the progress bar needs tqdm: pip install "vipnp[train]"') from error
+    curves: dict[str, list[float]] = {"loss": [], "accuracy": []}
+    steps = -(-len(digits.train_labels) // recipe.batch_size) * recipe.epochs
+    began = time.perf_counter()
+    with tqdm(total=steps, unit="step", disable=None, leave=False) as bar:
+
+        def report(epoch: int, losses: list[float]) -> None:
+            tested = evaluate(model, digits.test_images, digits.test_labels, batch_size=EVALUATION_BATCH)
+            curves["loss"].append(float(np.mean(losses)))
+            curves["accuracy"].append(tested.accuracy)
+            bar.write(
+                f"epoch {epoch + 1:3}/{recipe.epochs}  loss {curves['loss'][-1]:.4f}  accuracy {tested.accuracy:.2%}"
+            )
+
+        train(
+            model,
+            digits.train_images,
+            digits.train_labels,
+            recipe,
+            seed=seed,
+            on_step=lambda: bar.update() and None,
+            on_epoch=report,
+        )
+    model.backend.synchronize()
+    return curves, time.perf_counter() - began
+
+
+def confusion_table(counts: HostArray) -> str:
+    """The confusion matrix as text: a row for every true digit, a column for every answer, dots for zeros."""
+    lines = ["", "true \\ answer" + "".join(f"{digit:5}" for digit in range(len(counts)))]
+    for digit, row in enumerate(counts):
+        lines.append(f"{digit:13}" + "".join(f"{count or '.':>5}" for count in row))
+    return "\n".join([*lines, ""])
+
+
+def plot(path: Path, curves: Mapping[str, Sequence[float]], counts: HostArray) -> None:
+    """Write loss, held-out accuracy and the confusion matrix side by side as a PNG.
+
+    Raises ImportError naming the extra to install where matplotlib is missing.
+    """
+    try:
+        from matplotlib.figure import Figure
+        from matplotlib.ticker import MaxNLocator, PercentFormatter
+    except ImportError as error:
+        raise ImportError('--plot needs matplotlib: pip install "vipnp[train]"') from error
+    figure = Figure(figsize=(13, 4), layout="constrained")
+    loss, accuracy, confusion = figure.subplots(1, 3)
+    for axes, values, title in (
+        (loss, curves["loss"], "training loss (smoothed labels)"),
+        (accuracy, curves["accuracy"], "accuracy on held-out digits"),
+    ):
+        axes.plot(range(1, len(values) + 1), values, marker="." if len(values) < 10 else None)
+        axes.set(title=title, xlabel="epoch")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.grid(alpha=0.3)
+    accuracy.yaxis.set_major_formatter(PercentFormatter(1))
+    confusion.imshow(np.sqrt(counts), cmap="Blues")
+    for (row, column), count in np.ndenumerate(counts):
+        if count:
+            dark = count > counts.max() / 3
+            confusion.text(column, row, str(count), ha="center", va="center", color="white" if dark else "black")
+    confusion.set(title="confusion matrix", xlabel="answer", ylabel="true digit")
+    confusion.set_xticks(range(len(counts)))
+    confusion.set_yticks(range(len(counts)))
+    with replaced_when_done(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=120)
+
+
+def versions() -> dict[str, str]:
+    """The versions of Python and of the installed libraries that a run depends on."""
+    found = {"python": platform.python_version()}
+    for library in ("vipnp", "numpy", "scipy", "array-api-compat", "scikit-learn", "cupy-cuda12x", "cupy-cuda13x"):
+        try:
+            found[library] = metadata.version(library)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+if __name__ == "__main__":
+    main()
