@@ -1,0 +1,131 @@
+"""Weights in safetensors files: whole files only, exact values, clear refusals."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import stat
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+
+from vipnp import create_model
+from vipnp.checkpoint import load_weights, replaced_when_done, save_weights, weights_sha256
+
+
+def small_model(seed: int = 0, dtype: str = "float32") -> Any:
+    return create_model(
+        "vip_s7",
+        layers=(1, 2),
+        embed_dims=(8, 12),
+        segments=(2, 3),
+        transitions=(True, False),
+        patch_size=2,
+        image_size=(12, 8),
+        num_classes=5,
+        seed=seed,
+        dtype=dtype,
+    )
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_round_trip_keeps_every_bit(tmp_path: Path, dtype: str) -> None:
+    model, other = small_model(seed=1, dtype=dtype), small_model(seed=2, dtype=dtype)
+    save_weights(tmp_path / "w.safetensors", model.state_dict())
+    loaded = load_weights(tmp_path / "w.safetensors")
+    assert loaded.keys() == model.state_dict().keys()
+    other.load_state_dict(loaded)
+    for name, tensor in model.state_dict().items():
+        assert loaded[name].dtype == np.dtype(dtype)
+        np.testing.assert_array_equal(other.state_dict()[name], tensor)
+    assert weights_sha256(other.state_dict()) == weights_sha256(model.state_dict())
+    assert [path.name for path in tmp_path.iterdir()] == ["w.safetensors"]
+
+
+def test_pytorch_reads_our_file_and_we_read_its(tmp_path: Path) -> None:
+    model = small_model()
+    save_weights(tmp_path / "ours.safetensors", model.state_dict())
+    tensors = safetensors.torch.load_file(tmp_path / "ours.safetensors")
+    safetensors.torch.save_file({name: 2 * t for name, t in tensors.items()}, tmp_path / "theirs.safetensors")
+    twice = load_weights(str(tmp_path / "theirs.safetensors"))
+    for name, tensor in model.state_dict().items():
+        np.testing.assert_array_equal(twice[name], 2 * tensor)
+
+
+def test_arrays_that_are_not_contiguous_are_saved_by_value(tmp_path: Path) -> None:
+    matrix = np.arange(12, dtype=np.float32).reshape(3, 4)
+    save_weights(tmp_path / "w.safetensors", {"a": matrix.T, "b": matrix[:, ::2]})
+    loaded = load_weights(tmp_path / "w.safetensors")
+    np.testing.assert_array_equal(loaded["a"], matrix.T)
+    np.testing.assert_array_equal(loaded["b"], matrix[:, ::2])
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_text("old")
+
+    def write_and_fail() -> None:
+        with replaced_when_done(path) as temporary:
+            assert temporary.parent == path.parent
+            temporary.write_text("half of the n")
+            raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        write_and_fail()
+    assert path.read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_new_file_has_the_usual_permissions(tmp_path: Path) -> None:
+    old = os.umask(0o027)
+    try:
+        with replaced_when_done(tmp_path / "file") as temporary:
+            temporary.write_text("new")
+    finally:
+        os.umask(old)
+    assert stat.S_IMODE((tmp_path / "file").stat().st_mode) == 0o640
+
+
+def test_the_digest_sees_names_shapes_dtypes_and_values() -> None:
+    a, b = np.arange(6, dtype=np.float32), np.ones(2, dtype=np.float32)
+    changed = a.copy()
+    changed[3] = np.nextafter(changed[3], np.float32(9))
+    digests = [
+        weights_sha256(tensors)
+        for tensors in (
+            {"a": a, "b": b},
+            {"a": a, "c": b},
+            {"b": b, "a": a},
+            {"a": a.reshape(2, 3), "b": b},
+            {"a": a.astype(np.float64), "b": b},
+            {"a": changed, "b": b},
+        )
+    ]
+    assert len(set(digests)) == len(digests)
+    assert weights_sha256({"a": a[::-1][::-1].astype(">f4"), "b": b}) == digests[0]
+
+
+def test_refusals(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"path: there is no file .*none\.safetensors"):
+        load_weights(tmp_path / "none.safetensors")
+    with pytest.raises(FileNotFoundError, match="path: there is no file"):
+        load_weights(tmp_path)
+    (tmp_path / "pickle.pth").write_bytes(pickle.dumps({"weight": [1.0]}))
+    with pytest.raises(ValueError, match=r"path: .*pickle\.pth' is no whole safetensors file"):
+        load_weights(tmp_path / "pickle.pth")
+    save_weights(tmp_path / "w.safetensors", {"a": np.ones(9, np.float32)})
+    (tmp_path / "cut.safetensors").write_bytes((tmp_path / "w.safetensors").read_bytes()[:-4])
+    with pytest.raises(ValueError, match="is no whole safetensors file"):
+        load_weights(tmp_path / "cut.safetensors")
+    safetensors.torch.save_file({"a": torch.ones(2).bfloat16()}, tmp_path / "bf16.safetensors")
+    with pytest.raises(ValueError, match="convert it to float32"):
+        load_weights(tmp_path / "bf16.safetensors")
+    with pytest.raises(TypeError, match="b: got int64, expected a NumPy array of float32 or float64"):
+        save_weights(tmp_path / "x.safetensors", {"a": np.ones(2), "b": np.ones(2, dtype=np.int64)})
+    with pytest.raises(TypeError, match="a: got list"):
+        save_weights(tmp_path / "x.safetensors", {"a": [1.0]})  # type: ignore[dict-item]
+    assert not (tmp_path / "x.safetensors").exists()
