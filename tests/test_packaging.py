@@ -1,0 +1,169 @@
+"""What an installed copy promises: a light import, whole wheels, imports in one direction, no path of a machine."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+HEAVY = ("torch", "cupy", "numba", "matplotlib", "sklearn", "typer", "rich", "flint", "sympy")
+
+
+def tracked_files() -> list[str]:
+    """The files under version control, as paths from the root of the project."""
+    done = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True)
+    return [name for name in done.stdout.split("\0") if name and (ROOT / name).is_file()]
+
+
+def python(*arguments: str) -> str:
+    done = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_import_is_light() -> None:
+    code = "import sys, vipnp; print(*{name.partition('.')[0] for name in sys.modules})"
+    assert not set(python("-c", code).split()) & set(HEAVY)
+
+
+def test_import_takes_at_most_300_ms() -> None:
+    code = "import time; began = time.perf_counter(); import vipnp; print(time.perf_counter() - began)"
+    assert min(float(python("-c", code)) for _ in range(5)) <= 0.3
+
+
+def test_a_model_needs_nothing_but_the_core_dependencies() -> None:
+    """Every optional library is made impossible to import; then a small model trains a step."""
+    code = f"""
+import sys
+for name in {HEAVY!r}:
+    sys.modules[name] = None
+import numpy as np, vipnp
+from vipnp.train import AdamW
+model = vipnp.create_model("vip_s7", layers=(1,), embed_dims=(8,), segments=(2,), transitions=(False,),
+                           patch_size=2, image_size=(8, 6), num_classes=3)
+loss, grads = model.loss_and_grads(np.ones((2, 3, 8, 6), "float32"), np.array([0, 2]), rng=np.random.default_rng(0))
+model.set_parameters(AdamW(model.backend).update(model.parameters(), grads, lr=1e-3))
+print(float(loss) > 0, len(grads))
+"""
+    passed, count = python("-c", code).split()
+    assert passed == "True"
+    assert int(count) == 23
+
+
+def test_the_wheel_holds_every_file_of_the_package_and_nothing_else(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    files = [name for name in tracked_files() if name.startswith("vipnp/")]
+    for name in [*files, "pyproject.toml", "LICENSE"]:
+        (source / name).parent.mkdir(parents=True, exist_ok=True)
+        (source / name).write_bytes((ROOT / name).read_bytes())
+    python(
+        "-m",
+        "pip",
+        "wheel",
+        "--quiet",
+        "--no-deps",
+        "--no-build-isolation",
+        "--no-index",
+        "-w",
+        str(tmp_path),
+        str(source),
+    )
+    (wheel,) = tmp_path.glob("vipnp-*.whl")
+    names = zipfile.ZipFile(wheel).namelist()
+    assert sorted(name for name in names if ".dist-info/" not in name) == sorted(files)
+    assert "vipnp/py.typed" in names
+    assert any(name.endswith("licenses/LICENSE") for name in names)
+
+
+def test_no_extra_brings_two_cuda_wheels() -> None:
+    extras = PROJECT["optional-dependencies"]
+    assert set(extras) == {"cuda12", "cuda13", "numba", "mkl", "train", "audit", "test", "all"}
+    for name, requirements in extras.items():
+        cuda = [requirement for requirement in requirements if "cupy" in requirement or "cuda" in requirement]
+        assert bool(cuda) == (name in ("cuda12", "cuda13"))
+
+
+def test_core_dependencies_are_three() -> None:
+    assert {re.split(r"[<>=~]", requirement)[0] for requirement in PROJECT["dependencies"]} == {
+        "numpy",
+        "scipy",
+        "array-api-compat",
+    }
+
+
+def test_constraints_pin_every_direct_requirement() -> None:
+    pinned = {
+        line.partition("==")[0].lower().replace("_", "-") for line in (ROOT / "constraints.txt").read_text().split("\n")
+    }
+    wanted = [*PROJECT["dependencies"], *(r for extra in PROJECT["optional-dependencies"].values() for r in extra)]
+    names = {re.split(r"[<>=~;\[ ]", requirement)[0].lower().replace("_", "-") for requirement in wanted}
+    unpinned = names - pinned - {"vipnp", "cupy-cuda12x", "nvidia-cuda-nvrtc-cu12", "nvidia-cuda-runtime-cu12"}
+    assert not unpinned
+
+
+PLANTED = {
+    "ops/planted.py": ("from vipnp.layers import mlp\n", "vipnp.ops.planted -> vipnp.layers"),
+    "layers/planted.py": ("import vipnp.models\n", "vipnp.layers.planted -> vipnp.models"),
+    "models/planted.py": ("import vipnp.train\n", "vipnp.models.planted -> vipnp.train"),
+    "train/planted.py": ("import vipnp.verify\n", "vipnp.train.planted -> vipnp.verify"),
+    "verify/planted.py": ("import vipnp.fused\n", "vipnp.verify.planted -> vipnp.fused"),
+    "backends/planted.py": ("def f() -> None:\n    import vipnp.ops\n", "vipnp.backends.planted -> vipnp.ops"),
+    "data/planted.py": ("import torch\n", "vipnp.data.planted -> torch"),
+}
+
+
+def test_the_linter_sees_imports_that_go_up(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "vipnp", tmp_path / "vipnp", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    for name, (source, _) in PLANTED.items():
+        (tmp_path / "vipnp" / name).write_text(source)
+    linter = Path(sys.executable).with_name("lint-imports")
+    done = subprocess.run([linter, "--no-cache"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert [chain for _, chain in PLANTED.values() if chain not in done.stdout] == []
+
+
+@pytest.mark.parametrize("library", ["numpy", "scipy.special", "cupy", "numba"])
+@pytest.mark.parametrize(
+    ("file", "allowed"),
+    [
+        ("vipnp/ops/linear.py", False),
+        ("vipnp/layers/mlp.py", False),
+        ("vipnp/models/model.py", False),
+        ("vipnp/models/initialization.py", True),
+        ("vipnp/backends/numpy.py", True),
+    ],
+)
+def test_the_linter_sees_array_libraries_in_ops_layers_and_models(library: str, file: str, allowed: bool) -> None:
+    ruff = Path(sys.executable).with_name("ruff")
+    done = subprocess.run(
+        [ruff, "check", "--quiet", "--select", "TID251", "--stdin-filename", file, "-"],
+        input=f"def f():\n    import {library}\n",
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode == 0) == allowed
+    assert ("TID251" in done.stdout) == (not allowed)
+
+
+def test_no_path_of_a_machine_is_committed() -> None:
+    folders = "|".join(("ro" + "ot", "wo" + "rk", "ho" + "me", "tm" + "p", "Us" + "ers"))
+    leak = re.compile(rf"(?<![\w.$}}])/(?:{folders})/\w")
+    leaks = [
+        f"{name}:{number}: {line.strip()}"
+        for name in tracked_files()
+        for number, line in enumerate((ROOT / name).read_text(errors="replace").splitlines(), start=1)
+        if leak.search(line)
+    ]
+    assert leaks == []
