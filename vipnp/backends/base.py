@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
@@ -66,7 +67,7 @@ class Replacements(dict[Op, Op]):
         return add
 
 
-class Backend:
+class Backend(ABC):
     """An array namespace (in the sense of the Python array API standard) plus what a network needs.
 
     Every function of the namespace is an attribute: `xp.exp`, `xp.reshape`, ...  Ops take a backend as their explicit
@@ -147,9 +148,9 @@ class Backend:
         """An irrational constant in the number type of this backend: "rsqrt_2pi" is 1/sqrt(2 pi)."""
         return CONSTANTS[name]
 
+    @abstractmethod
     def ndtr(self, x: Array) -> Array:
         """The normal distribution function Phi(x), element by element, accurate relative to Phi in both tails."""
-        raise NotImplementedError
 
     def sum_rows(self, x: Array) -> Array:
         """Sum over all axes but the last: (*, C) -> (C,).

@@ -361,9 +361,9 @@ def model_loss(
 _ROWS = {"B": 3, "H": 2, "C": 5}
 _ROW_RANGES = {"B": (2, 4), "H": (1, 4), "C": (4, 9)}
 _GRID = {"B": 3, "H": 2, "W": 4, "N": 3, "S": 4}
-_GRID_RANGES = {"B": (2, 3), "H": (1, 4), "W": (1, 4), "N": (1, 4), "S": (1, 3)}
+_GRID_RANGES = {"B": (2, 3), "H": (1, 4), "W": (1, 4), "N": (1, 4), "S": (1, 4)}
 _WEIGHTED_RANGES = {**_GRID_RANGES, "S": (4, 4)}
-_MODEL = {"B": 3, "H": 2, "W": 1, "N": 2, "S": 4, "P": 2, "K": 4}
+_MODEL = {"B": 3, "H": 2, "W": 1, "N": 3, "S": 4, "P": 2, "K": 4}
 _MODEL_RANGES = {"B": (2, 3), "H": (1, 2), "W": (1, 2), "N": (1, 3), "S": (4, 4), "P": (1, 2), "K": (2, 4)}
 _X = ("x", "params")
 _ABLATED = ("channel", "width", "channel")
