@@ -179,5 +179,5 @@ class Backend(ABC):
             self.device is None or getattr(x, "device", self.device) == self.device
         )
 
-    def synchronize(self) -> None:
+    def synchronize(self) -> None:  # noqa: B027 - a CPU has nothing to wait for
         """Wait until everything asked of the device has been done; nothing to wait for on a CPU."""

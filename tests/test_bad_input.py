@@ -1,0 +1,192 @@
+"""Bad input: one clear error that names the argument, before any work, with the model as it was."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import vipnp
+from vipnp import ViPConfig, VisionPermutator
+from vipnp.verify.cases import small_config
+from vipnp.verify.worlds.namespaces import StrictBackend
+
+CONFIG = small_config({"B": 2, "H": 2, "W": 1, "N": 3, "S": 4, "P": 2, "K": 4})
+IMAGES = np.random.default_rng(0).normal(size=(3, 2, 8, 4)).astype(np.float32)
+LABELS = np.array([0, 3, 1])
+TARGETS = np.full((3, 4), 0.25, np.float32)
+
+
+@pytest.fixture(scope="module")
+def model() -> VisionPermutator:
+    return VisionPermutator(CONFIG)
+
+
+def changed(array: Any, index: Any, value: Any) -> Any:
+    copy = array.copy()
+    copy[index] = value
+    return copy
+
+
+@pytest.mark.parametrize(
+    ("images", "error", "message"),
+    [
+        (IMAGES[0], ValueError, r"images: got shape \(2, 8, 4\), expected \(B, 2, 8, 4\) with B >= 1"),
+        (IMAGES[:, :1], ValueError, r"images: got shape \(3, 1, 8, 4\), expected \(B, 2, 8, 4\)"),
+        (IMAGES[:, :, :7], ValueError, r"images: got shape \(3, 2, 7, 4\)"),
+        (IMAGES.swapaxes(2, 3), ValueError, r"images: got shape \(3, 2, 4, 8\)"),
+        (IMAGES[:0], ValueError, r"images: got shape \(0, 2, 8, 4\)"),
+        (IMAGES.astype(np.float64), TypeError, "images: got dtype float64, expected float32, the dtype of the model"),
+        (IMAGES.astype(np.int64), TypeError, "images: got dtype int64, expected float32"),
+        (IMAGES.astype(str), TypeError, "images: got dtype <U"),
+        ([[1.0], [2.0, 3.0]], ValueError, "images: got a sequence of unequal lengths"),
+        (
+            changed(IMAGES, (1, 0, 2, 3), np.nan),
+            ValueError,
+            r"images: 1 of 192 values are NaN or infinite \(the first at index \(1, 0, 2, 3\)\)",
+        ),
+        (changed(IMAGES, (0, 0, 0, 0), -np.inf), ValueError, "images: 1 of 192 values are NaN or infinite"),
+        (
+            torch.zeros(3, 2, 8, 4),
+            TypeError,
+            "images: got an array of type torch.Tensor on device cpu, expected a NumPy",
+        ),
+        (None, TypeError, "images: got dtype object, expected numbers"),
+    ],
+)
+def test_images(model: VisionPermutator, images: Any, error: type[Exception], message: str) -> None:
+    for call in (model, model.features, lambda value: model.loss_and_grads(value, LABELS)):
+        with pytest.raises(error, match=message):
+            call(images)
+
+
+@pytest.mark.parametrize(
+    ("targets", "error", "message"),
+    [
+        (LABELS[:2], ValueError, r"targets: got shape \(2,\), expected labels \(3,\) or distributions \(3, 4\)"),
+        (TARGETS[:, :3], ValueError, r"targets: got shape \(3, 3\)"),
+        (changed(LABELS, 1, 4), ValueError, r"targets: got labels from 0 to 4, expected labels in \[0, 4\)"),
+        (changed(LABELS, 1, -1), ValueError, "targets: got labels from -1 to 1"),
+        (LABELS.astype(np.float32), TypeError, "targets: got labels of dtype float32, expected integers"),
+        (LABELS == 3, TypeError, "targets: got labels of dtype bool, expected integers"),
+        (TARGETS.astype(np.float64), TypeError, "targets: got dtype float64, expected float32"),
+        (changed(TARGETS, (2, 1), 0.5), ValueError, "targets: row 2 sums to 1.25, expected 1"),
+        (changed(TARGETS, (1, slice(None)), [1.5, -0.5, 0, 0]), ValueError, "targets: got a negative entry -0.5"),
+        (changed(TARGETS, (0, 0), np.nan), ValueError, "targets: 1 of 12 values are NaN"),
+        (torch.zeros(3, dtype=torch.int64), TypeError, "targets: got an array of type torch.Tensor"),
+    ],
+)
+def test_targets(model: VisionPermutator, targets: Any, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        model.loss_and_grads(IMAGES, targets)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"label_smoothing": 1.0}, ValueError, r"label_smoothing: got 1.0, expected a number in \[0, 1\)"),
+        ({"label_smoothing": -0.1}, ValueError, "label_smoothing: got -0.1"),
+        ({"label_smoothing": np.nan}, ValueError, "label_smoothing: got nan"),
+        ({"label_smoothing": "0.1"}, TypeError, "label_smoothing: got '0.1'"),
+        ({"rng": 3}, TypeError, "rng: got int, expected a numpy.random.Generator or None"),
+    ],
+)
+def test_options(model: VisionPermutator, options: Any, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        model.loss_and_grads(IMAGES, LABELS, **options)
+
+
+def test_smoothing_of_distributions(model: VisionPermutator) -> None:
+    with pytest.raises(ValueError, match=r"label_smoothing: got 0.1 with targets that are distributions"):
+        model.loss_and_grads(IMAGES, TARGETS, label_smoothing=0.1)
+
+
+def test_errors_come_before_any_work(model: VisionPermutator, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(type(model.backend), "run", lambda *_, **__: pytest.fail("work was done"))
+    with pytest.raises(ValueError, match="targets"):
+        model.loss_and_grads(IMAGES, changed(LABELS, 1, 4))
+
+
+def test_arrays_of_a_device_are_checked_by_shape_and_dtype() -> None:
+    xp = StrictBackend()
+    model = VisionPermutator(CONFIG, backend=xp)
+    images, labels = xp.asarray(IMAGES), xp.asarray(LABELS)
+    loss, _ = model.loss_and_grads(images, labels)
+    host, _ = model.loss_and_grads(IMAGES, LABELS)
+    assert float(loss) == float(host)
+    for array in (xp.zeros((3, 2, 8, 5), device=xp.device), xp.zeros((2, 8, 4), device=xp.device)):
+        with pytest.raises(ValueError, match="images: got shape"):
+            model(array)
+    with pytest.raises(TypeError, match="images: got dtype"):
+        model(xp.asarray(IMAGES.astype(np.float64)))
+    with pytest.raises(TypeError, match="targets: got labels of dtype"):
+        model.loss_and_grads(images, xp.asarray(LABELS.astype(np.float32)))
+    with pytest.raises(TypeError, match=r"images: got an array of type array_api_strict.* on device .*CPU_DEVICE"):
+        model(xp.namespace.asarray(IMAGES, device=xp.namespace.Device("CPU_DEVICE")))
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "error", "message"),
+    [
+        ("vip_s8", {}, ValueError, r"name: got 'vip_s8', expected one of vip_s16, .* \(did you mean 'vip_s"),
+        (7, {}, TypeError, "name: got 7"),
+        ("vip_s7", {"drop_pth": 0.1}, ValueError, r"override: got 'drop_pth'.*did you mean 'drop_path'"),
+        ("vip_s7", {"backend": "numppy"}, ValueError, r"backend: unknown name 'numppy'.*did you mean 'numpy'"),
+        ("vip_s7", {"dtype": "float16"}, ValueError, "dtype: got 'float16', expected one of float32, float64"),
+        ("vip_s7", {"seed": -1}, ValueError, "seed: got -1"),
+        ("vip_s7", {"seed": 1.5}, TypeError, "seed: got 1.5"),
+        ("vip_s7", {"num_classes": 0}, ValueError, "num_classes: got 0, expected a positive integer"),
+        ("vip_s7", {"num_classes": 2.0}, TypeError, "num_classes: got 2.0"),
+        ("vip_s7", {"in_channels": True}, TypeError, "in_channels: got True"),
+        (
+            "vip_s7",
+            {"image_size": 230},
+            ValueError,
+            r"image_size: got \(230, 230\), expected multiples of patch_size 7",
+        ),
+        ("vip_s7", {"image_size": (224, 231)}, ValueError, r"transitions\[0\]: the grid of stage 0 is 32 x 33"),
+        ("vip_s7", {"image_size": (224,)}, ValueError, r"image_size: got \(224,\), expected \(height, width\)"),
+        ("vip_s7", {"image_size": "224"}, TypeError, "image_size: got '224', expected a sequence"),
+        ("vip_s7", {"segments": (32, 16, 16, 17)}, ValueError, r"segments\[3\]: got 17, expected a divisor of .* 384"),
+        ("vip_s7", {"segments": (32, 16)}, ValueError, r"segments: got 2 entries \(32, 16\), expected 4"),
+        ("vip_s7", {"layers": ()}, ValueError, r"layers: got \(\), expected at least one stage"),
+        ("vip_s7", {"layers": (4, 0, 8, 3)}, ValueError, r"layers\[1\]: got 0, expected a positive integer"),
+        ("vip_s7", {"embed_dims": (192, 384, 384, 38.4)}, TypeError, r"embed_dims\[3\]: got 38.4"),
+        (
+            "vip_s7",
+            {"embed_dims": (32, 16, 16, 18), "segments": (32, 16, 16, 9)},
+            ValueError,
+            r"embed_dims\[3\]: got 18",
+        ),
+        ("vip_s7", {"transitions": (1, 0, 0, 0)}, TypeError, r"transitions\[0\]: got 1, expected True or False"),
+        ("vip_s7", {"transitions": (True,) * 4}, ValueError, "transitions: the last entry is True"),
+        ("vip_s7", {"fusion": "mean"}, ValueError, "fusion: got 'mean', expected one of weighted, sum"),
+        ("vip_s7", {"branches": ("height", "depth", "channel")}, ValueError, "branches: got"),
+        ("vip_s7", {"branches": ("height", "width")}, ValueError, "branches: got"),
+        ("vip_s7", {"skip_lam": 0}, ValueError, "skip_lam: got 0, expected a positive finite number"),
+        ("vip_s7", {"skip_lam": float("inf")}, ValueError, "skip_lam: got inf"),
+        ("vip_s7", {"skip_lam": "2"}, TypeError, "skip_lam: got '2'"),
+        ("vip_s7", {"drop_path": 1.0}, ValueError, r"drop_path: got 1.0, expected a rate in \[0, 1\)"),
+        ("vip_s7", {"dropout": -0.1}, ValueError, "dropout: got -0.1"),
+        ("vip_s7", {"dropout": float("nan")}, ValueError, "dropout: got nan"),
+    ],
+)
+def test_create_model(name: Any, options: Any, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        vipnp.create_model(name, **options)
+
+
+def test_other_arguments(model: VisionPermutator) -> None:
+    with pytest.raises(TypeError, match="config: got str, expected a ViPConfig"):
+        VisionPermutator("vip_s7")  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="mapping: got list, expected a mapping"):
+        model.load_state_dict([])  # type: ignore[arg-type]
+    state: dict[str, Any] = model.state_dict()
+    with pytest.raises(TypeError, match=r"head.bias: got list, expected a NumPy array or an object with __array__"):
+        model.load_state_dict({**state, "head.bias": [0.0] * 4})
+    with pytest.raises(TypeError, match=r"head.bias: got dtype int64, expected floating-point numbers"):
+        model.load_state_dict({**state, "head.bias": np.zeros(4, np.int64)})
+    with pytest.raises(TypeError, match=r"transitions: got True, expected a sequence"):
+        ViPConfig((1,), (4,), (1,), True, 1)  # type: ignore[arg-type]
