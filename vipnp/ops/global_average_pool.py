@@ -21,4 +21,4 @@ def global_average_pool(xp: Backend, x: Array) -> tuple[Array, Pullback1]:
     def pullback(dy: Array) -> tuple[Array]:
         return (xp.broadcast_to(dy[:, None, None, :] / (H * W), (B, H, W, C)),)
 
-    return xp.mean(x, axis=(1, 2)), pullback
+    return xp.mean(xp.mean(x, axis=2), axis=1), pullback

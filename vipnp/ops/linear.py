@@ -24,11 +24,11 @@ def linear(xp: Backend, x: Array, weight: Array, bias: Array) -> tuple[Array, Pu
     features, channels = weight.shape
     leading = x.shape[:-1]
     rows = xp.reshape(x, (math.prod(leading), channels))
-    y = rows @ weight.T + bias
+    y = xp.matmul(rows, weight.T) + bias
 
     def pullback(dy: Array) -> tuple[Array, Array, Array]:
         dy_rows = xp.reshape(dy, (math.prod(leading), features))
-        dx = xp.reshape(dy_rows @ weight, (*leading, channels))
-        return dx, dy_rows.T @ rows, xp.sum_rows(dy_rows)
+        dx = xp.reshape(xp.matmul(dy_rows, weight), (*leading, channels))
+        return dx, xp.matmul(dy_rows.T, rows), xp.sum_rows(dy_rows)
 
     return xp.reshape(y, (*leading, features)), pullback

@@ -24,6 +24,6 @@ def linear_no_bias(xp: Backend, x: Array, weight: Array) -> tuple[Array, Pullbac
 
     def pullback(dy: Array) -> tuple[Array, Array]:
         dy_rows = xp.reshape(dy, (math.prod(leading), features))
-        return xp.reshape(dy_rows @ weight, (*leading, channels)), dy_rows.T @ rows
+        return xp.reshape(xp.matmul(dy_rows, weight), (*leading, channels)), xp.matmul(dy_rows.T, rows)
 
-    return xp.reshape(rows @ weight.T, (*leading, features)), pullback
+    return xp.reshape(xp.matmul(rows, weight.T), (*leading, features)), pullback

@@ -24,12 +24,12 @@ def patch_embed(xp: Backend, x: Array, weight: Array, bias: Array) -> tuple[Arra
     gathered = xp.permute_dims(xp.reshape(x, (B, C, h, P, w, Q)), (0, 2, 4, 1, 3, 5))
     patches = xp.reshape(gathered, (B * h * w, C * P * Q))
     matrix = xp.reshape(weight, (K, C * P * Q))
-    y = patches @ matrix.T + bias
+    y = xp.matmul(patches, matrix.T) + bias
 
     def pullback(dy: Array) -> tuple[Array, Array, Array]:
         dy_rows = xp.reshape(dy, (B * h * w, K))
-        dpatches = xp.reshape(dy_rows @ matrix, (B, h, w, C, P, Q))
+        dpatches = xp.reshape(xp.matmul(dy_rows, matrix), (B, h, w, C, P, Q))
         dx = xp.reshape(xp.permute_dims(dpatches, (0, 3, 1, 4, 2, 5)), (B, C, height, width))
-        return dx, xp.reshape(dy_rows.T @ patches, (K, C, P, Q)), xp.sum_rows(dy_rows)
+        return dx, xp.reshape(xp.matmul(dy_rows.T, patches), (K, C, P, Q)), xp.sum_rows(dy_rows)
 
     return xp.reshape(y, (B, h, w, K)), pullback

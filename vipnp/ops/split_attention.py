@@ -28,7 +28,7 @@ def split_attention(xp: Backend, logits: Array, *branches: Array) -> tuple[Array
         y = y + weight * x
 
     def pullback(dy: Array) -> tuple[Array, ...]:
-        da = xp.stack([xp.sum(dy * x, axis=(1, 2)) for x in branches], axis=-1)
+        da = xp.stack([xp.sum(xp.sum(dy * x, axis=2), axis=1) for x in branches], axis=-1)
         (dlogits,) = softmax_back(da)
         return dlogits, *(dy * weight for weight in weights)
 
