@@ -19,6 +19,9 @@ help: ## this list
 train: .venv/.train ## train on the digits; options in TRAIN_ARGS, e.g. TRAIN_ARGS="--epochs 5 --seed 1"
 	$(BIN)/python examples/train_tiny.py $(TRAIN_ARGS)
 
+digits: .venv/.train ## train on all five splits of the digits and hold the accuracy against its goal
+	$(BIN)/python examples/five_splits.py
+
 test: .venv/.test ## the tests
 	$(BIN)/python -m pytest
 
