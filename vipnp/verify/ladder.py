@@ -1,0 +1,145 @@
+"""`verify`: the ladder of rungs, on any function of the shape `y, pullback = op(xp, ...)`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from vipnp.verify.extras import MissingExtraError
+from vipnp.verify.outcomes import BrokenOpError, UndecidedError
+from vipnp.verify.report import Report, Row, Verdict
+from vipnp.verify.rungs.adjoint import adjoint
+from vipnp.verify.rungs.certified import certified
+from vipnp.verify.rungs.complex_step import complex_step
+from vipnp.verify.rungs.contract import contract
+from vipnp.verify.rungs.differences import differences
+from vipnp.verify.rungs.finite_field import finite_field
+from vipnp.verify.rungs.float32 import float32
+from vipnp.verify.rungs.proof import proof
+from vipnp.verify.rungs.pytorch import pytorch
+from vipnp.verify.rungs.value import value
+from vipnp.verify.subject import Subject
+from vipnp.verify.trees import argument_names, named_leaves, tree_arrays
+
+Rung: TypeAlias = Callable[[Subject], list[Row]]
+
+RUNGS: Mapping[str, Rung] = MappingProxyType(
+    {
+        "contract": contract,
+        "value": value,
+        "adjoint": adjoint,
+        "differences": differences,
+        "complex_step": complex_step,
+        "finite_field": finite_field,
+        "certified": certified,
+        "proof": proof,
+        "pytorch": pytorch,
+        "float32": float32,
+    }
+)
+"""Every rung by name, from the ground up."""
+
+
+def verify(
+    op: Callable[..., Any],
+    args: Sequence[Any],
+    *,
+    kwargs: Mapping[str, Any] | None = None,
+    definition: Callable[..., Any] | None = None,
+    twin: Callable[..., Any] | None = None,
+    rungs: Sequence[str] | None = None,
+    seed: int = 0,
+    hard: bool = False,
+    name: str | None = None,
+    tag: str = "",
+) -> Report:
+    """Hold `op` and its hand-written gradients against every rung of the ladder.
+
+    Parameters
+    ----------
+    op : `y, pullback = op(xp, *args, **kwargs)`; `pullback(dy)` returns a tuple with one gradient for each of `args`.
+    args : the differentiated arguments, float64 NumPy arrays or nested dicts of them.
+    kwargs : constants: masks, labels, hyperparameters. Arrays, numbers, anything the op takes.
+    definition : the same function of nested lists of floats, as loops over scalars; for the rung "value".
+    twin : the same function of PyTorch tensors; for the rungs "pytorch" and "float32".
+    rungs : names of `RUNGS` to climb, all by default.
+    seed : of the cotangents, directions and field elements.
+    hard : the inputs are ill-conditioned on purpose: an error above the bound of a float64 rung decides nothing, and
+        the certified rung asks for no more than twice the error of PyTorch.
+    name, tag : what the rows call the op (its own name by default) and this case of it.
+
+    Raises TypeError or ValueError for inputs that cannot be audited: integers, empty arrays, NaN or infinity, arrays of
+    another dtype, an unknown rung.
+    """
+    subject = Subject(
+        op=op,
+        args=tuple(args) if isinstance(args, (list, tuple)) else (args,),
+        kwargs=dict(kwargs or {}),
+        definition=definition,
+        twin=twin,
+        seed=seed,
+        hard=hard,
+        name=name if name is not None else getattr(op, "__name__", type(op).__name__),
+        tag=tag,
+    )
+    check_inputs(subject)
+    report = Report(seed=seed)
+    for rung in chosen_rungs(rungs):
+        report.extend(climb(rung, subject))
+    return report
+
+
+def chosen_rungs(rungs: Sequence[str] | None) -> list[str]:
+    """The names asked for, in the order of the ladder. Raises ValueError for an unknown one."""
+    if rungs is None:
+        return list(RUNGS)
+    if isinstance(rungs, str):
+        raise TypeError(f"rungs: got the string {rungs!r}, expected a list of names")
+    for rung in rungs:
+        if rung not in RUNGS:
+            raise ValueError(f"rungs: unknown rung {rung!r}, expected some of {', '.join(RUNGS)}")
+    return [rung for rung in RUNGS if rung in rungs]
+
+
+def climb(rung: str, subject: Subject) -> list[Row]:
+    """The rows of one rung. What the op does wrong becomes a FAIL, what the rung cannot do an INCONCLUSIVE."""
+    try:
+        with np.errstate(all="ignore"):
+            return RUNGS[rung](subject)
+    except BrokenOpError as error:
+        return subject.all_rows(rung, Verdict.FAIL, str(error), error.argument)
+    except (UndecidedError, MissingExtraError) as reason:
+        return subject.all_rows(rung, Verdict.INCONCLUSIVE, str(reason))
+
+
+def check_inputs(subject: Subject) -> None:
+    """Raises TypeError or ValueError, naming op and argument, for inputs that no rung can work with."""
+    if not callable(subject.op):
+        raise TypeError(f"op: got {type(subject.op).__name__}, expected a function y, pullback = op(xp, ...)")
+    if not subject.args:
+        raise ValueError(f"{subject.name}: args is empty, expected at least one differentiable array")
+    found = named_leaves(argument_names(subject.op, len(subject.args)), subject.args)
+    if not found:
+        raise ValueError(f"{subject.name}: args hold no array to differentiate")
+    for argument, array in found:
+        where = f"{subject.name}, argument {argument}"
+        if not isinstance(array, np.ndarray):
+            raise TypeError(f"{where}: got {type(array).__name__}, expected a float64 NumPy array")
+        if array.dtype != np.float64:
+            hint = "; constants such as labels go into kwargs" if array.dtype.kind in "biu" else ""
+            raise TypeError(f"{where}: got dtype {array.dtype}, expected float64{hint}")
+        if array.size == 0:
+            raise ValueError(f"{where}: got an empty array of shape {array.shape}, expected at least one entry")
+        _check_finite(where, array)
+    for key, constant in tree_arrays(subject.kwargs):
+        if isinstance(constant, np.ndarray) and constant.dtype.kind == "f":
+            _check_finite(f"{subject.name}, constant {key}", constant)
+
+
+def _check_finite(where: str, array: Any) -> None:
+    bad = np.count_nonzero(~np.isfinite(array))
+    if bad:
+        raise ValueError(f"{where}: {bad} of {array.size} entries are NaN or infinite, expected finite numbers")

@@ -1,0 +1,185 @@
+"""What the audit found: rows, verdicts, totals, and their JSON form."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import math
+import os
+import platform
+import tempfile
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+SCHEMA = 1
+"""Version of the JSON form; it grows when a field changes its meaning or goes away."""
+
+DERIVATIVE_RUNGS = ("complex_step", "finite_field")
+"""The rungs of which at least one must PASS for every argument."""
+
+
+class Verdict(StrEnum):
+    """PASS: shown right. FAIL: shown wrong. INCONCLUSIVE: this rung cannot decide, for the reason in the detail."""
+
+    PASS = "PASS"
+    FAIL = "FAIL"
+    INCONCLUSIVE = "INCONCLUSIVE"
+
+
+@dataclass(frozen=True)
+class Row:
+    """What one rung found about one argument of one op.
+
+    error and bound are in `unit` ("of max" is relative to the largest entry of the tensor, "2^-53 of max" counts in
+    units of 2^-53 of it); None where the rung has no figure.
+    """
+
+    op: str
+    case: str
+    argument: str
+    shape: tuple[int, ...]
+    rung: str
+    error: float | None
+    bound: float | None
+    unit: str
+    verdict: Verdict
+    detail: str
+
+    def __str__(self) -> str:
+        where = f"{self.op}{f' ({self.case})' if self.case else ''}, argument {self.argument} {self.shape}"
+        figure = "" if self.error is None else f", error {self.error:.3g}"
+        bound = "" if self.bound is None or self.error is None else f" (bound {self.bound:.3g}) {self.unit}"
+        return f"{self.verdict} {self.rung}: {where}{figure}{bound}{f': {self.detail}' if self.detail else ''}"
+
+
+@dataclass
+class Report:
+    """All rows of an audit. `ok` is the verdict on the whole."""
+
+    rows: list[Row] = field(default_factory=list)
+    seed: int = 0
+
+    @property
+    def failures(self) -> list[Row]:
+        """The rows whose verdict is FAIL."""
+        return [row for row in self.rows if row.verdict is Verdict.FAIL]
+
+    @property
+    def unproved(self) -> list[tuple[str, str, str]]:
+        """(op, case, argument) of every argument that a derivative rung looked at and none passed."""
+        passed: dict[tuple[str, str, str], bool] = {}
+        for row in self.rows:
+            if row.rung in DERIVATIVE_RUNGS:
+                key = (row.op, row.case, row.argument)
+                passed[key] = passed.get(key, False) or row.verdict is Verdict.PASS
+        return [key for key, seen in passed.items() if not seen]
+
+    @property
+    def ok(self) -> bool:
+        """No row fails, and every argument passes the complex step or the finite field where one of them was asked for.
+
+        A report without rows is not ok: nothing was shown.
+        """
+        return bool(self.rows) and not self.failures and not self.unproved
+
+    @property
+    def totals(self) -> dict[str, int]:
+        """How many rows have each verdict."""
+        counts = Counter(row.verdict for row in self.rows)
+        return {verdict.value: counts[verdict] for verdict in Verdict}
+
+    def extend(self, rows: Iterable[Row]) -> None:
+        """Add rows."""
+        self.rows.extend(rows)
+
+    def __str__(self) -> str:
+        """The failures, one a line, and the totals."""
+        lines = [str(row) for row in self.failures]
+        lines += [
+            f"FAIL {op}{f' ({case})' if case else ''}, argument {argument}: neither the complex step nor the finite"
+            " field gives a PASS"
+            for op, case, argument in self.unproved
+        ]
+        counts = ", ".join(f"{count} {verdict}" for verdict, count in self.totals.items())
+        return "\n".join([*lines, f"{'ok' if self.ok else 'NOT ok'}: {counts}"])
+
+    def to_json(self) -> dict[str, Any]:
+        """The JSON form that docs/audit.md describes."""
+        return {
+            "schema": SCHEMA,
+            "ok": self.ok,
+            "seed": self.seed,
+            "versions": versions(),
+            "totals": self.totals,
+            "unproved": [list(key) for key in self.unproved],
+            "rows": [{**asdict(row), "error": _figure(row.error), "bound": _figure(row.bound)} for row in self.rows],
+        }
+
+
+def _figure(value: float | None) -> float | str | None:
+    """JSON has no infinity and no NaN: they are written as the strings "inf" and "nan"."""
+    return value if value is None or math.isfinite(value) else str(value)
+
+
+def versions() -> dict[str, str]:
+    """Python, and every package the rungs may use, with its version; "missing" where it is not installed."""
+    found = {"python": platform.python_version(), "machine": f"{platform.system()} {platform.machine()}"}
+    for package in (
+        "vipnp",
+        "numpy",
+        "scipy",
+        "array-api-compat",
+        "array-api-strict",
+        "python-flint",
+        "sympy",
+        "torch",
+        "cupy-cuda12x",
+        "cupy-cuda13x",
+        "numba",
+        "mkl",
+    ):
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            found[package] = "missing"
+    return found
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write `text` to `path` in one step: a reader sees the old file or the whole new one.
+
+    Raises ValueError where the folder does not exist.
+    """
+    if not path.parent.is_dir():
+        raise ValueError(f"{path}: the folder {path.parent} does not exist")
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+        Path(temporary).chmod(0o644)
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Write `content` as JSON in one step."""
+    write_text(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
+
+
+def worst(rows: Sequence[Row]) -> Row | None:
+    """The row with the largest error relative to its bound; None where no row has a figure."""
+
+    def badness(row: Row) -> float:
+        assert row.error is not None
+        if math.isnan(row.error):
+            return math.inf
+        return row.error / row.bound if row.bound else (math.inf if row.error else 0.0)
+
+    with_figure = [row for row in rows if row.error is not None]
+    return max(with_figure, key=badness, default=None)

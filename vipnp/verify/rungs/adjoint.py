@@ -1,0 +1,83 @@
+"""The adjoint identity of linear ops, bit for bit: on integers float64 does not round, so nothing is tolerated."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from vipnp.backends import HostArray
+from vipnp.verify.report import Row, Verdict
+from vipnp.verify.subject import Subject
+from vipnp.verify.trees import tree_map_reals
+
+NAME = "adjoint"
+
+MULTIPLE = 840
+"""Inputs are multiples of it, so that dividing by any size up to 8 (a mean over H*W tokens, say) leaves an integer."""
+
+ROUNDING = 1e-12
+"""Relative size of what rounding alone can explain."""
+
+
+def adjoint(subject: Subject) -> list[Row]:
+    """<J u, dy> == <u, pullback(dy)> for every argument the op is affine in while the others are fixed.
+
+    Hyperparameters are replaced by powers of two (1/2 where they lie between 0 and 1), so that 1 - rate and division by
+    them are exact too.
+    """
+    kwargs = tree_map_reals(_exact_constant, dict(subject.kwargs))
+    rng = subject.rng("adjoint")
+    point = [MULTIPLE * _integers(rng, array.shape) for array in subject.arrays]
+    y, pullback = subject.run(subject.numpy, point, kwargs)
+    cotangent = MULTIPLE * _integers(rng, np.shape(y))
+    gradients = subject.gradients(subject.numpy, pullback, cotangent if cotangent.shape else cotangent[()])
+    rows = []
+    for i, (name, gradient) in enumerate(zip(subject.names, gradients, strict=True)):
+        direction = MULTIPLE * _integers(rng, gradient.shape)
+        if not _is_affine(subject, i, point, direction, kwargs):
+            rows.append(subject.row(NAME, name, Verdict.INCONCLUSIVE, detail="the op is not linear in this argument"))
+            continue
+        change = _value(subject, i, point, direction, kwargs) - np.asarray(y)
+        left, right = float(np.sum(change * cotangent)), float(np.sum(direction * gradient))
+        terms = (np.asarray(y) * cotangent, change * cotangent, direction * gradient)
+        scale = float(sum(np.sum(np.abs(term)) for term in terms))
+        error = abs(left - right) / scale if scale else 0.0
+        if left == right:
+            verdict, detail = Verdict.PASS, ""
+        elif error <= ROUNDING:
+            verdict, detail = Verdict.INCONCLUSIVE, "linear in this argument, but its arithmetic rounds on integers"
+        else:
+            verdict, detail = Verdict.FAIL, f"<J u, dy> = {left:.17g}, <u, pullback(dy)> = {right:.17g}"
+        rows.append(subject.row(NAME, name, verdict, error=error, bound=0, unit="relative", detail=detail))
+    return rows
+
+
+def _is_affine(subject: Subject, which: int, point: list[HostArray], direction: HostArray, kwargs: Any) -> bool:
+    """Whether equal steps change y equally, on large inputs and on small ones (where a saturated op shows its bend)."""
+    for scale in (1.0, 1 / MULTIPLE):
+        start = [scale * array for array in point]
+        ends = [_value(subject, which, start, steps * scale * direction, kwargs) for steps in (0, 1, 2)]
+        size = max(float(np.max(np.abs(end), initial=0)) for end in ends)
+        if np.max(np.abs(ends[2] - 2 * ends[1] + ends[0]), initial=0) > ROUNDING * size or not math.isfinite(size):
+            return False
+    return True
+
+
+def _value(subject: Subject, which: int, point: list[HostArray], step: HostArray, kwargs: Any) -> HostArray:
+    arrays = [array + step if i == which else array.copy() for i, array in enumerate(point)]
+    y, _ = subject.run(subject.numpy, arrays, kwargs)
+    return np.asarray(y)
+
+
+def _integers(rng: np.random.Generator, shape: tuple[int, ...]) -> HostArray:
+    return np.asarray(rng.integers(1, 4, shape) * rng.choice([-1.0, 1.0], shape))
+
+
+def _exact_constant(value: Any) -> Any:
+    if isinstance(value, np.ndarray):
+        return value
+    if 0 < value < 1:
+        return 0.5
+    return math.copysign(2.0 ** round(math.log2(abs(value))), value) if value else value

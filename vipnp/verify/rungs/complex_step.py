@@ -1,0 +1,87 @@
+"""Complex step: the derivative to the last digits of float64, because no difference is taken."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from vipnp.backends import HostArray
+from vipnp.verify.outcomes import UndecidedError
+from vipnp.verify.report import Row
+from vipnp.verify.subject import Subject, relative_error, worst_entry
+from vipnp.verify.worlds.complex_step import STEP, ComplexStepBackend
+
+NAME = "complex_step"
+
+OP_BOUND = 1e-14
+COMPOSITE_BOUND = 1e-13
+"""Error of a gradient relative to its largest entry, for one op and for layers and models."""
+
+EVERY_ENTRY = 512
+"""Up to so many differentiated numbers every entry is checked; beyond, a random direction for every tensor."""
+
+
+def complex_step(subject: Subject) -> list[Row]:
+    """Every entry of every gradient, or one direction per tensor, against Im f(x + ih) / h."""
+    bound = COMPOSITE_BOUND if subject.composite else OP_BOUND
+    gradients = subject.float64_gradients
+    if subject.entries <= EVERY_ENTRY:
+        truths = derivatives(subject)
+        return [
+            subject.measured(
+                NAME,
+                name,
+                error := relative_error(gradient, truth),
+                bound,
+                detail="" if error <= bound else worst_entry(gradient, truth),
+            )
+            for name, gradient, truth in zip(subject.names, gradients, truths, strict=True)
+        ]
+    rng = subject.rng("directions")
+    rows = []
+    for i, (name, gradient) in enumerate(zip(subject.names, gradients, strict=True)):
+        direction = rng.choice([-1.0, 1.0], gradient.shape)
+        found = float(np.sum(gradient * direction))
+        error = directional_error(found, directional(subject, i, direction), gradient)
+        rows.append(subject.measured(NAME, name, error, bound, detail="one random direction"))
+    return rows
+
+
+def derivatives(subject: Subject) -> list[HostArray]:
+    """d sum(dy * y) / dx for every entry of every differentiated array, dy the cotangent of the subject."""
+    truths = []
+    for i, array in enumerate(subject.arrays):
+        truth = np.empty(array.shape)
+        for index in np.ndindex(array.shape):
+            direction = np.zeros(array.shape)
+            direction[index] = 1
+            truth[index] = directional(subject, i, direction)
+        truths.append(truth)
+    return truths
+
+
+def directional(subject: Subject, which: int, direction: HostArray, step: float = STEP) -> float:
+    """The derivative of sum(dy * y) along `direction` in one differentiated array."""
+    arrays: list[Any] = [array.astype(np.complex128) for array in subject.arrays]
+    arrays[which] = arrays[which] + 1j * step * direction
+    return float(np.sum(subject.cotangent * _imaginary(subject, arrays))) / step
+
+
+def _imaginary(subject: Subject, arrays: Sequence[Any]) -> HostArray:
+    y, _ = subject.run(ComplexStepBackend(), arrays, exact=True)
+    value = np.asarray(y)
+    if value.dtype.kind != "c":
+        raise UndecidedError(f"the op turned complex input into {value.dtype}: the imaginary part is lost")
+    return value.imag
+
+
+def directional_error(found: float, truth: float, gradient: HostArray) -> float:
+    """Difference of two directional derivatives along signs, relative to the gradient's Euclidean norm.
+
+    Along random signs a gradient of norm g has a derivative of the size of g, and a single entry that is wrong by e
+    moves it by e.
+    """
+    norm = float(np.linalg.norm(gradient))
+    return abs(found - truth) / norm if norm else abs(found - truth)

@@ -1,0 +1,97 @@
+"""float32 accuracy: what training sees, beside PyTorch's own float32."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from vipnp.backends import HostArray
+from vipnp.verify.outcomes import UndecidedError
+from vipnp.verify.report import Row, Verdict
+from vipnp.verify.rungs.pytorch import twin_gradients
+from vipnp.verify.subject import Subject, relative_error
+from vipnp.verify.trees import tree_map_reals
+
+NAME = "float32"
+
+UNIT_32 = 2.0**-24
+"""Half the distance from 1 to the next float32."""
+
+SEEDS = 8
+"""The error of one tensor on one input is a coin toss; the geometric mean over seeds is not."""
+
+UNITS = 4.0
+RATIO = 2.0
+"""A tensor's error may be UNITS of 2^-24 of its largest entry, or RATIO times PyTorch's, whichever is more."""
+
+COMPOSITE_RATIO = 1.1
+"""Over all tensors of a layer or model together, the error may be so many times PyTorch's."""
+
+
+def float32(subject: Subject) -> list[Row]:
+    """The error of every float32 gradient against float64 at the same inputs, geometric mean over SEEDS inputs.
+
+    Raises UndecidedError where no twin was given, MissingExtraError where PyTorch is not installed.
+    """
+    if subject.twin is None:
+        raise UndecidedError("no PyTorch twin to compare with was given")
+    constants = tree_map_reals(_rounded, dict(subject.kwargs))
+    rounded = Subject(op=subject.op, args=subject.args, kwargs=constants, twin=subject.twin)
+    ours: list[list[float]] = []
+    theirs: list[list[float]] = []
+    for seed in range(SEEDS):
+        rng = subject.rng(f"float32 {seed}")
+        arrays = [_rounded(_jittered(rng, array)) for array in subject.arrays]
+        cotangent = _rounded(rng.normal(size=subject.cotangent.shape))
+        truth = _numpy_gradients(rounded, arrays, cotangent, np.float64)
+        single = _numpy_gradients(rounded, arrays, cotangent, np.float32)
+        peer = twin_gradients(rounded, "float32", arrays, cotangent)
+        ours.append([relative_error(g, t) / UNIT_32 for g, t in zip(single, truth, strict=True)])
+        theirs.append([relative_error(g, t) / UNIT_32 for g, t in zip(peer, truth, strict=True)])
+    return _judged(subject, ours, theirs)
+
+
+def _judged(subject: Subject, ours: list[list[float]], theirs: list[list[float]]) -> list[Row]:
+    rows = []
+    for i, name in enumerate(subject.names):
+        error, peer = (_geometric_mean([errors[i] for errors in both]) for both in (ours, theirs))
+        detail = f"PyTorch's float32: {peer:.2f}"
+        bound = max(UNITS, RATIO * peer)
+        rows.append(subject.measured(NAME, name, error, bound, "x 2^-24 of max", detail))
+    if subject.composite:
+        ratio = _geometric_mean([e for errors in ours for e in errors]) / _geometric_mean(
+            [e for errors in theirs for e in errors]
+        )
+        verdict = Verdict.PASS if ratio <= COMPOSITE_RATIO else Verdict.FAIL
+        rows.append(
+            subject.row(NAME, "all tensors", verdict, error=ratio, bound=COMPOSITE_RATIO, unit="times PyTorch's error")
+        )
+    return rows
+
+
+def _numpy_gradients(
+    subject: Subject, arrays: Sequence[HostArray], cotangent: HostArray, dtype: type
+) -> list[HostArray]:
+    constants = tree_map_reals(lambda c: c.astype(dtype) if isinstance(c, np.ndarray) else c, dict(subject.kwargs))
+    _, pullback = subject.run(subject.numpy, [array.astype(dtype) for array in arrays], constants)
+    dy: HostArray = cotangent.astype(dtype)
+    return subject.gradients(subject.numpy, pullback, dy if dy.shape else dy[()])
+
+
+def _jittered(rng: np.random.Generator, array: HostArray) -> HostArray:
+    """Other numbers of the same kind: each moved by a tenth of the spread along its last axis."""
+    spread = np.std(array, axis=-1, keepdims=True) if array.ndim else np.abs(array)
+    return np.asarray(array + 0.1 * spread * rng.normal(size=array.shape))
+
+
+def _rounded(value: Any) -> Any:
+    """The nearest float32 values, in float64; a hyperparameter stays as it is."""
+    return value.astype(np.float32).astype(np.float64) if isinstance(value, np.ndarray) else value
+
+
+def _geometric_mean(errors: Sequence[float]) -> float:
+    """Of positive numbers; an exact zero counts as a thousandth of a unit."""
+    return math.exp(sum(math.log(max(error, 1e-3)) for error in errors) / len(errors))

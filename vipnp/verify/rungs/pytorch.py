@@ -1,0 +1,56 @@
+"""Another implementation: PyTorch's autograd in float64."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from vipnp.backends import HostArray
+from vipnp.verify.extras import need
+from vipnp.verify.outcomes import UndecidedError
+from vipnp.verify.report import Row
+from vipnp.verify.subject import Subject, relative_error, worst_entry
+from vipnp.verify.trees import tree_map
+
+NAME = "pytorch"
+
+OP_BOUND = 1e-14
+COMPOSITE_BOUND = 1e-13
+"""Error of a gradient relative to its largest entry, for one op and for layers and models."""
+
+
+def pytorch(subject: Subject) -> list[Row]:
+    """Every gradient against that of the PyTorch twin.
+
+    Raises UndecidedError where no twin was given, MissingExtraError where PyTorch is not installed.
+    """
+    bound = COMPOSITE_BOUND if subject.composite else OP_BOUND
+    rows = []
+    truths = twin_gradients(subject, "float64")
+    for name, gradient, truth in zip(subject.names, subject.float64_gradients, truths, strict=True):
+        error = relative_error(gradient, truth)
+        detail = "" if error <= bound else worst_entry(gradient, truth)
+        rows.append(subject.measured(NAME, name, error, bound, detail=detail))
+    return rows
+
+
+def twin_gradients(
+    subject: Subject, dtype: str, arrays: Sequence[HostArray] | None = None, cotangent: HostArray | None = None
+) -> list[HostArray]:
+    """PyTorch's gradients in `dtype`, at the arrays and the cotangent of the subject unless others are given."""
+    if subject.twin is None:
+        raise UndecidedError("no PyTorch twin to compare with was given")
+    torch = need("torch", "test")
+    kind = getattr(torch, dtype)
+
+    def tensor(values: Any) -> Any:
+        values = np.ascontiguousarray(values) if values.ndim else values
+        made = torch.tensor(values)
+        return made.to(kind) if values.dtype.kind == "f" else made
+
+    inputs = [tensor(array).requires_grad_() for array in (subject.arrays if arrays is None else arrays)]
+    y = subject.twin(*subject.tree(inputs), **tree_map(tensor, dict(subject.kwargs)))
+    y.backward(tensor(subject.cotangent if cotangent is None else cotangent))
+    return [np.asarray((torch.zeros_like(leaf) if leaf.grad is None else leaf.grad).numpy()) for leaf in inputs]

@@ -1,0 +1,137 @@
+"""What a pullback holds, and what the docstring of its op says that it holds."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from vipnp.backends import HostArray
+from vipnp.verify.subject import Subject
+
+SHAPE = r"\((?:\*?|[^()]*,[^()]*)\)"
+"""A shape as docstrings write it: (), (*), (C,), (*, C), (B, h*P, w*Q)."""
+
+
+def closure_arrays(function: Callable[..., Any]) -> list[HostArray]:
+    """The arrays that a function keeps alive: in its closure, its defaults, and the functions and containers there."""
+    found: dict[int, HostArray] = {}
+    seen: set[int] = set()
+
+    def look(thing: Any) -> None:
+        if id(thing) in seen:
+            return
+        seen.add(id(thing))
+        if isinstance(thing, np.ndarray):
+            found[id(thing)] = thing
+        elif isinstance(thing, Mapping):
+            for child in thing.values():
+                look(child)
+        elif isinstance(thing, (list, tuple, set)):
+            for child in thing:
+                look(child)
+        elif inspect.isfunction(thing):
+            for cell in thing.__closure__ or ():
+                look(cell.cell_contents)
+            look(thing.__defaults__ or ())
+
+    look(function)
+    return list(found.values())
+
+
+def distinct_entries(arrays: Iterable[HostArray]) -> int:
+    """How many numbers the arrays hold together; views of the same memory count once."""
+    owners: dict[int, HostArray] = {}
+    for array in arrays:
+        owner = array
+        while isinstance(owner.base, np.ndarray):
+            owner = owner.base
+        owners[id(owner)] = owner
+    return sum(owner.size for owner in owners.values())
+
+
+def saves_text(docstring: str) -> str:
+    """The sentence after "Saves:" in a docstring, "" where there is none."""
+    match = re.search(r"Saves:\s*(.*?)(?:\.?\s*\n\s*\n|\.\s*\n\s*\S|\.?\s*$)", docstring, re.DOTALL)
+    return " ".join(match[1].split()) if match else ""
+
+
+def declared_entries(subject: Subject) -> int | None:
+    """How many numbers the docstring says are saved, with its letters bound to the sizes at hand; None where that
+    cannot be read."""
+    docstring = inspect.getdoc(subject.op) or ""
+    text = saves_text(docstring)
+    if text.rstrip(".") == "nothing":
+        return 0
+    sizes = bound_letters(subject, docstring)
+    total = 0
+    declarations = list(re.finditer(rf"(?P<name>[^,]*?)(?P<shape>{SHAPE})(?P<each>\s+each)?", text))
+    for declaration in declarations:
+        count = _count(declaration["shape"], sizes, subject, declaration["name"])
+        if count is None:
+            return None
+        total += count * (_starred(subject) if declaration["each"] else 1)
+    return total if declarations else None
+
+
+def bound_letters(subject: Subject, docstring: str) -> dict[str, int]:
+    """The letters of the shapes in `docstring`, from the shapes of the arguments and the integers among kwargs."""
+    sizes = {key: value for key, value in subject.kwargs.items() if isinstance(value, int)}
+    equations = list(_equations(subject, docstring))
+    for _ in range(len(equations) + 1):
+        for product, size in equations:
+            unknown = [factor for factor in product if not factor.isdigit() and factor not in sizes]
+            known = int(np.prod([int(f) if f.isdigit() else sizes[f] for f in product if f not in unknown]))
+            if len(unknown) == 1 and size % known == 0:
+                sizes[unknown[0]] = size // known
+    return sizes
+
+
+def _equations(subject: Subject, docstring: str) -> Iterator[tuple[list[str], int]]:
+    """(factors, size) for every axis of every argument whose shape the docstring gives."""
+    declared = re.split(r"Saves:", docstring)[0]
+    for name, array in _arrays_by_name(subject):
+        match = re.search(rf"(?<![\w.])(?:{re.escape(name)})\b[\w\s,.:;']*?(?P<shape>{SHAPE})", declared)
+        if match is None:
+            continue
+        axes = _axes(match["shape"])
+        stars = axes.count("*")
+        if stars > 1 or (not stars and len(axes) != array.ndim):
+            continue
+        before = axes.index("*") if stars else len(axes)
+        after = len(axes) - before - 1 if stars else 0
+        yield from zip(map(_factors, axes[:before]), array.shape[:before], strict=False)
+        if after > 0:
+            yield from zip(map(_factors, axes[-after:]), array.shape[-after:], strict=False)
+        if stars:
+            rows = int(np.prod(array.shape[before : array.ndim - max(after, 0)]))
+            yield ["*"], rows
+
+
+def _arrays_by_name(subject: Subject) -> list[tuple[str, HostArray]]:
+    starred = [(re.sub(r"_\d+$", "", name), array) for name, array in subject.named]
+    return [*starred, *((key, value) for key, value in subject.kwargs.items() if isinstance(value, np.ndarray))]
+
+
+def _count(shape: str, sizes: Mapping[str, int], subject: Subject, name: str) -> int | None:
+    if shape == "(*)":
+        return max((array.size for _, array in _arrays_by_name(subject)), default=None)
+    factors = [factor for axis in _axes(shape) for factor in _factors(axis)]
+    if any(not factor.isdigit() and factor not in sizes for factor in factors):
+        return None
+    return int(np.prod([int(f) if f.isdigit() else sizes[f] for f in factors]))
+
+
+def _starred(subject: Subject) -> int:
+    return sum(bool(re.search(r"_\d+$", name)) for name in subject.names)
+
+
+def _axes(shape: str) -> list[str]:
+    return [axis.strip() for axis in shape.strip("()").split(",") if axis.strip()]
+
+
+def _factors(axis: str) -> list[str]:
+    return [factor.strip() for factor in axis.split("*") if factor.strip()] or ["*"]

@@ -1,0 +1,81 @@
+"""Arrays of exact numbers: NumPy object arrays, so that the op source runs on them as it stands."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import numpy as np
+
+from vipnp.backends import Array, Backend, HostArray
+from vipnp.verify.trees import tree_map_reals
+
+
+class Numbers(Protocol):
+    """A number type. Its elements add, subtract, multiply, divide and compare, and have the methods exp, log, sqrt and
+    tanh, which NumPy calls for `xp.exp` and the like on object arrays."""
+
+    name: str
+
+    def of(self, value: float) -> Any:
+        """The element equal to a float or an integer, exactly."""
+
+    def constant(self, name: str) -> Any:
+        """The irrational constant `name` of `Backend.constant`."""
+
+    def ndtr(self, x: Any) -> Any:
+        """The normal distribution function of an element."""
+
+
+class ExactBackend(Backend):
+    """NumPy object arrays whose elements are exact numbers of one type."""
+
+    def __init__(self, numbers: Numbers) -> None:
+        super().__init__(numbers.name, np, np.ndarray)
+        self.numbers = numbers
+        self._ndtr: Callable[..., Any] = np.frompyfunc(numbers.ndtr, 1, 1)
+
+    def ndtr(self, x: Array) -> Array:
+        return self._ndtr(x)
+
+    def constant(self, name: str) -> Any:
+        return self.numbers.constant(name)
+
+    def mean(self, x: Array, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Array:
+        """The sum over `axis`, divided by the number of entries as a Python integer.
+
+        NumPy's own mean divides by one of its integer types, which exact numbers do not know.
+        """
+        total = np.sum(x, axis=axis, keepdims=keepdims)
+        return total / (x.size // np.size(total))
+
+    def to_numpy(self, x: Array) -> HostArray:
+        return np.asarray(x)
+
+    def lift(self, values: Any) -> Any:
+        """A float, or every entry of a float array, as exact numbers of the same value."""
+        if isinstance(values, float):
+            return self.numbers.of(values)
+        return fill(np.shape(values), (self.numbers.of(float(value)) for value in np.ravel(values)))
+
+    def lift_constants(self, tree: Any) -> Any:
+        """Keyword arguments with every floating-point number in them lifted."""
+        return tree_map_reals(self.lift, tree)
+
+
+def fill(shape: tuple[int, ...], elements: Any) -> HostArray:
+    """An object array of `shape` with `elements`, in C order."""
+    flat = np.empty(int(np.prod(shape)), object)
+    for index, element in enumerate(elements):
+        flat[index] = element
+    return flat.reshape(shape)
+
+
+def exactly(value: Any) -> tuple[int, int] | None:
+    """Numerator and denominator of a real Python or NumPy scalar; None for anything else."""
+    if isinstance(value, (bool, int, np.bool_, np.integer)):
+        return int(value), 1
+    if isinstance(value, (float, np.floating)):
+        numerator, denominator = float(value).as_integer_ratio()
+        return numerator, denominator
+    return None

@@ -1,0 +1,153 @@
+"""The prime field GF(2^127 - 1): arithmetic without rounding, in which two different formulas give different numbers.
+
+exp, log, sqrt, tanh and Phi are random functions here, fixed by a key: nothing is known of them but that equal
+arguments give equal values. If a backward formula equals the derivative as a rational expression in its inputs and in
+these functions, it holds in the field too; if it does not, it holds at a random point with probability at most
+degree / 2^127 (Schwartz and Zippel). A zero difference is therefore a zero, not a small number.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from typing import Any
+
+from vipnp.verify.worlds.dual import power
+from vipnp.verify.worlds.exact import exactly
+
+PRIME = 2**127 - 1
+
+
+class FieldElement:
+    """An integer modulo PRIME."""
+
+    __slots__ = ("residue",)
+
+    def __init__(self, residue: int) -> None:
+        self.residue = residue % PRIME
+
+    def __add__(self, other: Any) -> Any:
+        n = _residue(other)
+        return NotImplemented if n is None else FieldElement(self.residue + n)
+
+    __radd__ = __add__
+
+    def __neg__(self) -> FieldElement:
+        return FieldElement(-self.residue)
+
+    def __sub__(self, other: Any) -> Any:
+        n = _residue(other)
+        return NotImplemented if n is None else FieldElement(self.residue - n)
+
+    def __rsub__(self, other: Any) -> Any:
+        n = _residue(other)
+        return NotImplemented if n is None else FieldElement(n - self.residue)
+
+    def __mul__(self, other: Any) -> Any:
+        n = _residue(other)
+        return NotImplemented if n is None else FieldElement(self.residue * n)
+
+    __rmul__ = __mul__
+
+    def __truediv__(self, other: Any) -> Any:
+        n = _residue(other)
+        return NotImplemented if n is None else FieldElement(self.residue * _inverse(n))
+
+    def __rtruediv__(self, other: Any) -> Any:
+        n = _residue(other)
+        return NotImplemented if n is None else FieldElement(n * _inverse(self.residue))
+
+    def __pow__(self, exponent: int) -> Any:
+        return power(self, exponent)
+
+    def __eq__(self, other: object) -> bool:
+        return _residue(other) == self.residue
+
+    def __hash__(self) -> int:
+        return hash(self.residue)
+
+    # A field of characteristic p has no order of its own. Any total order will do: `max` picks an entry by it, and the
+    # derivative of max is that of the entry it picks.
+
+    def __lt__(self, other: Any) -> bool:
+        n = _residue(other)
+        return NotImplemented if n is None else self.residue < n
+
+    def __gt__(self, other: Any) -> bool:
+        n = _residue(other)
+        return NotImplemented if n is None else self.residue > n
+
+    def __le__(self, other: Any) -> bool:
+        n = _residue(other)
+        return NotImplemented if n is None else self.residue <= n
+
+    def __ge__(self, other: Any) -> bool:
+        n = _residue(other)
+        return NotImplemented if n is None else self.residue >= n
+
+    def exp(self) -> FieldElement:
+        """A random function named exp."""
+        return _oracle(b"exp", self.residue)
+
+    def log(self) -> FieldElement:
+        """A random function named log."""
+        return _oracle(b"log", self.residue)
+
+    def sqrt(self) -> FieldElement:
+        """A random function named sqrt."""
+        return _oracle(b"sqrt", self.residue)
+
+    def tanh(self) -> FieldElement:
+        """A random function named tanh."""
+        return _oracle(b"tanh", self.residue)
+
+    def __repr__(self) -> str:
+        return f"GF({self.residue})"
+
+
+class FieldNumbers:
+    """The number type of the field."""
+
+    name = "GF(2^127-1)"
+
+    def of(self, value: float) -> FieldElement:
+        """A float is a fraction with a power of two below: exact."""
+        residue = _residue(value)
+        assert residue is not None
+        return FieldElement(residue)
+
+    def constant(self, name: str) -> FieldElement:
+        """An irrational constant is a drawn element."""
+        return {"rsqrt_2pi": RSQRT_2PI}[name]
+
+    def ndtr(self, x: FieldElement) -> FieldElement:
+        """A random function named Phi."""
+        return _oracle(b"Phi", x.residue)
+
+    def draw(self, rng: random.Random) -> FieldElement:
+        """A random element that is not zero."""
+        return FieldElement(rng.randrange(1, PRIME))
+
+
+def _residue(value: Any) -> int | None:
+    if type(value) is FieldElement:
+        return value.residue
+    fraction = exactly(value)
+    if fraction is None:
+        return None
+    numerator, denominator = fraction
+    return numerator if denominator == 1 else numerator * _inverse(denominator) % PRIME
+
+
+def _inverse(residue: int) -> int:
+    if residue % PRIME == 0:
+        raise ZeroDivisionError("division by zero in GF(2^127-1)")
+    return pow(residue, -1, PRIME)
+
+
+def _oracle(name: bytes, residue: int) -> FieldElement:
+    digest = hashlib.blake2b(name + residue.to_bytes(16, "little"), digest_size=32).digest()
+    return FieldElement(int.from_bytes(digest, "little"))
+
+
+RSQRT_2PI = _oracle(b"1/sqrt(2 pi)", 0)
