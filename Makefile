@@ -3,6 +3,7 @@
 #   make test       the tests
 #   make gradcheck  the gradient error of every op and layer
 #   make help       all targets
+# The tests multiply small matrices: a second thread of OpenBLAS would only spin, and on a busy machine for very long.
 
 new_enough = $(shell $(1) -c 'import sys; print("yes" if sys.version_info >= (3, 11) else "")' 2>/dev/null)
 PYTHON ?= $(firstword $(foreach p,python3 python3.14 python3.13 python3.12 python3.11,$(if $(call new_enough,$(p)),$(p))))
@@ -23,7 +24,7 @@ digits: .venv/.train ## train on all five splits of the digits and hold the accu
 	$(BIN)/python examples/five_splits.py
 
 test: .venv/.test ## the tests
-	$(BIN)/python -m pytest
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest
 
 gradcheck: .venv/.core ## the gradient error of every op and layer, without PyTorch
 	$(BIN)/python -m vipnp.verify.gradcheck
@@ -53,12 +54,12 @@ clean: ## remove .venv and what tools leave behind
 	@$(INSTALL) --editable .
 	@touch $@
 
-.venv/.train: .venv/.core
+.venv/.train: pyproject.toml constraints.txt | .venv/bin/python
 	@echo "installing vipnp[train]"
 	@$(INSTALL) --editable ".[train]"
-	@touch $@
+	@touch .venv/.core $@
 
-.venv/.test: .venv/.train
+.venv/.test: pyproject.toml constraints.txt | .venv/bin/python
 	@echo "installing vipnp[test]"
 	@$(INSTALL) --editable ".[test]"
-	@touch $@
+	@touch .venv/.core .venv/.train $@
