@@ -45,7 +45,7 @@ clean: ## remove .venv and what tools leave behind
 	rm -rf .venv build dist vipnp.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 
 .venv/bin/python:
-	@test -n "$(PYTHON)" || { echo "vipnp needs Python 3.11 or newer; name one with: make PYTHON=/path/to/python" >&2; exit 1; }
+	@test -n "$(call new_enough,$(PYTHON))" || { echo "vipnp needs Python 3.11 or newer; name one with: make PYTHON=/path/to/python" >&2; exit 1; }
 	@echo "setting up .venv with $(PYTHON)"
 	@$(PYTHON) -m venv .venv || { rm -rf .venv; echo "$(PYTHON) could not make a virtual environment (Debian: install python3-venv)" >&2; exit 1; }
 
