@@ -18,7 +18,7 @@ class LinearParams(TypedDict):
 
 
 class MLPParams(TypedDict):
-    """fc1: weight (R*C, C), bias (R*C,); fc2: weight (C, R*C), bias (C,)."""
+    """fc1: weight (R*C, C), bias (R*C,); fc2: weight (K, R*C), bias (K,)."""
 
     fc1: LinearParams
     fc2: LinearParams
@@ -29,7 +29,7 @@ def mlp(
 ) -> tuple[Array, Callable[[Array], tuple[Array, MLPParams]]]:
     """y = fc2(gelu(fc1(x))), along the channels of every token, with dropout after the GELU and after fc2.
 
-    x, y (*, C). The backward pass runs the pullbacks in reverse order.
+    x (*, C); y (*, K): K = C in a block, 3C where it reweights the branches of a Permute-MLP. The backward pass runs the pullbacks in reverse order.
     Source: Hou et al., arXiv 2106.12368, equation 2 (Channel-MLP).
     """
     a, fc1_back = xp.run(linear, x, **params["fc1"])

@@ -36,7 +36,7 @@ def permute_mlp(
     "channel" in the place of "height" or "width".
 
     Each branch receives the gradient d of the sum, and dx is the sum of what the three send back.
-    Source: Hou et al., arXiv 2106.12368, section 3.2, equation 5 and Algorithm 1.
+    Source: Hou et al., arXiv 2106.12368, section 3.2 and Algorithm 1.
     """
     kind_h, kind_w, kind_c = branches
     h, h_back = xp.run(BRANCHES[kind_h], x, params["mlp_h"], segments=segments)

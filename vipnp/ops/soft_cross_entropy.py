@@ -18,14 +18,14 @@ def soft_cross_entropy(xp: Backend, logits: Array, *, targets: Array) -> tuple[A
     Saves: p (B, K), targets (B, K).
     """
     B, _ = logits.shape
-    shifted = logits - xp.max(logits, axis=-1, keepdims=True)
+    shifted = logits - xp.max(logits, axis=1, keepdims=True)
     e = xp.exp(shifted)
-    total = xp.sum(e, axis=-1, keepdims=True)
+    total = xp.sum(e, axis=1, keepdims=True)
     p = e / total
     loss = -xp.sum(targets * (shifted - xp.log(total))) / B
 
     def pullback(dloss: Array) -> tuple[Array]:
-        mass = xp.sum(targets, axis=-1, keepdims=True)
+        mass = xp.sum(targets, axis=1, keepdims=True)
         return (dloss / B * (p * mass - targets),)
 
     return loss, pullback
