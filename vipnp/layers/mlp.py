@@ -29,7 +29,8 @@ def mlp(
 ) -> tuple[Array, Callable[[Array], tuple[Array, MLPParams]]]:
     """y = fc2(gelu(fc1(x))), along the channels of every token, with dropout after the GELU and after fc2.
 
-    x (*, C); y (*, K): K = C in a block, 3C where it reweights the branches of a Permute-MLP. The backward pass runs the pullbacks in reverse order.
+    x (*, C); y (*, K): K = C in a block, 3C where it reweights the branches of a Permute-MLP.
+    The backward pass runs the pullbacks in reverse order.
     Source: Hou et al., arXiv 2106.12368, equation 2 (Channel-MLP).
     """
     a, fc1_back = xp.run(linear, x, **params["fc1"])
