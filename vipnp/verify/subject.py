@@ -5,8 +5,8 @@ from __future__ import annotations
 import copy
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -79,7 +79,7 @@ class Subject:
 
     # --- running the op ----------------------------------------------------------------------------------------------
 
-    def tree(self, arrays: Sequence[Any]) -> tuple[Any, ...]:
+    def tree(self, arrays: Iterable[Any]) -> tuple[Any, ...]:
         """The arguments with their arrays replaced."""
         rebuilt: tuple[Any, ...] = rebuild(self.args, iter(arrays))
         return rebuilt
@@ -164,6 +164,16 @@ class Subject:
         found = self.gradients(self.numpy, pullback, self.cotangent.copy() if np.ndim(y) else self.cotangent[()])
         return [_real_array(g, "the gradient", name) for name, g in zip(self.names, found, strict=True)]
 
+    def redrawn(self, which: int) -> Subject:
+        """This subject with other inputs of the same kind, each moved by a tenth of the spread along its last axis, and
+        with another cotangent."""
+        rng = self.rng(f"redrawn {which}")
+        arrays = []
+        for array in self.arrays:
+            spread = np.std(array, axis=-1, keepdims=True) if array.ndim else np.abs(array)
+            arrays.append(np.asarray(array + 0.1 * spread * rng.normal(size=array.shape)))
+        return replace(self, args=self.tree(arrays), seed=self.seed + 1000 * (which + 1))
+
     # --- writing rows ------------------------------------------------------------------------------------------------
 
     def row(
@@ -209,6 +219,11 @@ def off_by(error: float, unit: str) -> str:
     if unit == "of max":
         return f"off by {error:.2g} of the largest entry"
     return f"off by {error:.3g} {unit}"
+
+
+def geometric_mean(errors: Sequence[float], floor: float) -> float:
+    """The geometric mean of positive numbers, those below `floor` counted as `floor`."""
+    return math.exp(sum(math.log(max(error, floor)) for error in errors) / len(errors))
 
 
 def relative_error(found: HostArray, truth: HostArray) -> float:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from vipnp.backends import HostArray
+from vipnp.verify.outcomes import UndecidedError
 from vipnp.verify.report import Row, Verdict
 from vipnp.verify.subject import Subject
 from vipnp.verify.trees import tree_map_reals
@@ -33,9 +34,12 @@ def adjoint(subject: Subject) -> list[Row]:
     y, pullback = subject.run(subject.numpy, point, kwargs)
     cotangent = MULTIPLE * _integers(rng, np.shape(y))
     gradients = subject.gradients(subject.numpy, pullback, cotangent if cotangent.shape else cotangent[()])
+    directions = [MULTIPLE * _integers(rng, array.shape) for array in subject.arrays]
+    if subject.composite and not _is_affine(subject, 0, point, directions[0], kwargs):
+        raise UndecidedError(f"the layer is not linear in {subject.names[0]}: in no part of it is arithmetic exact")
     rows = []
     for i, (name, gradient) in enumerate(zip(subject.names, gradients, strict=True)):
-        direction = MULTIPLE * _integers(rng, gradient.shape)
+        direction = directions[i]
         if not _is_affine(subject, i, point, direction, kwargs):
             rows.append(subject.row(NAME, name, Verdict.INCONCLUSIVE, detail="the op is not linear in this argument"))
             continue

@@ -220,6 +220,8 @@ def _fortran(array: HostArray) -> HostArray:
 
 def _gapped(array: HostArray) -> HostArray:
     """Every second entry, along every axis, of an array with other numbers between."""
+    if not array.ndim:
+        return array
     wide = np.full(tuple(2 * size for size in array.shape), 7.5)
     view = wide[(slice(None, None, 2),) * array.ndim]
     view[...] = array
@@ -227,6 +229,8 @@ def _gapped(array: HostArray) -> HostArray:
 
 
 def _backwards(array: HostArray) -> HostArray:
+    if not array.ndim:
+        return array
     reverse = (slice(None, None, -1),) * array.ndim
     return array[reverse].copy()[reverse]
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from vipnp.backends import HostArray
 from vipnp.verify.outcomes import UndecidedError
 from vipnp.verify.report import Row, Verdict
 from vipnp.verify.rungs.pytorch import twin_gradients
-from vipnp.verify.subject import Subject, relative_error
+from vipnp.verify.subject import Subject, geometric_mean, relative_error
 from vipnp.verify.trees import tree_map_reals
 
 NAME = "float32"
@@ -22,6 +22,9 @@ UNIT_32 = 2.0**-24
 
 SEEDS = 8
 """The error of one tensor on one input is a coin toss; the geometric mean over seeds is not."""
+
+FLOOR = 0.5
+"""An error of less than half a unit counts as half a unit: a correctly rounded gradient has that much."""
 
 UNITS = 4.0
 RATIO = 2.0
@@ -38,14 +41,14 @@ def float32(subject: Subject) -> list[Row]:
     """
     if subject.twin is None:
         raise UndecidedError("no PyTorch twin to compare with was given")
-    constants = tree_map_reals(_rounded, dict(subject.kwargs))
-    rounded = Subject(op=subject.op, args=subject.args, kwargs=constants, twin=subject.twin)
+    rounded = replace(
+        subject, args=subject.tree(map(_rounded, subject.arrays)), kwargs=tree_map_reals(_rounded, dict(subject.kwargs))
+    )
     ours: list[list[float]] = []
     theirs: list[list[float]] = []
     for seed in range(SEEDS):
-        rng = subject.rng(f"float32 {seed}")
-        arrays = [_rounded(_jittered(rng, array)) for array in subject.arrays]
-        cotangent = _rounded(rng.normal(size=subject.cotangent.shape))
+        drawn = rounded.redrawn(seed)
+        arrays, cotangent = [_rounded(array) for array in drawn.arrays], _rounded(drawn.cotangent)
         truth = _numpy_gradients(rounded, arrays, cotangent, np.float64)
         single = _numpy_gradients(rounded, arrays, cotangent, np.float32)
         peer = twin_gradients(rounded, "float32", arrays, cotangent)
@@ -57,13 +60,13 @@ def float32(subject: Subject) -> list[Row]:
 def _judged(subject: Subject, ours: list[list[float]], theirs: list[list[float]]) -> list[Row]:
     rows = []
     for i, name in enumerate(subject.names):
-        error, peer = (_geometric_mean([errors[i] for errors in both]) for both in (ours, theirs))
+        error, peer = (geometric_mean([errors[i] for errors in both], FLOOR) for both in (ours, theirs))
         detail = f"PyTorch's float32: {peer:.2f}"
         bound = max(UNITS, RATIO * peer)
         rows.append(subject.measured(NAME, name, error, bound, "x 2^-24 of max", detail))
     if subject.composite:
-        ratio = _geometric_mean([e for errors in ours for e in errors]) / _geometric_mean(
-            [e for errors in theirs for e in errors]
+        ratio = geometric_mean([e for errors in ours for e in errors], FLOOR) / geometric_mean(
+            [e for errors in theirs for e in errors], FLOOR
         )
         verdict = Verdict.PASS if ratio <= COMPOSITE_RATIO else Verdict.FAIL
         rows.append(
@@ -81,17 +84,6 @@ def _numpy_gradients(
     return subject.gradients(subject.numpy, pullback, dy if dy.shape else dy[()])
 
 
-def _jittered(rng: np.random.Generator, array: HostArray) -> HostArray:
-    """Other numbers of the same kind: each moved by a tenth of the spread along its last axis."""
-    spread = np.std(array, axis=-1, keepdims=True) if array.ndim else np.abs(array)
-    return np.asarray(array + 0.1 * spread * rng.normal(size=array.shape))
-
-
 def _rounded(value: Any) -> Any:
     """The nearest float32 values, in float64; a hyperparameter stays as it is."""
     return value.astype(np.float32).astype(np.float64) if isinstance(value, np.ndarray) else value
-
-
-def _geometric_mean(errors: Sequence[float]) -> float:
-    """Of positive numbers; an exact zero counts as a thousandth of a unit."""
-    return math.exp(sum(math.log(max(error, 1e-3)) for error in errors) / len(errors))

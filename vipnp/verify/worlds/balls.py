@@ -1,4 +1,4 @@
-"""Real numbers as balls: a midpoint of 240 bits and a radius that is a rigorous bound on the error (python-flint)."""
+"""Real numbers as balls: a midpoint of 333 bits and a radius that is a rigorous bound on the error (python-flint)."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 
 from vipnp.verify.extras import need
 
-BITS = 240
-"""The precision of midpoints. float64 has 53 bits: 187 are left to absorb cancellation in hard cases."""
+BITS = 333
+"""The precision of midpoints, 100 digits. float64 has 53 bits: the rest absorbs cancellation and growing radii."""
 
 
 class BallNumbers:
