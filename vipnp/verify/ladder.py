@@ -104,15 +104,21 @@ def chosen_rungs(rungs: Sequence[str] | None) -> list[str]:
     return [rung for rung in RUNGS if rung in rungs]
 
 
-def climb(rung: str, subject: Subject) -> list[Row]:
-    """The rows of one rung. What the op does wrong becomes a FAIL, what the rung cannot do an INCONCLUSIVE."""
+def climb(rung: str, subject: Subject, function: Rung | None = None) -> list[Row]:
+    """The rows of one rung (`function` where it is none of RUNGS).
+
+    What the op does wrong becomes a FAIL, and so does any other exception (from a definition or a twin, say); what the
+    rung cannot do becomes an INCONCLUSIVE.
+    """
     try:
         with np.errstate(all="ignore"):
-            return RUNGS[rung](subject)
+            return (RUNGS[rung] if function is None else function)(subject)
     except BrokenOpError as error:
         return subject.all_rows(rung, Verdict.FAIL, str(error), error.argument)
     except (UndecidedError, MissingExtraError) as reason:
         return subject.all_rows(rung, Verdict.INCONCLUSIVE, str(reason))
+    except Exception as error:
+        return subject.all_rows(rung, Verdict.FAIL, f"the rung ended with {type(error).__name__}: {error}")
 
 
 def check_inputs(subject: Subject) -> None:

@@ -1,0 +1,71 @@
+"""A backend held to the readable ops: its arrays, its kernels and every fused replacement, by values and gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from vipnp.backends import Backend, HostArray
+from vipnp.verify.outcomes import BrokenOpError
+from vipnp.verify.report import Row
+from vipnp.verify.rungs.float32 import UNIT_32
+from vipnp.verify.subject import Subject, relative_error
+from vipnp.verify.trees import tree_map, tree_map_reals
+
+NAME = "backend"
+
+OP_BOUND = 1e-14
+COMPOSITE_BOUND = 1e-13
+"""float64: difference from the readable op on NumPy relative to the largest entry, for one op and composed ones."""
+
+UNITS = 8.0
+RATIO = 2.0
+"""float32: the error against float64 may be UNITS of 2^-24, or RATIO times that of the readable op in float32."""
+
+
+def backend_rung(backend: Backend) -> Callable[[Subject], list[Row]]:
+    """The rung that holds `backend` to the readable ops."""
+
+    def rung(subject: Subject) -> list[Row]:
+        """`backend.run(op, ...)` in float64 and float32 against the readable op; says which replacements ran."""
+        y, gradients, ran = _on_backend(subject, backend, np.float64)
+        replaced = f"{backend.name}: {', '.join(ran) if ran else 'the readable op, nothing is replaced'}"
+        bound = COMPOSITE_BOUND if subject.composite else OP_BOUND
+        names = ["y", *subject.names]
+        truths = [subject.value, *subject.float64_gradients]
+        rows = [
+            subject.measured(NAME, name, relative_error(found, truth), bound, detail=replaced)
+            for name, found, truth in zip(names, [y, *gradients], truths, strict=True)
+        ]
+        y32, gradients32, _ = _on_backend(subject, backend, np.float32)
+        readable_y, readable, _ = _on_backend(subject, subject.numpy, np.float32)
+        for name, found, peer, truth in zip(names, [y32, *gradients32], [readable_y, *readable], truths, strict=True):
+            error, readable_error = (relative_error(a, truth) / UNIT_32 for a in (found, peer))
+            detail = f"float32; the readable op: {readable_error:.2f}"
+            limit = max(UNITS, RATIO * readable_error)
+            rows.append(subject.measured(NAME, name, error, limit, "x 2^-24 of max", detail))
+        return rows
+
+    return rung
+
+
+def _on_backend(subject: Subject, backend: Backend, dtype: type) -> tuple[HostArray, list[HostArray], list[str]]:
+    """y, the gradients, and the names of the replacements that ran."""
+    counting = backend.counting()
+    constants: Any = tree_map(
+        backend.asarray,
+        tree_map_reals(lambda c: c.astype(dtype) if isinstance(c, np.ndarray) else c, dict(subject.kwargs)),
+    )
+    arrays = [backend.asarray(array.astype(dtype)) for array in subject.arrays]
+    try:
+        y, pullback = counting.run(subject.op, *subject.tree(arrays), **constants)
+        returned = pullback(backend.asarray(subject.cotangent.astype(dtype)))
+    except Exception as error:
+        raise BrokenOpError(f"on backend {backend.name}, {type(error).__name__}: {error}") from error
+    backend.synchronize()
+    gradients = [backend.to_numpy(gradient) for gradient in subject.matched(returned)]
+    fused = set(backend.replacements.values())
+    ran = sorted({function.__name__ for function in counting.ran or () if function in fused})
+    return np.asarray(backend.to_numpy(y)), gradients, ran
