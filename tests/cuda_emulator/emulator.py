@@ -1,0 +1,132 @@
+"""Compiles CUDA kernels with g++ behind cuda_emulator.h, and runs them.
+
+Environment:
+    VIPNP_EMULATOR_SANITIZE=1   address and undefined-behaviour sanitizers; Python must have libasan preloaded
+                                (`sanitizer_environment`), and the process ends at the first fault
+    VIPNP_EMULATOR_SEED=n       the seed of the order of blocks, warps and lanes
+    CXX                         the compiler, g++ unless given
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import importlib.util
+import os
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+
+HERE = Path(__file__).parent
+HEADER = HERE / "cuda_emulator.h"
+BUILD = HERE / "build"
+
+COMPILER = os.environ.get("CXX", "g++")
+FLAGS = ("-std=c++20", "-shared", "-fPIC", "-g1", "-fno-strict-aliasing", "-ffp-contract=off", "-Wno-unknown-pragmas")
+SANITIZERS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer")
+
+
+class KernelError(RuntimeError):
+    """What the emulator found wrong in a kernel while it ran."""
+
+
+def sanitizing() -> bool:
+    """Whether kernels are compiled with the sanitizers."""
+    return os.environ.get("VIPNP_EMULATOR_SANITIZE") == "1"
+
+
+def seed() -> int:
+    """The seed of the order in which blocks, warps and lanes run."""
+    return int(os.environ.get("VIPNP_EMULATOR_SEED", "1"))
+
+
+def sanitizer_environment() -> dict[str, str]:
+    """The environment of a Python process that loads kernels compiled with the sanitizers."""
+    library = subprocess.run(
+        [COMPILER, "-print-file-name=libasan.so"], check=True, capture_output=True, text=True
+    ).stdout.strip()
+    return {
+        **os.environ,
+        "LD_PRELOAD": library,
+        "ASAN_OPTIONS": "detect_leaks=0:halt_on_error=1:abort_on_error=0:exitcode=99",
+        "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1:exitcode=99",
+        "VIPNP_EMULATOR_SANITIZE": "1",
+    }
+
+
+@cache
+def cuda_headers() -> Path:
+    """The folder of cuda_bf16.h: that of the wheel nvidia-cuda-runtime, or of a CUDA toolkit."""
+    wheel = importlib.util.find_spec("nvidia")
+    folders = [Path(root) for root in (wheel.submodule_search_locations or [] if wheel else [])]
+    candidates = [header.parent for folder in folders for header in sorted(folder.glob("*/include/cuda_bf16.h"))]
+    toolkit = Path(os.environ.get("CUDA_PATH", "/usr/local/cuda")) / "include"
+    for candidate in (*candidates, toolkit):
+        if (candidate / "cuda_bf16.h").is_file():
+            return candidate
+    raise RuntimeError("found no cuda_bf16.h: pip install nvidia-cuda-runtime")
+
+
+def build(source: str, expressions: Sequence[str]) -> Path:
+    """The shared library of the kernels `expressions` in `source`; made once for the same text and flags."""
+    text = [f'#include "{HEADER.name}"', '#line 1 "kernel.cu"', source, '#line 1 "launchers.cpp"']
+    for i, expression in enumerate(expressions):
+        launch = f"emulator::Launch<&{expression}>"
+        text.append(
+            f'extern "C" const char* run_{i}(const unsigned* grid, const unsigned* block, void** arguments, unsigned seed)'
+            f"{{ return {launch}::run(grid, block, arguments, seed); }}"
+            f'extern "C" const char* signature_{i}() {{ return {launch}::signature(); }}'
+        )
+    flags = (*FLAGS, *(("-O1", *SANITIZERS) if sanitizing() else ("-O1",)))
+    code = "\n".join(text)
+    key = hashlib.sha256("\0".join([code, HEADER.read_text(), COMPILER, *flags]).encode()).hexdigest()[:24]
+    library = BUILD / f"{key}.so"
+    if library.exists():
+        return library
+    BUILD.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=BUILD) as folder:
+        unit, made = Path(folder) / "kernels.cpp", Path(folder) / "kernels.so"
+        unit.write_text(code)
+        command = [COMPILER, *flags, f"-I{HERE}", f"-isystem{HERE / 'headers'}", f"-isystem{cuda_headers()}", str(unit), "-o", str(made)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise RuntimeError(f"{COMPILER} could not compile the kernels:\n{done.stderr[:4000]}")
+        made.replace(library)
+    return library
+
+
+class Kernel:
+    """One compiled kernel.
+
+    parameters : the kind of each parameter in C++, such as "float32*" (a pointer) or "int32".
+    """
+
+    def __init__(self, library: ctypes.CDLL, index: int, expression: str) -> None:
+        self.expression = expression
+        self._run = getattr(library, f"run_{index}")
+        self._run.restype = ctypes.c_char_p
+        signature = getattr(library, f"signature_{index}")
+        signature.restype = ctypes.c_char_p
+        self.parameters = tuple(signature().decode().split())
+
+    def __call__(self, grid: Sequence[int], block: Sequence[int], arguments: Sequence[bytes]) -> None:
+        """Run the whole grid; `arguments` are the bytes of each parameter.
+
+        Raises KernelError for a race, a barrier not reached by all, or a wrong index into shared memory.
+        """
+        three = ctypes.c_uint * 3
+        buffers = [ctypes.create_string_buffer(value, len(value)) for value in arguments]
+        pointers = (ctypes.c_void_p * len(buffers))(*(ctypes.addressof(buffer) for buffer in buffers))
+        error = self._run(
+            three(*(*grid, 1, 1)[:3]), three(*(*block, 1, 1)[:3]), pointers, ctypes.c_uint(seed())
+        )
+        if error:
+            raise KernelError(f"{self.expression}: {error.decode()}")
+
+
+def load(source: str, expressions: Sequence[str]) -> dict[str, Kernel]:
+    """The kernels `expressions` of `source`, compiled."""
+    library = ctypes.CDLL(str(build(source, expressions)))
+    return {name: Kernel(library, i, name) for i, name in enumerate(expressions)}

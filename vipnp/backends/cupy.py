@@ -1,0 +1,313 @@
+"""CuPy on an NVIDIA GPU: the readable ops as they stand, or CUDA kernels in their place.
+
+    get_backend("cupy")                           fused kernels, float32 products in full precision
+    get_backend("cupy", precision="tf32")         float32 storage, products rounded to TF32
+    get_backend("cupy", precision="bfloat16")     bfloat16 activations and products, float32 sums and weights
+    get_backend("cupy", fused=False)              the readable ops on CuPy arrays
+
+Kernels and products run on CuPy's current stream, memory comes from CuPy's pool. Nothing waits for the device but
+`to_numpy` and `synchronize`; `host_waits` counts them.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar
+
+import numpy as np
+
+from vipnp.backends.base import NO_REPLACEMENTS, Array, Backend, HostArray, Op
+
+P = ParamSpec("P")
+Y = TypeVar("Y")
+Back = TypeVar("Back")
+
+FUSED_TABLE = "vipnp.fused.cuda:TABLE"
+
+PRECISIONS = ("float32", "tf32", "bfloat16")
+
+OLDEST_COMPUTE_CAPABILITY = 75
+
+DTYPES = ("float16", "float32", "float64", "bfloat16", "bool", "int8", "int16", "int32", "int64", "uint8")
+"""What arrays on the device may hold; bfloat16 is the type of ml_dtypes."""
+
+CUDA_INSUFFICIENT_DRIVER = 35
+
+PROBE = "#include <cuda_bf16.h>\n#include <cuda_fp16.h>\nextern \"C\" __global__ void probe() {}\n"
+
+
+class DeviceMemoryError(MemoryError):
+    """The device has no memory left; the message says how much was asked for, in use and free."""
+
+
+class Memory(NamedTuple):
+    """Bytes on the device: in use by arrays, held by the pool (`used` included), free beside it, in all."""
+
+    used: int
+    pooled: int
+    free: int
+    total: int
+
+
+class CupyBackend(Backend):
+    """CuPy arrays on one device.
+
+    Attributes
+    ----------
+    precision : of the matrix products, see `create`.
+    fused : whether CUDA kernels replace the readable ops.
+    device_id : the index of the device.
+    host_waits : how many times the host has waited for the device through this backend (`to_numpy`, `synchronize`).
+    """
+
+    def __init__(self, cupy: Any, device_id: int, precision: str, fused: bool) -> None:
+        replacements = NO_REPLACEMENTS
+        if fused:
+            module, table = FUSED_TABLE.split(":")
+            replacements = getattr(import_module(module), table)
+        super().__init__(
+            "cupy",
+            import_module("array_api_compat.cupy"),
+            cupy.ndarray,
+            device=cupy.cuda.Device(device_id),
+            replacements=replacements,
+        )
+        self.cupy = cupy
+        self.device_id = device_id
+        self.precision = precision
+        self.fused = fused
+        self._phi = import_module("cupyx.scipy.special").ndtr
+        self._shared = _Shared()
+
+    def __repr__(self) -> str:
+        return f"<vipnp backend 'cupy' device={self.device_id} precision={self.precision!r} fused={self.fused}>"
+
+    @property
+    def host_waits(self) -> int:
+        return self._shared.host_waits
+
+    # --- running ops ---------------------------------------------------------------------------------------------
+
+    def run(
+        self, op: Callable[Concatenate[Any, P], tuple[Y, Back]], *args: P.args, **kwargs: P.kwargs
+    ) -> tuple[Y, Back]:
+        """See `Backend.run`. The outermost call selects the device and turns a lack of memory into DeviceMemoryError.
+
+        Raises TypeError for an array of another library, another device or an unsupported dtype.
+        """
+        for value in (*args, *kwargs.values()):
+            if isinstance(value, self.array_type):
+                self._check_array(op, value)
+        if self._shared.depth.value:
+            return super().run(op, *args, **kwargs)
+        batch = next((len(value) for value in args if isinstance(value, self.array_type) and value.ndim == 4), None)
+        y, pullback = self._outermost(batch, super().run, op, *args, **kwargs)
+        if not self.keep or not callable(pullback):
+            return y, pullback
+
+        def outermost_pullback(*cotangents: Array) -> Any:
+            return self._outermost(batch, pullback, *cotangents)
+
+        return y, outermost_pullback  # type: ignore[return-value]
+
+    def _outermost(self, batch: int | None, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        with self.device, self._shared.depth:
+            before = self.cupy.get_default_memory_pool().used_bytes()
+            try:
+                return function(*args, **kwargs)
+            except self.cupy.cuda.memory.OutOfMemoryError as error:
+                message = self._out_of_memory(str(error), before, batch)
+        # Raised out here, when the frames that held the arrays of the failed step are gone.
+        self.release_memory()
+        raise DeviceMemoryError(message)
+
+    def _out_of_memory(self, error: str, before: int, batch: int | None) -> str:
+        memory = self.memory()
+        found = re.search(r"allocating ([\d,]+) bytes", error)
+        asked = int(found[1].replace(",", "")) if found else 0
+        message = (
+            f"out of memory on CUDA device {self.device_id}: asked for {_size(asked)}, in use {_size(memory.used)}, "
+            f"free {_size(memory.free + memory.pooled - memory.used)} of {_size(memory.total)}"
+        )
+        limit = self.cupy.get_default_memory_pool().get_limit()
+        if limit:
+            message += f" (the pool is limited to {_size(limit)})"
+        if batch is None:
+            return message
+        room = (limit or memory.free + memory.pooled) - before
+        fits = batch * max(room, 0) // max(memory.used + asked - before, 1)
+        fits = min(fits, batch - 1)
+        return message + (
+            f"; a batch of {batch} does not fit, one of at most {fits} may" if fits > 0 else "; not even one image fits"
+        )
+
+    def _check_array(self, op: Op, array: Array) -> None:
+        if array.device.id != self.device_id:
+            raise TypeError(
+                f"{op.__name__}: got an array of CUDA device {array.device.id}; this backend is on device "
+                f"{self.device_id}"
+            )
+        if array.dtype.name not in DTYPES:
+            raise TypeError(f"{op.__name__}: got dtype {array.dtype}, expected one of {', '.join(DTYPES)}")
+
+    # --- what an array namespace lacks ----------------------------------------------------------------------------
+
+    def ndtr(self, x: Array) -> Array:
+        return self._phi(x)
+
+    # --- arrays in and out ------------------------------------------------------------------------------------------
+
+    def asarray(self, values: Any, dtype: Any = None) -> Array:
+        with self.device:
+            return self.cupy.asarray(values, dtype=dtype)
+
+    def to_numpy(self, x: Array) -> HostArray:
+        self._shared.host_waits += 1
+        host: HostArray = self.cupy.asnumpy(x)
+        return host
+
+    def synchronize(self) -> None:
+        self._shared.host_waits += 1
+        self.device.synchronize()
+
+    def memory(self) -> Memory:
+        """What the pool of the device uses, holds and leaves."""
+        pool = self.cupy.get_default_memory_pool()
+        with self.device:
+            free, total = self.cupy.cuda.runtime.memGetInfo()
+            return Memory(pool.used_bytes(), pool.total_bytes(), free, total)
+
+    def release_memory(self) -> None:
+        """Give what the pool holds for no array back to the device."""
+        with self.device:
+            self.cupy.get_default_memory_pool().free_all_blocks()
+
+
+class _Depth(threading.local):
+    """How many `run` calls are under way in this thread."""
+
+    value = 0
+
+    def __enter__(self) -> None:
+        self.value += 1
+
+    def __exit__(self, *_: object) -> None:
+        self.value -= 1
+
+
+class _Shared:
+    """What a backend shares with its `inference` and `counting` twins."""
+
+    def __init__(self) -> None:
+        self.depth = _Depth()
+        self.host_waits = 0
+
+
+def _size(count: int) -> str:
+    return f"{count / 2**20:,.1f} MiB"
+
+
+def create(
+    device: int = 0, precision: str = "float32", fused: bool = True, memory_limit: int | None = None
+) -> CupyBackend:
+    """The `cupy` backend.
+
+    device : index of the CUDA device.
+    precision : how the matrix products of float32 arrays are computed. "float32": in full. "tf32": inputs rounded to
+    the 10-bit mantissa of TF32, float32 sums. "bfloat16": activations stored and multiplied in bfloat16, sums,
+    normalisations, gradients of weights and the weights themselves in float32. Other than "float32" needs fused=True.
+    fused : CUDA kernels in the place of the readable ops; False runs the ops as they stand.
+    memory_limit : bytes that the memory pool may hold on the device, None for all there is.
+
+    Raises ImportError where CuPy or cuBLAS is missing, RuntimeError where there is no driver, no device, a driver too
+    old for this CuPy, no NVRTC or no CUDA headers, ValueError or TypeError for an option out of its range.
+    """
+    if isinstance(device, bool) or not isinstance(device, int):
+        raise TypeError(f"device: got {device!r}, expected the index of a CUDA device")
+    if precision not in PRECISIONS:
+        raise ValueError(f"precision: got {precision!r}, expected one of {', '.join(PRECISIONS)}")
+    if not isinstance(fused, bool):
+        raise TypeError(f"fused: got {fused!r}, expected True or False")
+    if precision != "float32" and not fused:
+        raise ValueError(f"precision: got {precision!r} with fused=False, which runs in the dtype of its arrays")
+    if memory_limit is not None and (isinstance(memory_limit, bool) or not isinstance(memory_limit, int)):
+        raise TypeError(f"memory_limit: got {memory_limit!r}, expected a number of bytes or None")
+    if memory_limit is not None and memory_limit <= 0:
+        raise ValueError(f"memory_limit: got {memory_limit}, expected a positive number of bytes")
+    cupy = _import_cupy()
+    _check_device(cupy, device)
+    with cupy.cuda.Device(device):
+        _check_libraries(cupy)
+        if memory_limit is not None:
+            cupy.get_default_memory_pool().set_limit(size=memory_limit)
+    return CupyBackend(cupy, device, precision, fused)
+
+
+def _import_cupy() -> Any:
+    try:
+        return import_module("cupy")
+    except ImportError as error:
+        raise ImportError(
+            'backend "cupy" needs CuPy: pip install "vipnp[cuda13]" (or "vipnp[cuda12]" for a driver of CUDA 12)'
+        ) from error
+
+
+def _check_device(cupy: Any, device: int) -> None:
+    runtime = cupy.cuda.runtime
+    try:
+        count = runtime.getDeviceCount()
+    except runtime.CUDARuntimeError as error:
+        if error.status != CUDA_INSUFFICIENT_DRIVER:
+            raise RuntimeError(f'backend "cupy": found no CUDA device ({error})') from error
+        driver, needed = runtime.driverGetVersion(), runtime.runtimeGetVersion()
+        if driver == 0:
+            raise RuntimeError('backend "cupy": found no NVIDIA driver on this machine') from error
+        raise RuntimeError(
+            f'backend "cupy": the driver supports CUDA {_version(driver)}, this CuPy was built for CUDA '
+            f"{_version(needed)}: update the driver, or install the CuPy of CUDA {driver // 1000} "
+            f'(pip uninstall cupy-cuda{needed // 1000}x; pip install "vipnp[cuda{driver // 1000}]")'
+        ) from error
+    if count == 0:
+        raise RuntimeError('backend "cupy": found no CUDA device')
+    if not 0 <= device < count:
+        raise ValueError(f"device: got {device}, expected 0 to {count - 1}: there are {count} CUDA devices")
+    capability = cupy.cuda.Device(device).compute_capability
+    if int(capability) < OLDEST_COMPUTE_CAPABILITY:
+        raise RuntimeError(
+            f'backend "cupy": device {device} has compute capability {capability}, the kernels need '
+            f"{OLDEST_COMPUTE_CAPABILITY} or newer"
+        )
+
+
+def _check_libraries(cupy: Any) -> None:
+    major = cupy.cuda.runtime.runtimeGetVersion() // 1000
+    try:
+        import_module("cupy_backends.cuda.libs.cublas")
+    except ImportError as error:
+        raise ImportError(
+            f'backend "cupy": cuBLAS of CUDA {major} is missing: pip install "cupy-cuda{major}x[ctk]", or install the '
+            f"CUDA toolkit ({error})"
+        ) from error
+    try:
+        import_module("cupy.cuda.nvrtc").getVersion()
+    except (ImportError, RuntimeError) as error:
+        raise RuntimeError(
+            f'backend "cupy": the compiler NVRTC of CUDA {major} is missing: pip install "vipnp[cuda{major}]" ({error})'
+        ) from error
+    try:
+        cupy.RawModule(code=PROBE).get_function("probe")
+    except (RuntimeError, cupy.cuda.compiler.CompileException) as error:
+        raise RuntimeError(
+            f'backend "cupy": NVRTC finds no CUDA headers (cuda_fp16.h, cuda_bf16.h): pip install "vipnp[cuda{major}]" '
+            f"({error})"
+        ) from error
+
+
+def _version(code: int) -> str:
+    return f"{code // 1000}.{code % 1000 // 10}"
+
+
+__all__: list[str] = ["CupyBackend", "DeviceMemoryError", "Memory", "create"]

@@ -1,0 +1,14 @@
+"""The CUDA replacement table of the cupy backend: kernels written for this network, products by cuBLAS.
+
+`TABLE` maps ops and layers to the functions that stand in for them; docs/cuda.md says which kernel does what.
+Activations are float32, float16 or bfloat16 with float32 sums, or float64.
+"""
+
+from vipnp.backends import Replacements
+from vipnp.fused.cuda import ops, stage
+
+TABLE = Replacements()
+TABLE.update(ops.TABLE)
+TABLE.update(stage.TABLE)
+
+__all__ = ["TABLE"]

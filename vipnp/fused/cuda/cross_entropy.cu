@@ -1,0 +1,73 @@
+// Softmax cross-entropy against distributions or against labels with smoothing, one block a row.
+
+constexpr int THREADS = 128;
+
+template <typename A, bool LARGEST, typename Scratch>
+__device__ __forceinline__ A block_reduce(A value, Scratch& scratch) {
+    value = LARGEST ? warp_max(value) : warp_sum(value);
+    __syncthreads();
+    if (threadIdx.x % 32 == 0) scratch[threadIdx.x / 32] = value;
+    __syncthreads();
+    A all = scratch[0];
+#pragma unroll
+    for (int warp = 1; warp < THREADS / 32; ++warp) {
+        const A other = scratch[warp];
+        all = LARGEST ? max(all, other) : all + other;
+    }
+    return all;
+}
+
+// The target of class k: an entry of `targets`, or where that is null (1 - smoothing) * [k == label] + share,
+// share = smoothing / K.
+template <typename A>
+__device__ __forceinline__ A target_of(const A* targets, const long long* labels, A smoothing, A share, long long b,
+                                       int k, int K) {
+    if (targets) return targets[b * K + k];
+    return (k == labels[b] ? 1 - smoothing : A(0)) + share;
+}
+
+// row_loss[b] = -1/B sum_k t_k (z_k - log sum_j exp(z_j));  log_total[b] = log sum_j exp(z_j);  mass[b] = sum_k t_k.
+//
+// logits (B, K); targets (B, K) or labels (B,), the other null; row_loss, log_total, mass (B,). grid B, block THREADS.
+template <typename A>
+__global__ void __launch_bounds__(THREADS)
+cross_entropy_forward(const A* logits, const A* targets, const long long* labels, A smoothing, A share, A* row_loss,
+                      A* log_total, A* mass, A inverse_B, int K) {
+    SHARED(A, scratch, THREADS / 32);
+    const long long b = blockIdx.x;
+    const A* const z = logits + b * K;
+    A largest = z[0];
+    for (int k = threadIdx.x; k < K; k += THREADS) largest = max(largest, z[k]);
+    largest = block_reduce<A, true>(largest, scratch);
+
+    A total = 0, sum_t = 0, sum_tz = 0;
+    for (int k = threadIdx.x; k < K; k += THREADS) {
+        const A shifted = z[k] - largest, t = target_of(targets, labels, smoothing, share, b, k, K);
+        total += exponential(shifted);
+        sum_t += t;
+        sum_tz += t * shifted;
+    }
+    total = logarithm(block_reduce<A, false>(total, scratch));
+    sum_t = block_reduce<A, false>(sum_t, scratch);
+    sum_tz = block_reduce<A, false>(sum_tz, scratch);
+    if (threadIdx.x == 0) {
+        row_loss[b] = (sum_t * total - sum_tz) * inverse_B;
+        log_total[b] = total + largest;
+        mass[b] = sum_t;
+    }
+}
+
+// dlogits = dloss / B * (p * mass - t),  p = exp(z - log_total).
+//
+// dloss (); the rest as in cross_entropy_forward. grid B, block THREADS.
+template <typename A>
+__global__ void __launch_bounds__(THREADS)
+cross_entropy_backward(const A* dloss, const A* logits, const A* targets, const long long* labels, A smoothing, A share,
+                       const A* log_total, const A* mass, A* dlogits, A inverse_B, int K) {
+    const long long b = blockIdx.x;
+    const A scale = *dloss * inverse_B;
+    for (int k = threadIdx.x; k < K; k += THREADS) {
+        const A p = exponential(logits[b * K + k] - log_total[b]);
+        dlogits[b * K + k] = scale * (p * mass[b] - target_of(targets, labels, smoothing, share, b, k, K));
+    }
+}
