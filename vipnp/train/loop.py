@@ -65,7 +65,7 @@ def train_epoch(
         x = images[batch] if augment is None else augment(images[batch], rng)
         loss, grads = model.loss_and_grads(x, labels[batch], label_smoothing=label_smoothing, rng=rng)
         if max_norm is not None:
-            grads, _ = clip_grad_norm(model.backend, grads, max_norm=max_norm)
+            grads, _ = model.backend.run(clip_grad_norm, grads, max_norm=max_norm)
         model.set_parameters(optimizer.update(model.parameters(), grads, lr=lr))
         losses.append(loss)
         if on_step is not None:

@@ -1,14 +1,15 @@
 """The CUDA replacement table of the cupy backend: kernels written for this network, products by cuBLAS.
 
-`TABLE` maps ops and layers to the functions that stand in for them; docs/cuda.md says which kernel does what.
+`TABLE` maps ops, layers and the optimiser's step to the functions that stand in for them; docs/cuda.md says which kernel does what.
 Activations are float32, float16 or bfloat16 with float32 sums, or float64.
 """
 
 from vipnp.backends import Replacements
-from vipnp.fused.cuda import ops, stage
+from vipnp.fused.cuda import ops, optimizer, stage
 
 TABLE = Replacements()
 TABLE.update(ops.TABLE)
 TABLE.update(stage.TABLE)
+TABLE.update(optimizer.TABLE)
 
 __all__ = ["TABLE"]
