@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from vipnp.backends import get_backend
 from vipnp.backends.numpy import NumpyBackend
 from vipnp.layers import BlockMasks, Mask, masked, stage
 from vipnp.ops import cross_entropy, drop_path, dropout, layer_norm, soft_cross_entropy, softmax
@@ -18,7 +17,7 @@ from vipnp.verify.cases import CASES, Case
 from vipnp.verify.trees import tree_arrays, tree_map
 from vipnp.verify.worlds.namespaces import StrictBackend
 
-XP = get_backend("numpy", keep_memory=False)
+XP = NumpyBackend()
 STRICT = StrictBackend()
 STEP = 1e-30
 
