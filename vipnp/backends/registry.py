@@ -15,6 +15,7 @@ GROUP = "vipnp.backends"
 BUILT_IN = {
     "numpy": "vipnp.backends.numpy:create",
     "cupy": "vipnp.backends.cupy:create",
+    "numba": "vipnp.backends.numba:create",
 }
 """Backend name -> "module:function"; the module is imported only when the backend is asked for."""
 

@@ -1,0 +1,57 @@
+"""NumPy arrays on the CPU with compiled kernels: the fused CPU table, in shards of the batch."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any
+
+from vipnp.backends.numpy import NumpyBackend, check_keep_memory, check_shards, crew_of, keep_freed_memory
+
+PRODUCTS = ("numpy", "mkl")
+
+
+class ShardBackend(NumpyBackend):
+    """What runs in one thread on one shard: NumPy, kernels in the place of blocks, and `product` for their products."""
+
+    def __init__(self, product: Callable[..., Any]) -> None:
+        super().__init__("numba shard", replacements=import_module("vipnp.fused.cpu").TABLE)
+        self.product = product
+
+
+def create(*, shards: int | None = None, products: str = "numpy", keep_memory: bool = True) -> NumpyBackend:
+    """The `numba` backend: blocks run as compiled kernels between matrix products, in shards of the batch.
+
+    shards : threads, each with its part of the batch; None means one for each core this process may use. Results are
+        deterministic for a given number of shards.
+    products : "numpy" for the BLAS that NumPy was built with, "mkl" for MKL (extra `mkl`).
+    keep_memory : see vipnp.backends.numpy.create.
+
+    Raises ImportError naming the extra where Numba or MKL is missing, ValueError or TypeError for a wrong option.
+    """
+    if shards is None:
+        shards = available_cores()
+    check_shards(shards)
+    if products not in PRODUCTS:
+        raise ValueError(f"products: got {products!r}, expected one of {', '.join(PRODUCTS)}")
+    check_keep_memory(keep_memory)
+    for package in ("numba", "threadpoolctl"):
+        if find_spec(package) is None:
+            raise ImportError(f'backend "numba" needs {package}, which is not installed: pip install "vipnp[numba]"')
+    product = import_module("vipnp.fused.cpu_products").PRODUCTS[products]()
+    if keep_memory:
+        keep_freed_memory()
+    table, crew = crew_of(shards)
+    optimizer = import_module("vipnp.fused.cpu_optimizer").TABLE
+    return NumpyBackend("numba", replacements={**table, **optimizer}, crew=crew, shard=ShardBackend(product))
+
+
+def available_cores() -> int:
+    """The cores this process may run on."""
+    affinity: Any = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
+__all__ = ["ShardBackend", "create"]
