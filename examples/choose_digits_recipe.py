@@ -5,13 +5,13 @@
 Half of the digits are in the training part of all five splits of `vipnp.data.load_digits`. Every candidate below is
 trained on two thirds of that half and validated on the last third, three times over, for as many steps as a full run
 of train_tiny.py takes. The candidates differ from `train_tiny.Recipe` in one thing each; the one that gets most
-validation images right is the recipe. Takes about a quarter of an hour.
+validation images right is the recipe. Takes some ten minutes.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 
 from sklearn.model_selection import StratifiedKFold
@@ -27,23 +27,11 @@ SEED = 0
 RECIPE = Recipe()
 CANDIDATES: Mapping[str, Recipe] = {
     "the recipe of train_tiny.py": RECIPE,
-    "half the learning rate": replace(RECIPE, lr=RECIPE.lr / 2),
     "twice the learning rate": replace(RECIPE, lr=RECIPE.lr * 2),
-    "shifts up to a whole pixel": replace(RECIPE, max_shift=1.0),
+    "no mixup": replace(RECIPE, mixup=0.0),
+    "twice the mixup": replace(RECIPE, mixup=2 * RECIPE.mixup),
     "no shifts, no rotations": replace(RECIPE, max_shift=0.0, max_degrees=0.0),
     "no label smoothing": replace(RECIPE, label_smoothing=0.0),
-    "drop path": replace(RECIPE, config=replace(RECIPE.config, drop_path=0.1)),
-    "two stages, from 8x8 tokens to 4x4": replace(
-        RECIPE,
-        config=replace(
-            RECIPE.config,
-            layers=(2, 2),
-            embed_dims=(32, 64),
-            segments=(8, 4),
-            transitions=(True, False),
-            patch_size=1,
-        ),
-    ),
 }
 
 
@@ -62,12 +50,12 @@ def validation_accuracy(recipe: Recipe) -> float:
 
 
 def main() -> None:
-    """Print the validation accuracy of every candidate, and the best."""
+    """Print the validation accuracy of every candidate, two at a time, and the best."""
     found = {}
-    for name, recipe in CANDIDATES.items():
-        began = time.perf_counter()
-        found[name] = validation_accuracy(recipe)
-        print(f"{found[name]:7.2%}  {time.perf_counter() - began:5.0f} s  {name}", flush=True)
+    with ProcessPoolExecutor(max_workers=2) as pool:
+        for name, accuracy in zip(CANDIDATES, pool.map(validation_accuracy, CANDIDATES.values()), strict=True):
+            found[name] = accuracy
+            print(f"{accuracy:7.2%}  {name}", flush=True)
     print(f"best: {max(found, key=found.__getitem__)}")
 
 

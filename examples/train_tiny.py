@@ -12,7 +12,6 @@ tests on. Needs `pip install "vipnp[train]"`.
 from __future__ import annotations
 
 import argparse
-import functools
 import json
 import platform
 import time
@@ -27,7 +26,7 @@ import numpy as np
 from vipnp import Backend, ViPConfig, VisionPermutator, list_backends
 from vipnp.backends import HostArray
 from vipnp.checkpoint import load_weights, replaced_when_done, save_weights, weights_sha256
-from vipnp.data import CLASSES, SPLITS, Digits, load_digits, rotate_and_shift
+from vipnp.data import CLASSES, SPLITS, Digits, load_digits, mixup, rotate_and_shift
 from vipnp.train import AdamW, confusion_matrix, cosine_lr, evaluate, train_epoch
 
 try:
@@ -68,6 +67,7 @@ class Recipe:
     max_norm: float = 1.0
     max_degrees: float = 10.0
     max_shift: float = 0.7
+    mixup: float = 0.4
 
 
 def train(
@@ -87,9 +87,11 @@ def train(
     """
     optimizer = AdamW(model.backend, weight_decay=recipe.weight_decay)
     rng = np.random.default_rng(seed)
-    augment = functools.partial(
-        rotate_and_shift, max_degrees=recipe.max_degrees, max_shift=recipe.max_shift, background=BACKGROUND
-    )
+
+    def augment(x: HostArray, y: HostArray, rng: np.random.Generator) -> tuple[HostArray, HostArray]:
+        x = rotate_and_shift(x, rng, max_degrees=recipe.max_degrees, max_shift=recipe.max_shift, background=BACKGROUND)
+        return mixup(x, y, rng, alpha=recipe.mixup, num_classes=CLASSES, label_smoothing=recipe.label_smoothing)
+
     with threadpool_limits(limits=1, user_api="blas"):
         for epoch in range(recipe.epochs):
             losses = train_epoch(
@@ -106,7 +108,6 @@ def train(
                     warmup_epochs=min(recipe.warmup_epochs, recipe.epochs - 1),
                 ),
                 rng=rng,
-                label_smoothing=recipe.label_smoothing,
                 max_norm=recipe.max_norm,
                 augment=augment,
                 on_step=on_step,
@@ -250,7 +251,7 @@ def plot(path: Path, curves: Mapping[str, Sequence[float]], counts: HostArray) -
     figure = Figure(figsize=(13, 4), layout="constrained")
     loss, accuracy, confusion = figure.subplots(1, 3)
     for axes, values, title in (
-        (loss, curves["loss"], "training loss (smoothed labels)"),
+        (loss, curves["loss"], "training loss (smoothed, mixed labels)"),
         (accuracy, curves["accuracy"], "accuracy on held-out digits"),
     ):
         axes.plot(range(1, len(values) + 1), values, marker="." if len(values) < 10 else None)

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vipnp import ViPConfig, VisionPermutator
-from vipnp.data import SPLITS, load_digits, rotate_and_shift
+from vipnp.data import SPLITS, load_digits, mixup, rotate_and_shift
 from vipnp.train import SGD, AdamW, confusion_matrix, cosine_lr, evaluate, train_epoch
 from vipnp.verify.torch_twins import torch_vip
 
@@ -61,9 +61,9 @@ def test_every_image_is_seen_once_in_a_random_order_with_its_label() -> None:
     images, labels = some_images(8)
     seen: list[HostArray] = []
 
-    def watch(batch: HostArray, rng: np.random.Generator) -> HostArray:
+    def watch(batch: HostArray, targets: HostArray, rng: np.random.Generator) -> tuple[HostArray, HostArray]:
         seen.append(batch)
-        return batch
+        return batch, targets
 
     model = VisionPermutator(small_config(), seed=0)
     losses = epoch(model, Recorder(), images, labels, augment=watch)
@@ -85,7 +85,9 @@ def test_options_reach_the_step() -> None:
 
     plain = losses()
     assert losses(label_smoothing=0.3) != plain
-    assert losses(augment=lambda batch, rng: batch + np.float32(rng.uniform(1, 2))) != plain
+    assert losses(augment=lambda x, y, rng: (x + np.float32(rng.uniform(1, 2)), y)) != plain
+    assert losses(augment=lambda x, y, rng: (x, np.eye(5, dtype=np.float32)[y])) == pytest.approx(plain, rel=1e-6)
+    assert losses(augment=lambda x, y, rng: (x, np.eye(5, dtype=np.float32)[(y + 1) % 5])) != plain
     assert losses(rng=np.random.default_rng(8)) != plain
     assert losses() == plain
     losses(batch_size=4, on_step=lambda: steps.append(1))
@@ -318,3 +320,27 @@ def test_every_image_moves_by_itself() -> None:
     images = np.repeat(some_images(1)[0], 4, axis=0)
     moved = rotate_and_shift(images, np.random.default_rng(0), max_degrees=10, max_shift=1, background=0.0)
     assert len(set(keys(moved))) == 4
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_mixup_blends_with_the_reversed_batch(dtype: str) -> None:
+    images, labels = some_images(5, dtype)
+    options: dict[str, Any] = {"alpha": 0.4, "num_classes": 5, "label_smoothing": 0.1}
+    mixed, targets = mixup(images, labels, np.random.default_rng(0), **options)
+    assert mixed.dtype == targets.dtype == np.dtype(dtype)
+    lam = np.random.default_rng(0).beta(0.4, 0.4)
+    assert 0.01 < lam < 0.99
+    for i in range(5):
+        np.testing.assert_allclose(mixed[i], lam * images[i] + (1 - lam) * images[4 - i], rtol=1e-6, atol=1e-6)
+        expected = np.full(5, 0.1 / 5)
+        expected[labels[i]] += 0.9 * lam
+        expected[labels[4 - i]] += 0.9 * (1 - lam)
+        np.testing.assert_allclose(targets[i], expected, rtol=1e-6)
+    np.testing.assert_allclose(targets.sum(axis=1), 1, rtol=1e-6)
+
+
+def test_mixup_without_alpha_only_smooths() -> None:
+    images, labels = some_images(4)
+    mixed, targets = mixup(images, labels, np.random.default_rng(1), alpha=0, num_classes=5, label_smoothing=0)
+    np.testing.assert_array_equal(mixed, images)
+    np.testing.assert_array_equal(targets, np.eye(5)[labels])

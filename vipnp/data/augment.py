@@ -32,3 +32,31 @@ def rotate_and_shift(
         for plane, out_plane in zip(image, out, strict=True):
             affine_transform(plane, turn, offset, output=out_plane, order=1, mode="grid-constant", cval=background)
     return moved
+
+
+def mixup(
+    images: HostArray,
+    labels: HostArray,
+    rng: np.random.Generator,
+    *,
+    alpha: float,
+    num_classes: int,
+    label_smoothing: float,
+) -> tuple[HostArray, HostArray]:
+    """Every image blended with its partner in the reversed batch, and the distributions over the classes to match.
+
+    With one lam from Beta(alpha, alpha) for the batch, 1 where alpha is 0:
+        images = lam * images + (1 - lam) * reversed images,  targets = lam * t + (1 - lam) * reversed t,
+        t_bk = (1 - label_smoothing) * (labels_b = k) + label_smoothing / num_classes.
+
+    images : (B, channels, height, width). labels : integers (B,) in [0, num_classes). Returns new images and targets
+    (B, num_classes), both in the dtype of the images.
+    Source: Zhang, Cisse, Dauphin, Lopez-Paz, "mixup: Beyond Empirical Risk Minimization", arXiv 1710.09412, with the
+    smoothing and the partners of the official training recipe.
+    """
+    lam = rng.beta(alpha, alpha) if alpha else 1.0
+    onehot = labels[:, None] == np.arange(num_classes)
+    targets = (1 - label_smoothing) * onehot + label_smoothing / num_classes
+    mixed = (lam * values + (1 - lam) * values[::-1] for values in (images, targets))
+    blended, soft = (values.astype(images.dtype) for values in mixed)
+    return blended, soft

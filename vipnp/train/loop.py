@@ -13,8 +13,8 @@ from vipnp.models import VisionPermutator
 from vipnp.train.checks import check_whole
 from vipnp.train.clip import clip_grad_norm
 
-Augment = Callable[[HostArray, np.random.Generator], HostArray]
-"""Images (B, channels, height, width) and a generator -> images of the same shape."""
+Augment = Callable[[HostArray, HostArray, np.random.Generator], tuple[HostArray, HostArray]]
+"""Images (B, channels, height, width), labels (B,) and a generator -> images, and labels or distributions (B, K)."""
 
 
 class Optimizer(Protocol):
@@ -51,7 +51,7 @@ def train_epoch(
     (n, channels, height, width) in the dtype of the model. labels : host integers (n,). batch_size : the last batch
     takes what is left. lr : learning rate of the epoch. rng : draws order, augmentation, drop path and dropout.
     label_smoothing : see `VisionPermutator.loss_and_grads`. max_norm : clip the gradients to this norm, None does not.
-    augment : what to do to the images of a batch. on_step : called after every step.
+    augment : what to do to the images and labels of a batch. on_step : called after every step.
 
     Losses stay on the device until the epoch is over, so that steps need not wait for each other.
     Raises ValueError or TypeError for what does not fit; FloatingPointError if a loss is NaN or infinite.
@@ -62,8 +62,10 @@ def train_epoch(
     losses = []
     for start in range(0, len(order), batch_size):
         batch = order[start : start + batch_size]
-        x = images[batch] if augment is None else augment(images[batch], rng)
-        loss, grads = model.loss_and_grads(x, labels[batch], label_smoothing=label_smoothing, rng=rng)
+        x, targets = images[batch], labels[batch]
+        if augment is not None:
+            x, targets = augment(x, targets, rng)
+        loss, grads = model.loss_and_grads(x, targets, label_smoothing=label_smoothing, rng=rng)
         if max_norm is not None:
             grads, _ = model.backend.run(clip_grad_norm, grads, max_norm=max_norm)
         model.set_parameters(optimizer.update(model.parameters(), grads, lr=lr))
