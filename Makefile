@@ -12,7 +12,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --co
 TRAIN_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help train digits test gradcheck lint format types clean
+.PHONY: help train digits test gradcheck lint format types mutation accuracy clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -41,8 +41,14 @@ format: .venv/.test ## rewrite in the project's style
 types: .venv/.test ## mypy --strict
 	$(BIN)/mypy
 
+mutation: .venv/.test ## mutation testing of ops and layers: every mutant must be killed
+	$(BIN)/python tools/mutation.py
+
+accuracy: .venv/.test ## float32 accuracy beside PyTorch's; writes docs/accuracy.md
+	$(BIN)/python -m vipnp.verify.accuracy --output docs/accuracy.md
+
 clean: ## remove .venv and what tools leave behind
-	rm -rf .venv build dist vipnp.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf .venv build dist mutants vipnp.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 
 .venv/bin/python:
 	@test -n "$(call new_enough,$(PYTHON))" || { echo "vipnp needs Python 3.11 or newer; name one with: make PYTHON=/path/to/python" >&2; exit 1; }
