@@ -75,8 +75,8 @@ def build(source: str, expressions: Sequence[str]) -> Path:
     for i, expression in enumerate(expressions):
         launch = f"emulator::Launch<&{expression}>"
         text.append(
-            f'extern "C" const char* run_{i}(const unsigned* grid, const unsigned* block, void** arguments, unsigned seed)'
-            f"{{ return {launch}::run(grid, block, arguments, seed); }}"
+            f'extern "C" const char* run_{i}(const unsigned* grid, const unsigned* block, void** arguments, '
+            f"unsigned seed) {{ return {launch}::run(grid, block, arguments, seed); }}"
             f'extern "C" const char* signature_{i}() {{ return {launch}::signature(); }}'
         )
     flags = (*FLAGS, *(("-O1", *SANITIZERS) if sanitizing() else ("-O1",)))
@@ -89,7 +89,16 @@ def build(source: str, expressions: Sequence[str]) -> Path:
     with tempfile.TemporaryDirectory(dir=BUILD) as folder:
         unit, made = Path(folder) / "kernels.cpp", Path(folder) / "kernels.so"
         unit.write_text(code)
-        command = [COMPILER, *flags, f"-I{HERE}", f"-isystem{HERE / 'headers'}", f"-isystem{cuda_headers()}", str(unit), "-o", str(made)]
+        command = [
+            COMPILER,
+            *flags,
+            f"-I{HERE}",
+            f"-isystem{HERE / 'headers'}",
+            f"-isystem{cuda_headers()}",
+            str(unit),
+            "-o",
+            str(made),
+        ]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             raise RuntimeError(f"{COMPILER} could not compile the kernels:\n{done.stderr[:4000]}")
@@ -119,9 +128,7 @@ class Kernel:
         three = ctypes.c_uint * 3
         buffers = [ctypes.create_string_buffer(value, len(value)) for value in arguments]
         pointers = (ctypes.c_void_p * len(buffers))(*(ctypes.addressof(buffer) for buffer in buffers))
-        error = self._run(
-            three(*(*grid, 1, 1)[:3]), three(*(*block, 1, 1)[:3]), pointers, ctypes.c_uint(seed())
-        )
+        error = self._run(three(*(*grid, 1, 1)[:3]), three(*(*block, 1, 1)[:3]), pointers, ctypes.c_uint(seed()))
         if error:
             raise KernelError(f"{self.expression}: {error.decode()}")
 

@@ -30,18 +30,34 @@ import scipy.special
 from tests.cuda_emulator import emulator, signatures
 from tests.cuda_emulator.memory import Memory, Pool
 
-BORROWED_MODULES = ("cupy", "cupyx", "cupy_backends", "array_api_compat.cupy", "vipnp.backends.cupy", "vipnp.fused.cuda")
+BORROWED_MODULES = (
+    "cupy",
+    "cupyx",
+    "cupy_backends",
+    "array_api_compat.cupy",
+    "vipnp.backends.cupy",
+    "vipnp.fused.cuda",
+)
 """Modules that are taken out of sys.modules while the stand-in is installed, and put back afterwards."""
 
 SCALARS = (bool, int, float, complex, np.generic)
 
-NUMPY_FUNCTIONS = (
-    "abs arange argmax array_equal broadcast_to concatenate equal exp expand_dims full isfinite less log matmul max "
-    "maximum mean min multiply ones ones_like permute_dims reshape sqrt stack sum tanh transpose where zeros zeros_like"
-).split()
+# fmt: off
+NUMPY_FUNCTIONS = [
+    "abs", "arange", "argmax", "array_equal", "broadcast_to", "concatenate", "equal", "exp", "expand_dims",
+    "full", "isfinite", "less", "log", "matmul", "max", "maximum", "mean", "min", "multiply", "ones",
+    "ones_like", "permute_dims", "reshape", "sqrt", "stack", "sum", "tanh", "transpose", "where", "zeros",
+    "zeros_like",
+]
+# fmt: on
 """Functions of CuPy that stand here as NumPy's of the same name, behind CuPy's signature."""
 
-OPERATORS = "add sub mul truediv floordiv mod pow matmul and or lt le gt ge eq ne".split()
+# fmt: off
+OPERATORS = [
+    "add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul", "and", "or", "lt", "le", "gt", "ge",
+    "eq", "ne",
+]
+# fmt: on
 
 CUDA_TYPES = {0: np.float32, 1: np.float64, 2: np.float16, 14: ml_dtypes.bfloat16}
 """cudaDataType -> dtype."""
@@ -337,7 +353,9 @@ class Simulation:
         def call(*args: Any, **kwargs: Any) -> Any:
             sources = [value for value in (*args, *kwargs.values()) if isinstance(value, self.ndarray)]
             kwargs.pop("blocking", None)
-            return self.wrap(function(*map(self.unwrap, args), **{k: self.unwrap(v) for k, v in kwargs.items()}), *sources)
+            return self.wrap(
+                function(*map(self.unwrap, args), **{k: self.unwrap(v) for k, v in kwargs.items()}), *sources
+            )
 
         return call
 
@@ -355,9 +373,7 @@ class Simulation:
             "set_limit": set_limit,
         }
         return types.SimpleNamespace(
-            **{
-                name: _without_self(f"cupy.cuda.MemoryPool.{name}", function) for name, function in functions.items()
-            }
+            **{name: _without_self(f"cupy.cuda.MemoryPool.{name}", function) for name, function in functions.items()}
         )
 
     def _raw_module(self) -> type:
@@ -562,7 +578,9 @@ class Simulation:
         b = self._matrix(given["B"], given["Btype"], rows_b, columns_b, given["ldb"])
         c = self._matrix(given["C"], given["Ctype"], m, n, given["ldc"])
         a, b = (self._rounded(x, compute, scalar) for x in (a, b))
-        alpha, beta = (float(np.ctypeslib.as_array((_C_TYPES[scalar]).from_address(given[x]))) for x in ("alpha", "beta"))
+        alpha, beta = (
+            float(np.ctypeslib.as_array((_C_TYPES[scalar]).from_address(given[x]))) for x in ("alpha", "beta")
+        )
         product = scalar(alpha) * ((a.T if given["transa"] else a) @ (b.T if given["transb"] else b))
         c[...] = product if beta == 0 else product + scalar(beta) * c
         self.machine.products.append((compute, c.dtype.name))
@@ -614,10 +632,7 @@ def bound_kernel(simulation: Simulation, kernel: emulator.Kernel) -> Callable[..
             raise TypeError(f"{kernel.expression}: {len(args)} arguments, it takes {len(kernel.parameters)}")
         if np.prod(block) > 1024 or min(grid) < 1 or max((1, *grid[1:])) > 65535:
             raise RuntimeError(f"{kernel.expression}: CUDA_ERROR_INVALID_VALUE, grid {grid} block {block}")
-        packed = [
-            _packed(simulation, kernel, position, value)
-            for position, value in enumerate(args)
-        ]
+        packed = [_packed(simulation, kernel, position, value) for position, value in enumerate(args)]
         machine.launches.append(kernel.expression)
         machine.streams.append(machine.current_stream)
         kernel(grid, block, packed)
@@ -635,12 +650,13 @@ def _packed(simulation: Simulation, kernel: emulator.Kernel, position: int, valu
     if isinstance(value, simulation.ndarray):
         if f"{value.dtype.name}*" != wanted:
             raise TypeError(f"{where}: got an array of {value.dtype.name}, it takes {wanted}")
-        if not value.flags.c_contiguous:
-            # A strided vector is handed over with its stride; anything else would be read in the wrong order.
-            if value.ndim != 1:
-                raise TypeError(f"{where}: got an array that is not contiguous")
+        # A strided vector is handed over with its stride; anything else would be read in the wrong order.
+        if not value.flags.c_contiguous and value.ndim != 1:
+            raise TypeError(f"{where}: got an array that is not contiguous")
         if value._device != simulation.machine.current_device:
-            raise RuntimeError(f"{where}: an array of device {value._device} on device {simulation.machine.current_device}")
+            raise RuntimeError(
+                f"{where}: an array of device {value._device} on device {simulation.machine.current_device}"
+            )
         return int(value.data.ptr).to_bytes(8, "little")
     if wanted.endswith("*"):
         if not isinstance(value, np.uintp) or value != 0:

@@ -17,8 +17,6 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar
 
-import numpy as np
-
 from vipnp.backends.base import NO_REPLACEMENTS, Array, Backend, HostArray, Op
 
 P = ParamSpec("P")
@@ -36,7 +34,7 @@ DTYPES = ("float16", "float32", "float64", "bfloat16", "bool", "int8", "int16", 
 
 CUDA_INSUFFICIENT_DRIVER = 35
 
-PROBE = "#include <cuda_bf16.h>\n#include <cuda_fp16.h>\nextern \"C\" __global__ void probe() {}\n"
+PROBE = '#include <cuda_bf16.h>\n#include <cuda_fp16.h>\nextern "C" __global__ void probe() {}\n'
 
 
 class DeviceMemoryError(MemoryError):
@@ -103,7 +101,8 @@ class CupyBackend(Backend):
                 self._check_array(op, value)
         if self._shared.depth.value:
             return super().run(op, *args, **kwargs)
-        batch = next((len(value) for value in args if isinstance(value, self.array_type) and value.ndim == 4), None)
+        arrays: list[Array] = [value for value in args if isinstance(value, self.array_type)]
+        batch = next((array.shape[0] for array in arrays if array.ndim == 4), None)
         y, pullback = self._outermost(batch, super().run, op, *args, **kwargs)
         if not self.keep or not callable(pullback):
             return y, pullback

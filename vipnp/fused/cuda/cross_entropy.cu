@@ -26,13 +26,14 @@ __device__ __forceinline__ A target_of(const A* targets, const long long* labels
     return (k == labels[b] ? 1 - smoothing : A(0)) + share;
 }
 
-// row_loss[b] = -1/B sum_k t_k (z_k - log sum_j exp(z_j));  log_total[b] = log sum_j exp(z_j);  mass[b] = sum_k t_k.
+// row_loss[b] = -1/B sum_k t_k (z_k - log sum_j exp(z_j)).
+// What backward needs of a row, saved (B, 3): its largest logit, 1 / sum_j exp(z_j - largest) and sum_k t_k.
 //
-// logits (B, K); targets (B, K) or labels (B,), the other null; row_loss, log_total, mass (B,). grid B, block THREADS.
+// logits (B, K); targets (B, K) or labels (B,), the other null; row_loss (B,). grid B, block THREADS.
 template <typename A>
 __global__ void __launch_bounds__(THREADS)
 cross_entropy_forward(const A* logits, const A* targets, const long long* labels, A smoothing, A share, A* row_loss,
-                      A* log_total, A* mass, A inverse_B, int K) {
+                      A* saved, A inverse_B, int K) {
     SHARED(A, scratch, THREADS / 32);
     const long long b = blockIdx.x;
     const A* const z = logits + b * K;
@@ -47,27 +48,28 @@ cross_entropy_forward(const A* logits, const A* targets, const long long* labels
         sum_t += t;
         sum_tz += t * shifted;
     }
-    total = logarithm(block_reduce<A, false>(total, scratch));
+    total = block_reduce<A, false>(total, scratch);
     sum_t = block_reduce<A, false>(sum_t, scratch);
     sum_tz = block_reduce<A, false>(sum_tz, scratch);
     if (threadIdx.x == 0) {
-        row_loss[b] = (sum_t * total - sum_tz) * inverse_B;
-        log_total[b] = total + largest;
-        mass[b] = sum_t;
+        row_loss[b] = (sum_t * logarithm(total) - sum_tz) * inverse_B;
+        saved[b * 3] = largest;
+        saved[b * 3 + 1] = 1 / total;
+        saved[b * 3 + 2] = sum_t;
     }
 }
 
-// dlogits = dloss / B * (p * mass - t),  p = exp(z - log_total).
+// dlogits = dloss / B * (p * sum_k t_k - t),  p = exp(z - largest) / sum_j exp(z_j - largest).
 //
 // dloss (); the rest as in cross_entropy_forward. grid B, block THREADS.
 template <typename A>
 __global__ void __launch_bounds__(THREADS)
 cross_entropy_backward(const A* dloss, const A* logits, const A* targets, const long long* labels, A smoothing, A share,
-                       const A* log_total, const A* mass, A* dlogits, A inverse_B, int K) {
+                       const A* saved, A* dlogits, A inverse_B, int K) {
     const long long b = blockIdx.x;
-    const A scale = *dloss * inverse_B;
+    const A scale = *dloss * inverse_B, largest = saved[b * 3], inverse = saved[b * 3 + 1], mass = saved[b * 3 + 2];
     for (int k = threadIdx.x; k < K; k += THREADS) {
-        const A p = exponential(logits[b * K + k] - log_total[b]);
-        dlogits[b * K + k] = scale * (p * mass[b] - target_of(targets, labels, smoothing, share, b, k, K));
+        const A p = exponential(logits[b * K + k] - largest) * inverse;
+        dlogits[b * K + k] = scale * (p * mass - target_of(targets, labels, smoothing, share, b, k, K));
     }
 }

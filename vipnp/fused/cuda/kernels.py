@@ -78,7 +78,7 @@ def _norm_templates() -> dict[str, tuple[tuple[str, ...], ...]]:
 
 
 def _each(dtypes: Mapping[str, str] | tuple[str, ...], *templates: tuple[str, ...]) -> dict[str, Any]:
-    return {dtype: templates for dtype in dtypes}
+    return dict.fromkeys(dtypes, templates)
 
 
 _VECTOR_TEMPLATES = tuple((str(vector),) for vector in VECTORS)
@@ -90,6 +90,7 @@ KERNELS: Mapping[str, Kernel] = {
     "gelu_backward": Kernel("gelu.cu", "TTATTAii", _each(CPP_TYPES, *_VECTOR_TEMPLATES)),
     "residual_forward": Kernel("residual.cu", "TTAAiaTiii", _each(CPP_TYPES, *_VECTOR_TEMPLATES)),
     "residual_backward": Kernel("residual.cu", "TAiaTAiii", _each(CPP_TYPES, *_VECTOR_TEMPLATES)),
+    "dropout": Kernel("residual.cu", "TAaTl", _each(CPP_TYPES, *_VECTOR_TEMPLATES)),
     "column_sum": Kernel("residual.cu", "AAii", _each(WIDE_TYPES, ())),
     "exchange": Kernel("residual.cu", "TTiiii", _each(CPP_TYPES, *_VECTOR_TEMPLATES)),
     "convert": Kernel(
@@ -108,8 +109,8 @@ KERNELS: Mapping[str, Kernel] = {
     "split_attention_backward_branches": Kernel(
         "split_attention.cu", "TAAiiiTTTiiii", _each(CPP_TYPES, ("2",), ("3",))
     ),
-    "cross_entropy_forward": Kernel("cross_entropy.cu", "AALaaAAAai", _each(WIDE_TYPES, ())),
-    "cross_entropy_backward": Kernel("cross_entropy.cu", "AAALaaAAAai", _each(WIDE_TYPES, ())),
+    "cross_entropy_forward": Kernel("cross_entropy.cu", "AALaaAAai", _each(WIDE_TYPES, ())),
+    "cross_entropy_backward": Kernel("cross_entropy.cu", "AAALaaAAai", _each(WIDE_TYPES, ())),
     "sum_of_squares": Kernel("optimizer.cu", "AAl", _each(WIDE_TYPES, ())),
     "clip_gradient": Kernel("optimizer.cu", "AAaaAAl", _each(WIDE_TYPES, ())),
     "adamw_update": Kernel("optimizer.cu", "AAAAAAAllaaaaaaaa", _each(WIDE_TYPES, ())),

@@ -129,8 +129,8 @@ def norm_template(dtype: str, width: int, vector: int) -> tuple[str, str]:
     if best is None:
         largest = max(WARP * v * chunks for v, chunks in NORM_TEMPLATES[dtype] if vector % v == 0)
         raise ValueError(
-            f"C: got {width} channels of {dtype} that come in multiples of {vector}; the LayerNorm kernels take at most "
-            f"{largest} of these: use get_backend('cupy', fused=False)"
+            f"C: got {width} channels of {dtype} that come in multiples of {vector}; the LayerNorm kernels take at "
+            f"most {largest} of these: use get_backend('cupy', fused=False)"
         )
     return best[1]
 
@@ -154,7 +154,7 @@ def norm_forward(
     branch_bias: Array | None = None,
     scale: Scale = ONE,
     permuted: bool = False,
-) -> tuple[Array, Array | None, Array | None, NormSaved]:
+) -> tuple[Array, Any, Any, NormSaved]:
     """LayerNorm of r = x + (branch + branch_bias) * scale, or of x: y, y_height, y_width and what backward needs.
 
     x, branch, y, r (M, C); y_height (B*N*W, H*S), y_width (B*H*N, W*S) are None unless `permuted`. saved.x is r.
@@ -185,7 +185,8 @@ def norm_forward(
         grid.rows,
         *grid.sizes,
     )
-    return *outputs, NormSaved(r, mean, rstd)  # type: ignore[return-value]
+    y, y_height, y_width = outputs
+    return y, y_height, y_width, NormSaved(r, mean, rstd)
 
 
 class NormGradients(NamedTuple):
@@ -197,7 +198,7 @@ class NormGradients(NamedTuple):
     dweight: Array
     dbias: Array
     dbranch_bias: Array | None
-    y: tuple[Array | None, Array | None, Array | None]
+    y: tuple[Any, ...]
 
 
 def norm_backward(
@@ -251,7 +252,12 @@ def norm_backward(
     total = column_sum(partial)
     dweight, dbias, *rest = (total[i * grid.C : (i + 1) * grid.C] for i in range(sums))
     return NormGradients(
-        dx, dx if dbranch is None else dbranch, dweight, dbias, rest[0] if rest else None, tuple(y)  # type: ignore[arg-type]
+        dx,
+        dx if dbranch is None else dbranch,
+        dweight,
+        dbias,
+        rest[0] if rest else None,
+        tuple(y),
     )
 
 
@@ -334,9 +340,7 @@ def gelu_cuda(xp: HasPrecision, x: Array) -> tuple[Array, Pullback1]:
     return gelu_forward(rows, None).reshape(x.shape), pullback
 
 
-def residual_forward(
-    x: Array | None, branch: Array, bias: Array | None, scale: Scale = ONE, tokens: int = 1
-) -> Array:
+def residual_forward(x: Array | None, branch: Array, bias: Array | None, scale: Scale = ONE, tokens: int = 1) -> Array:
     """x + (branch + bias) * scale[row / tokens]; x, branch (M, K), x or bias None for nothing."""
     y = empty(branch.shape, dtype_name(branch))
     rows, width = branch.shape
@@ -418,14 +422,23 @@ def drop_path_cuda(xp: HasPrecision, x: Array, *, mask: Array, rate: float) -> t
 
 @TABLE.replaces(dropout)
 def dropout_cuda(xp: HasPrecision, x: Array, *, mask: Array, rate: float) -> tuple[Array, Pullback1]:
-    """The readable op, its result in the dtype of x where the mask is wider. Saves: mask (*)."""
+    """Saves: mask (*)."""
     dtype = dtype_name(x)
-    factor = convert(mask, dtype) / (1 - rate)
+    wide_mask = convert(mask, wide(dtype))
+
+    def masked(values: Array) -> Array:
+        values = cupy.ascontiguousarray(values)
+        y = empty(values.shape, dtype)
+        vector = vector_length(values.size, values, y)
+        packs = values.size // vector
+        blocks = (math.ceil(packs / THREADS),)
+        launch("dropout", dtype, (str(vector),), blocks, (THREADS,), values, wide_mask, 1 / (1 - rate), y, packs)
+        return y
 
     def pullback(dy: Array) -> tuple[Array]:
-        return (dy * factor,)
+        return (masked(dy),)
 
-    return x * factor, pullback
+    return masked(x), pullback
 
 
 # --- linear layers --------------------------------------------------------------------------------------------------
@@ -461,7 +474,7 @@ def linear_cuda(xp: HasPrecision, x: Array, weight: Array, bias: Array) -> tuple
 
     def pullback(dy: Array) -> tuple[Array, Array, Array]:
         dx, dweight, dbias = linear_back(dy)
-        return dx.reshape(x.shape), dweight, dbias  # type: ignore[return-value]
+        return dx.reshape(x.shape), dweight, dbias
 
     return y.reshape(*x.shape[:-1], y.shape[1]), pullback
 
@@ -493,7 +506,7 @@ def patch_embed_cuda(xp: HasPrecision, x: Array, weight: Array, bias: Array) -> 
         dpatches, dweight, dbias = linear_back(dy)
         dpatches = convert(dpatches, dtype_name(x)).reshape(B, h, w, C, P, Q)
         dx = cupy.ascontiguousarray(cupy.permute_dims(dpatches, (0, 3, 1, 4, 2, 5)))
-        return dx.reshape(B, C, height, width), dweight.reshape(K, C, P, Q), dbias  # type: ignore[return-value]
+        return dx.reshape(B, C, height, width), dweight.reshape(K, C, P, Q), dbias
 
     return y.reshape(B, h, w, K), pullback
 
@@ -649,9 +662,9 @@ def split_attention_backward_branches(
 def split_attention_cuda(
     xp: Any, logits: Array, *branches: Array
 ) -> tuple[Array, Callable[[Array], tuple[Array, ...]]]:
-    """Two or three branches; more run the readable op. Saves: logits (B, C, k), branches (B, H, W, C) each."""
+    """Two or three branches; more run the readable op, in the dtype of sums. Saves: logits (B, C, k), branches."""
     if len(branches) not in (2, 3):
-        return split_attention(xp, logits, *branches)
+        return _split_attention_of_many(xp, logits, *branches)
     shape = branches[0].shape
     B, H, W, C = shape
     grid = Grid(B, H, W, C, C)
@@ -666,6 +679,18 @@ def split_attention_cuda(
         return convert(dlogits, dtype_name(logits)), *(gradient.reshape(shape) for gradient in gradients)
 
     return y.reshape(shape), pullback
+
+
+def _split_attention_of_many(
+    xp: Any, logits: Array, *branches: Array
+) -> tuple[Array, Callable[[Array], tuple[Array, ...]]]:
+    dtype = dtype_name(branches[0])
+    y, readable_back = split_attention(xp, *(_widened(array, branches[0]) for array in (logits, *branches)))
+
+    def pullback(dy: Array) -> tuple[Array, ...]:
+        return tuple(convert(gradient, dtype) for gradient in readable_back(_widened(dy, branches[0])))
+
+    return convert(y, dtype), pullback
 
 
 def _widened(values: Array, beside: Array) -> Array:
@@ -698,19 +723,15 @@ def _cross_entropy(
     dtype = wide(dtype_name(logits))
     z = convert(logits, dtype)
     B, K = z.shape
-    row_loss, log_total, mass = (empty((B,), dtype) for _ in range(3))
+    row_loss, saved = empty((B,), dtype), empty((B, 3), dtype)
     against = (targets, labels, label_smoothing, label_smoothing / K)
     block = (CROSS_ENTROPY_THREADS,)
-    launch(
-        "cross_entropy_forward", dtype, (), (B,), block, z, *against, row_loss, log_total, mass, 1 / B, K
-    )
+    launch("cross_entropy_forward", dtype, (), (B,), block, z, *against, row_loss, saved, 1 / B, K)
     loss = column_sum(row_loss.reshape(B, 1)).reshape(())
 
     def pullback(dloss: Array) -> tuple[Array]:
         dlogits = empty((B, K), dtype)
-        launch(
-            "cross_entropy_backward", dtype, (), (B,), block, dloss, z, *against, log_total, mass, dlogits, 1 / B, K
-        )
+        launch("cross_entropy_backward", dtype, (), (B,), block, dloss, z, *against, saved, dlogits, 1 / B, K)
         return (convert(dlogits, dtype_name(logits)),)
 
     return loss, pullback
@@ -720,11 +741,11 @@ def _cross_entropy(
 def cross_entropy_cuda(
     xp: HasPrecision, logits: Array, *, labels: Array, label_smoothing: float = 0.0
 ) -> tuple[Array, Pullback1]:
-    """Saves: logits (B, K), labels (B,), and for each row log sum exp and the sum of its targets."""
+    """Saves: logits (B, K), labels (B,), and three numbers for each row."""
     return _cross_entropy(logits, None, cupy.ascontiguousarray(labels, dtype="int64"), label_smoothing)
 
 
 @TABLE.replaces(soft_cross_entropy)
 def soft_cross_entropy_cuda(xp: HasPrecision, logits: Array, *, targets: Array) -> tuple[Array, Pullback1]:
-    """Saves: logits, targets (B, K), and for each row log sum exp and the sum of its targets."""
+    """Saves: logits, targets (B, K), and three numbers for each row."""
     return _cross_entropy(logits, convert(targets, wide(dtype_name(logits))), None, 0.0)

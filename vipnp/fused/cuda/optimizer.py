@@ -116,9 +116,7 @@ def adamw_cuda(
 
 
 @TABLE.replaces(clip_grad_norm)
-def clip_grad_norm_cuda(
-    xp: Any, grads: Mapping[str, Array], *, max_norm: float
-) -> tuple[dict[str, Array], Array]:
+def clip_grad_norm_cuda(xp: Any, grads: Mapping[str, Array], *, max_norm: float) -> tuple[dict[str, Array], Array]:
     """Two kernels for all gradients; what they return lies flat for the AdamW kernel."""
     check_real("max_norm", max_norm, low=0, low_included=False)
     order = flat_order(grads)

@@ -1,4 +1,4 @@
-// Residual, drop path and the bias of a linear layer; sums over rows; the two permutations; change of type.
+// Residual, drop path and the bias of a linear layer; dropout; sums over rows; the two permutations; change of type.
 
 constexpr int THREADS = 256;
 constexpr int ROW_LANES = 8;
@@ -63,6 +63,20 @@ residual_backward(const T* dy, const Wide<T>* mask, int mask_stride, Wide<T> fac
             for (int lane = 0; lane < ROW_LANES; ++lane) total += scratch[(lane * 32 + threadIdx.x) * VEC + v];
             partial[static_cast<long long>(blockIdx.y) * K + k + v] = total;
         }
+}
+
+// y = x * mask * factor. x, y, mask (size,), VEC divides size; packs = size / VEC.
+// grid ceil(packs / THREADS), block THREADS.
+template <typename T, int VEC>
+__global__ void __launch_bounds__(THREADS)
+dropout(const T* x, const Wide<T>* mask, Wide<T> factor, T* y, long long packs) {
+    const long long i = static_cast<long long>(blockIdx.x) * THREADS + threadIdx.x;
+    if (i >= packs) return;
+    Wide<T> value[VEC];
+    load<T, VEC>(x + i * VEC, value);
+#pragma unroll
+    for (int v = 0; v < VEC; ++v) value[v] *= mask[i * VEC + v] * factor;
+    store<T, VEC>(y + i * VEC, value);
 }
 
 // out_k = sum over the rows of partial (P, K), in an order that depends on P alone.

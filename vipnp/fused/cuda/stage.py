@@ -1,9 +1,9 @@
 """CUDA kernels in the place of whole stages and of the transitions between them.
 
-Between two matrix products stands one kernel. What crosses the edge of a block, its residual with drop path and the next
-LayerNorm, is one kernel too, and it writes the three layouts that the branches' products read; the weighted sum reads
-their results as they stand. What a LayerNorm or a GELU gave is not kept: the kernel of its backward pass reads what it
-takes to write it once more.
+Between two matrix products stands one kernel. What crosses the edge of a block, its residual with drop path and the
+next LayerNorm, is one kernel too, and it writes the three layouts that the branches' products read; the weighted sum
+reads their results as they stand. What a LayerNorm or a GELU gave is not kept: the kernel of its backward pass reads
+what it takes to write it once more.
 """
 
 from __future__ import annotations
@@ -123,9 +123,7 @@ def stage_cuda(
     block_masks = [BlockMasks()] * len(params) if masks is None else masks
     dropout = any(mask is not None for block in block_masks for mask in (block.proj, block.hidden, block.out))
     if fusion != "weighted" or tuple(branches) != STANDARD_BRANCHES or dropout:
-        return stage(
-            xp, x, params, segments=segments, fusion=fusion, branches=branches, skip_lam=skip_lam, masks=masks
-        )
+        return stage(xp, x, params, segments=segments, fusion=fusion, branches=branches, skip_lam=skip_lam, masks=masks)
     B, H, W, C = x.shape
     grid = Grid(B, H, W, C, C // segments)
     stream, pending = rows_of(x), None
@@ -311,6 +309,6 @@ def downsample_cuda(
         dpatches, dmatrix, dbias = linear_back(dy)
         dx = exchange(dpatches, B * h, w, 1, P, Q * C).reshape(x.shape)
         dweight = cupy.ascontiguousarray(cupy.permute_dims(dmatrix.reshape(K, P, Q, C), (0, 3, 1, 2)))
-        return dx, {"proj": {"weight": dweight, "bias": dbias}}  # type: ignore[typeddict-item]
+        return dx, {"proj": {"weight": dweight, "bias": dbias}}
 
     return y.reshape(B, h, w, K), pullback

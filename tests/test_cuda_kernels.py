@@ -1,0 +1,270 @@
+"""Every CUDA kernel, run on the CPU emulator through the code that launches it, against the readable op.
+
+Plain `pytest` runs float32 at the sizes of the shared table. `make kernels` runs all of it: every storage type, odd and
+large sizes, three seeds of the emulator's schedule, address and undefined-behaviour sanitizers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import pytest
+
+from tests.cuda_emulator.stand_in import Machine, installed
+from vipnp import layers, ops
+from vipnp.backends import get_backend
+from vipnp.layers import BlockMasks, Mask
+from vipnp.train.adamw import AdamWState, adamw
+from vipnp.train.clip import clip_grad_norm
+from vipnp.verify.cases import Case, cases_of
+from vipnp.verify.trees import tree_arrays, tree_map
+
+NUMPY = get_backend("numpy")
+
+REPLACED_OPS = (
+    ops.cross_entropy,
+    ops.drop_path,
+    ops.dropout,
+    ops.gelu,
+    ops.global_average_pool,
+    ops.layer_norm,
+    ops.linear,
+    ops.linear_no_bias,
+    ops.patch_embed,
+    ops.permute_height,
+    ops.permute_width,
+    ops.residual,
+    ops.soft_cross_entropy,
+    ops.split_attention,
+)
+REPLACED_LAYERS = (layers.downsample, layers.stage)
+OPTIMIZER = (adamw, clip_grad_norm)
+
+ROWS = (
+    {"B": 1, "H": 1, "C": 33, "K": 5},  # one row
+    {"B": 41, "H": 50, "C": 7, "K": 3},  # thousands of rows, more than one round of every block
+    {"B": 3, "H": 3, "C": 134, "K": 70},
+    {"B": 2, "H": 2, "C": 384, "K": 36},
+)
+GRIDS = ({"B": 2, "H": 3, "W": 5, "C": 33, "K": 3}, {"B": 1, "H": 9, "W": 13, "C": 66, "K": 2})
+SEGMENTS = ({"B": 2, "H": 5, "W": 3, "N": 4, "S": 3}, {"B": 1, "H": 2, "W": 3, "N": 3, "S": 50})
+CLASSES = ({"B": 2, "K": 1000}, {"B": 65, "K": 3})
+PATCHES = ({"B": 1, "C": 3, "H": 3, "W": 5, "P": 3, "Q": 1, "K": 34},)
+STAGES = (
+    {"B": 2, "H": 3, "W": 2, "N": 4, "S": 3},  # one element a load
+    {"B": 2, "H": 2, "W": 3, "N": 2, "S": 6},  # two elements a load
+    {"B": 1, "H": 5, "W": 4, "N": 8, "S": 36},  # C = 288, more than one chunk of channels a lane
+)
+MERGES = ({"B": 1, "H": 3, "W": 2, "C": 33, "K": 5, "P": 3},)
+
+MORE_SIZES: Mapping[str, tuple[dict[str, int], ...]] = {
+    **dict.fromkeys(("dropout", "gelu", "layer_norm", "linear", "linear_no_bias"), ROWS),
+    **dict.fromkeys(("drop_path", "global_average_pool", "residual", "split_attention"), GRIDS),
+    **dict.fromkeys(("permute_height", "permute_width"), SEGMENTS),
+    **dict.fromkeys(("cross_entropy", "soft_cross_entropy"), CLASSES),
+    "patch_embed": PATCHES,
+    "stage": STAGES,
+    "downsample": MERGES,
+}
+
+EPS = {"float64": 2.0**-53, "float32": 2.0**-24, "float16": 2.0**-11, "bfloat16": 2.0**-8}
+"""Half the distance from 1 to the next number: the largest relative error of one rounding."""
+
+PARAMETERS = ("weight", "bias", "params")
+"""Arguments that stay in the dtype of sums where activations are of two bytes."""
+
+
+ROUNDINGS = {"op": 2, "layer": 2, "block": 40}
+"""How often a two-byte value is rounded on its way: once or twice in an op; in each of the two blocks of a stage about
+twenty arrays are stored between inputs and gradients."""
+
+
+@pytest.fixture(scope="module")
+def machine() -> Iterator[Machine]:
+    with installed() as machine:
+        yield machine
+
+
+def all_cases() -> Iterator[Any]:
+    for op in (*REPLACED_OPS, *REPLACED_LAYERS):
+        for case in cases_of(op):
+            for dtype in EPS:
+                for i, sizes in enumerate((case.sizes, *MORE_SIZES[op.__name__])):
+                    if dtype in ("float16", "bfloat16") and case.hard:
+                        continue
+                    if "K" in sizes and op is ops.split_attention:
+                        sizes = {**sizes, "K": case.sizes["K"]}
+                    marks = () if dtype == "float32" and i == 0 else (pytest.mark.kernels,)
+                    yield pytest.param(case, dtype, sizes, id=f"{case.name}-{dtype}-{i}", marks=marks)
+
+
+def rounded(array: Any, dtype: str) -> Any:
+    """Float64 values that `dtype` holds exactly; integers as they are."""
+    if array.dtype.kind != "f":
+        return array
+    target = ml_dtypes.bfloat16 if dtype == "bfloat16" else dtype
+    return array.astype(target).astype(np.float64)
+
+
+def stored(xp: Any, array: Any, dtype: str) -> Any:
+    if array.dtype.kind != "f":
+        return xp.asarray(array)
+    return xp.asarray(array.astype(ml_dtypes.bfloat16 if dtype == "bfloat16" else dtype))
+
+
+def run(xp: Any, case: Case, args: Any, kwargs: Any, dy: Any, *, replaced: bool) -> list[tuple[str, Any]]:
+    """y and every gradient, as float64 host arrays by name."""
+    y, pullback = xp.run(case.op, *args, **kwargs) if replaced else case.op(xp, *args, **kwargs)
+    gradients = tuple(pullback(dy))
+    return [("y", y), *tree_arrays(gradients)]
+
+
+def on_host(xp: Any, named: list[tuple[str, Any]]) -> list[tuple[str, Any]]:
+    return [(name, np.asarray(xp.to_numpy(array), np.float64)) for name, array in named]
+
+
+@pytest.mark.parametrize(("case", "dtype", "sizes"), list(all_cases()))
+def test_replacement_against_the_readable_op(
+    machine: Machine, case: Case, dtype: str, sizes: Mapping[str, int]
+) -> None:
+    """Within the error of the readable op in that dtype; within roundings of what is stored for two-byte types."""
+    xp = get_backend("cupy")
+    args, kwargs = tree_map(lambda array: rounded(array, dtype), case.inputs(seed=7, sizes=sizes))
+    dy = rounded(np.random.default_rng(3).normal(size=np.shape(case.op(NUMPY, *args, **kwargs)[0])), dtype)
+    truth = run(NUMPY, case, args, kwargs, dy, replaced=False)
+
+    wide = "float64" if dtype == "float64" else "float32"
+    device_args = tuple(
+        tree_map(lambda array, to=wide if name in PARAMETERS else dtype: stored(xp, array, to), arg)
+        for name, arg in zip(case.arguments, args, strict=True)
+    )
+    device_kwargs = tree_map(lambda array: stored(xp, array, wide), kwargs)
+    loss = case.op in (ops.cross_entropy, ops.soft_cross_entropy)
+    machine.forget()
+    got = run(xp, case, device_args, device_kwargs, stored(xp, dy, wide if loss else dtype), replaced=True)
+    assert not machine.waits
+    got = on_host(xp, got)
+
+    cast = lambda array: array.astype(wide) if array.dtype.kind == "f" else array  # noqa: E731
+    plain = run(NUMPY, case, tree_map(cast, args), tree_map(cast, kwargs), dy.astype(wide), replaced=False)
+    for (name, expected), (_, value), (_, reference) in zip(truth, got, plain, strict=True):
+        assert np.isfinite(value).all(), name
+        scale = max(np.abs(expected).max(), 1e-3)
+        if dtype == "float64":
+            allowed = (1e-11 if case.hard else 1e-13) * scale
+        else:
+            allowed = 3 * np.abs(np.asarray(reference, np.float64) - expected).max() + 8 * EPS["float32"] * scale
+        if dtype in ("float16", "bfloat16"):
+            allowed += EPS[dtype] * scale * ROUNDINGS[case.kind]
+        error = np.abs(value - expected).max()
+        assert error <= allowed, f"{name}: error {error:.2e}, allowed {allowed:.2e}"
+
+
+def test_every_entry_of_the_table_is_tested(machine: Machine) -> None:
+    table = get_backend("cupy").replacements
+    assert set(table) == {*REPLACED_OPS, *REPLACED_LAYERS, *OPTIMIZER}
+
+
+@pytest.mark.parametrize("skip_lam", [1.0, 2.0])
+@pytest.mark.parametrize("depth", [1, 3])
+def test_stage_with_drop_path_alone(machine: Machine, depth: int, skip_lam: float) -> None:
+    """What the shared table has together with dropout, where the readable stage runs, alone: residual, mask and norm in
+    one kernel across the edges of blocks."""
+    xp = get_backend("cupy").counting()
+    case = next(case for case in cases_of(layers.stage) if "masks" not in case.name)
+    (x, params), kwargs = case.inputs(seed=5)
+    params = {str(i): params[str(i % len(params))] for i in range(depth)}
+    rng = np.random.default_rng(2)
+    draws = (rng.random((len(x), 2, depth)) < 0.6).astype(np.float64)
+    draws[0], draws[1] = 1, 0
+    rates = 0.1 + 0.1 * np.arange(depth)
+
+    def masks(array: Any) -> list[BlockMasks]:
+        return [BlockMasks(*(Mask(array[:, branch, i], float(rates[i])) for branch in range(2))) for i in range(depth)]
+
+    kwargs |= {"skip_lam": skip_lam}
+    dy = rng.normal(size=x.shape)
+    y, pullback = layers.stage(NUMPY, x, params, **kwargs | {"masks": masks(draws)})
+    device = tree_map(lambda array: stored(xp, array, "float64"), (x, params))
+    machine.forget()
+    got, got_back = xp.run(layers.stage, *device, **kwargs | {"masks": masks(xp.asarray(draws))})
+    gradients = got_back(xp.asarray(dy))
+    assert any("norm_backward" in launch for launch in machine.launches)
+    assert layers.permutator not in xp.ran
+    np.testing.assert_allclose(xp.to_numpy(got), y, rtol=0, atol=1e-13 * np.abs(y).max())
+    for (name, value), (_, expected) in zip(tree_arrays(gradients), tree_arrays(pullback(dy)), strict=True):
+        np.testing.assert_allclose(
+            xp.to_numpy(value), expected, rtol=0, atol=1e-13 * max(np.abs(expected).max(), 1e-3), err_msg=name
+        )
+    with pytest.raises(RuntimeError, match="one-shot"):
+        got_back(xp.asarray(dy))
+
+
+def test_same_bits_again(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No kernel's result depends on the order in which blocks, warps and lanes run."""
+    case = next(case for case in cases_of(layers.stage) if "masks" not in case.name)
+    args, kwargs = case.inputs(seed=5)
+    dy = np.random.default_rng(1).normal(size=np.shape(args[0]))
+    results = []
+    for seed in ("1", "2", "3"):
+        monkeypatch.setenv("VIPNP_EMULATOR_SEED", seed)
+        xp = get_backend("cupy")
+        device = tree_map(lambda array, xp=xp: stored(xp, array, "float32"), args)
+        results.append(on_host(xp, run(xp, case, device, kwargs, stored(xp, dy, "float32"), replaced=True)))
+    for other in results[1:]:
+        for (name, first), (_, second) in zip(results[0], other, strict=True):
+            assert first.tobytes() == second.tobytes(), name
+
+
+SHAPES = {"a.weight": (7, 5), "a.bias": (7,), "b.weight": (300, 11), "b.bias": (1,)}
+
+
+@pytest.mark.parametrize("dtype", ["float32", pytest.param("float64", marks=pytest.mark.kernels)])
+@pytest.mark.parametrize("max_norm", [None, 0.5, 1e4])
+def test_optimizer_against_the_readable_functions(machine: Machine, dtype: str, max_norm: float | None) -> None:
+    """Five steps of AdamW, gradients clipped, not clipped because small, and not asked to be."""
+    xp = get_backend("cupy").counting()
+    rng = np.random.default_rng(4)
+    params = {name: rng.normal(size=shape) for name, shape in SHAPES.items()}
+    device = {name: stored(xp, value, dtype) for name, value in params.items()}
+    state, device_state = AdamWState(0, {}, {}), AdamWState(0, {}, {})
+    options: dict[str, Any] = {"betas": (0.8, 0.95), "eps": 1e-3, "weight_decay": 0.1}
+    tolerance = 40 * EPS[dtype]
+    for step in range(5):
+        grads = {name: rounded(rng.normal(size=shape), dtype) for name, shape in SHAPES.items()}
+        device_grads = {name: stored(xp, value, dtype) for name, value in grads.items()}
+        if max_norm is not None:
+            grads, norm = clip_grad_norm(NUMPY, grads, max_norm=max_norm)
+            device_grads, device_norm = xp.run(clip_grad_norm, device_grads, max_norm=max_norm)
+            assert float(xp.to_numpy(device_norm)) == pytest.approx(float(norm), rel=tolerance)
+        params, state = adamw(NUMPY, params, grads, state, lr=0.01 + 0.01 * step, **options)
+        before = {name: xp.to_numpy(value).copy() for name, value in device.items()}
+        held = dict(device)
+        device, device_state = xp.run(adamw, device, device_grads, device_state, lr=0.01 + 0.01 * step, **options)
+        assert list(device) == list(params)
+        for name, value in held.items():
+            np.testing.assert_array_equal(xp.to_numpy(value), before[name])
+        for mine, theirs in (
+            (params, device),
+            (state.exp_avg, device_state.exp_avg),
+            (state.exp_avg_sq, device_state.exp_avg_sq),
+        ):
+            for name, expected in mine.items():
+                np.testing.assert_allclose(xp.to_numpy(theirs[name]), expected, rtol=tolerance, atol=tolerance * 0.1)
+    assert device_state.step == 5
+
+
+def test_optimizer_leaves_what_it_cannot_take_to_the_readable_functions(machine: Machine) -> None:
+    xp = get_backend("cupy")
+    params = {"a": xp.asarray(np.ones((2, 3), np.float32)), "b": xp.asarray(np.ones(3, np.float64))}
+    machine.forget()
+    _, norm = xp.run(clip_grad_norm, params, max_norm=1.0)
+    assert not machine.launches
+    assert float(xp.to_numpy(norm)) == pytest.approx(3.0)
+    with pytest.raises(ValueError, match="no gradient at all"):
+        xp.run(clip_grad_norm, {}, max_norm=1.0)
+    with pytest.raises(ValueError, match="max_norm"):
+        xp.run(clip_grad_norm, params, max_norm=-1.0)
