@@ -42,8 +42,13 @@ RSQRT_2 = math.sqrt(0.5)
 RSQRT_2PI = 0.39894228040143267794
 
 
+KERNELS: list[str] = []
+"""The names of all kernels."""
+
+
 def kernel(function: Kernel) -> Kernel:
     """Compile `function` when it is first called, and keep the result on disk where a cache folder can be written."""
+    KERNELS.append(function.__name__)
     try:
         compiled = numba.njit(cache=True, **OPTIONS)(function)
     except RuntimeError as problem:
@@ -215,8 +220,8 @@ def layer_norm_permuted(
 ) -> None:
     """y = layer_norm(x, weight, bias, eps),  yh = permute_height(y),  yw = permute_width(y).
 
-    x (B, H, W, C); weight, bias (C,); segment, a tuple of S entries: its length is known when the kernel is compiled, so
-    that the loops along a segment unroll; out: y (B, H, W, N*S), yh (B, N, W, H*S), yw (B, H, N, W*S), mean, rstd
+    x (B, H, W, C); weight, bias (C,); segment, a tuple of S entries (its length is known when the kernel is compiled,
+    so that the loops along a segment unroll); out: y (B, H, W, N*S), yh (B, N, W, H*S), yw (B, H, N, W*S), mean, rstd
     (B, H, W).
     Fuses LayerNorm with the permutations of the height and the width branch.
     """

@@ -1,0 +1,15 @@
+"""A training step and inference on the CPU beside PyTorch; the same as `vipnp bench`.
+
+python benchmarks/cpu_step.py                  vip_s7, batch 8: every contender, under six minutes on two cores
+python benchmarks/cpu_step.py --full           vip_s7 and vip_s14 at batch 1, 8, 32
+python benchmarks/cpu_step.py --scaling        over batch, resolution and depth
+python benchmarks/cpu_step.py --profile        where the time of the fused step goes, kernel by kernel
+python benchmarks/cpu_step.py --json F --png F everything measured, and a picture
+"""
+
+import sys
+
+from vipnp.bench import main
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,175 @@
+"""The command line of the benchmark."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import get_args
+
+from vipnp.backends.numba import available_cores
+from vipnp.bench.contenders import CONTENDERS
+from vipnp.bench.measure import REFERENCE, Result, measure
+from vipnp.bench.profile import profile
+from vipnp.bench.report import draw, machine, profile_table, table, write_json
+from vipnp.bench.work import Task, Work
+from vipnp.models import list_models
+
+SCALING_CONTENDERS = ("torch", "numba")
+BATCHES_TOGETHER = 8
+"""From larger batches on, training steps of all contenders at once may not fit into memory: they run in pairs."""
+
+
+@dataclass(frozen=True)
+class Bench:
+    """All that was measured: times of every contender on every work, and seconds a step of every kernel."""
+
+    results: list[Result]
+    profile: dict[str, float]
+
+
+def unavailable(contender: str) -> str | None:
+    """Why `contender` cannot run here, None if it can."""
+    needs = {
+        "torch": ["torch"],
+        "numba": ["numba", "threadpoolctl"],
+        "floor": ["threadpoolctl"],
+    }
+    family, _, variant = contender.partition("-")
+    missing = [package for package in needs.get(family, []) if find_spec(package) is None]
+    if missing:
+        return f'{missing[0]} is not installed: pip install "vipnp[{"test" if family == "torch" else "numba"}]"'
+    if variant == "mkl" and find_spec("vipnp") and not _mkl_installed():
+        return 'MKL is not installed: pip install "vipnp[mkl]"'
+    if variant == "shards" and find_spec("threadpoolctl") is None:
+        return 'threadpoolctl is not installed: pip install "vipnp[numba]"'
+    if variant == "compile" and not (shutil.which("g++") or shutil.which("clang++")):
+        return "torch.compile needs a C++ compiler"
+    if variant == "malloc" and sys.platform != "linux":
+        return "malloc can be tuned with glibc only"
+    return None
+
+
+def _mkl_installed() -> bool:
+    from importlib import metadata
+
+    try:
+        metadata.version("mkl")
+    except metadata.PackageNotFoundError:
+        return False
+    return True
+
+
+def groups(contenders: Sequence[str], work: Work) -> list[list[str]]:
+    """Who runs at the same time: all, or, for large training steps, one at a time beside the reference."""
+    others = [name for name in contenders if name != REFERENCE]
+    if work.task == "infer" or work.batch <= BATCHES_TOGETHER or REFERENCE not in contenders or not others:
+        return [list(contenders)]
+    return [[REFERENCE, name] for name in others]
+
+
+def scaling_works(model: str) -> list[Work]:
+    """Training steps at other batches, resolutions and depths."""
+    return [
+        *(Work(model, batch, "train") for batch in (1, 2, 4, 8, 16)),
+        *(Work(model, 4, "train", image_size=size) for size in (112, 224, 336)),
+        *(Work(model, 8, "train", depth=depth) for depth in (1, 2, 4)),
+    ]
+
+
+def run_bench(
+    works: Sequence[Work],
+    contenders: Sequence[str],
+    *,
+    rounds: int,
+    cores: Sequence[int],
+    profiled: Work | None = None,
+    tell: Callable[[str], None] = lambda _: None,
+) -> Bench:
+    """Measure `contenders` on every work, and the kernels of the fused backend on `profiled`.
+
+    rounds : turns. cores : the cores that every contender is pinned to. tell : called with what happens.
+    Raises RuntimeError if a contender's process fails.
+    """
+    results: list[Result] = []
+    for work in works:
+        for group in groups(contenders, work):
+            measured = measure(group, work, rounds=rounds, cores=cores, tell=tell)
+            known = {(result.contender, result.work) for result in results}
+            results += [result for result in measured if (result.contender, result.work) not in known]
+    return Bench(results, profile(profiled, shards=len(cores)) if profiled else {})
+
+
+def parser() -> argparse.ArgumentParser:
+    """The options."""
+    options = argparse.ArgumentParser(
+        prog="vipnp bench",
+        description="Time training steps and inference beside PyTorch: every contender in a process of its own, pinned "
+        "to the same cores, taking turns step by step.",
+    )
+    options.add_argument("--model", nargs="+", default=["vip_s7"], choices=list_models(), help="default: vip_s7")
+    options.add_argument("--batch", nargs="+", type=int, default=[8], metavar="B", help="images, default: 8")
+    options.add_argument(
+        "--task", nargs="+", default=list(get_args(Task)), choices=get_args(Task), help="default: both"
+    )
+    options.add_argument(
+        "--contenders", nargs="+", choices=list(CONTENDERS), metavar="NAME", help=f"of {', '.join(CONTENDERS)}"
+    )
+    options.add_argument("--rounds", type=int, default=9, help="turns, default: 9")
+    options.add_argument("--cores", type=int, default=min(2, available_cores()), help="default: 2")
+    options.add_argument("--full", action="store_true", help="vip_s7 and vip_s14 at batch 1, 8, 32")
+    options.add_argument("--scaling", action="store_true", help="batch, resolution and depth, torch and numba only")
+    options.add_argument("--profile", action="store_true", help="seconds of every kernel of the numba backend")
+    options.add_argument("--json", type=Path, metavar="FILE", help="write everything measured")
+    options.add_argument("--png", type=Path, metavar="FILE", help="draw the ratios")
+    return options
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the benchmark with command-line `arguments` (None: those of the process); the exit status."""
+    options = parser()
+    given = options.parse_args(arguments)
+    if given.rounds < 1 or min(given.batch) < 1:
+        options.error("--rounds and --batch: expected positive numbers")
+    if not 1 <= given.cores <= available_cores():
+        options.error(f"--cores: got {given.cores}, expected 1 to {available_cores()}")
+    for path in (given.json, given.png):
+        if path is not None and not path.absolute().parent.is_dir():
+            options.error(f"{path}: no such folder")
+    names = given.contenders or (SCALING_CONTENDERS if given.scaling else list(CONTENDERS))
+    contenders = []
+    for name in names:
+        reason = unavailable(name)
+        if reason and given.contenders:
+            options.error(f"--contenders: {name}: {reason}")
+        if reason:
+            print(f"left out: {name}: {reason}", file=sys.stderr)
+        else:
+            contenders.append(name)
+    if given.scaling:
+        works = scaling_works(given.model[0])
+    else:
+        models, batches = (["vip_s7", "vip_s14"], [1, 8, 32]) if given.full else (given.model, given.batch)
+        works = [Work(model, batch, task) for model in models for batch in batches for task in given.task]
+    affinity = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else range(available_cores())
+    bench = run_bench(
+        works,
+        contenders,
+        rounds=given.rounds,
+        cores=list(affinity)[: given.cores],
+        profiled=Work(given.model[0], given.batch[0], "train") if given.profile else None,
+        tell=lambda line: print(line, file=sys.stderr, flush=True),
+    )
+    print(table(bench.results))
+    if bench.profile:
+        print(f"\n{profile_table(bench.profile)}")
+    if given.json:
+        write_json(given.json, machine(given.cores), bench.results, bench.profile)
+    if given.png:
+        draw(given.png, bench.results)
+    return 0

@@ -1,0 +1,49 @@
+"""What is measured: a model, a batch, and what is done with them."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from vipnp.models import ViPConfig
+from vipnp.models.config import get_config
+
+Task = Literal["train", "infer"]
+TASKS: tuple[Task, ...] = ("train", "infer")
+
+
+@dataclass(frozen=True)
+class Work:
+    """One thing to time, the same for every contender.
+
+    Attributes
+    ----------
+    model : a published name.
+    batch : images.
+    task : "train" (forward, loss, backward, AdamW) or "infer" (forward).
+    image_size : side of the images in pixels; None is the model's own.
+    depth : blocks a stage; None is the model's own.
+    """
+
+    model: str
+    batch: int
+    task: Task
+    image_size: int | None = None
+    depth: int | None = None
+
+    def config(self) -> ViPConfig:
+        """The configuration of the model."""
+        config = get_config(self.model)
+        changes: dict[str, Any] = {}
+        if self.image_size is not None:
+            changes["image_size"] = self.image_size
+        if self.depth is not None:
+            changes["layers"] = (self.depth,) * len(config.layers)
+        return dataclasses.replace(config, **changes)
+
+    def label(self) -> str:
+        """One line for tables."""
+        extra = [f"{self.image_size} px"] if self.image_size else []
+        extra += [f"{self.depth} blocks a stage"] if self.depth else []
+        return ", ".join([f"{self.model} {self.task}", f"batch {self.batch}", *extra])
