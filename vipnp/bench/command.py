@@ -10,14 +10,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import get_args
 
 from vipnp.backends.numba import available_cores
 from vipnp.bench.contenders import CONTENDERS
 from vipnp.bench.measure import REFERENCE, Result, measure
 from vipnp.bench.profile import profile
 from vipnp.bench.report import draw, machine, profile_table, table, write_json
-from vipnp.bench.work import Task, Work
+from vipnp.bench.work import TASKS, Work
 from vipnp.models import list_models
 
 SCALING_CONTENDERS = ("torch", "numba")
@@ -44,7 +43,7 @@ def unavailable(contender: str) -> str | None:
     missing = [package for package in needs.get(family, []) if find_spec(package) is None]
     if missing:
         return f'{missing[0]} is not installed: pip install "vipnp[{"test" if family == "torch" else "numba"}]"'
-    if variant == "mkl" and find_spec("vipnp") and not _mkl_installed():
+    if variant == "mkl" and not _mkl_installed():
         return 'MKL is not installed: pip install "vipnp[mkl]"'
     if variant == "shards" and find_spec("threadpoolctl") is None:
         return 'threadpoolctl is not installed: pip install "vipnp[numba]"'
@@ -113,10 +112,8 @@ def parser() -> argparse.ArgumentParser:
         "to the same cores, taking turns step by step.",
     )
     options.add_argument("--model", nargs="+", default=["vip_s7"], choices=list_models(), help="default: vip_s7")
+    options.add_argument("--task", nargs="+", default=list(TASKS), choices=TASKS, help="default: both")
     options.add_argument("--batch", nargs="+", type=int, default=[8], metavar="B", help="images, default: 8")
-    options.add_argument(
-        "--task", nargs="+", default=list(get_args(Task)), choices=get_args(Task), help="default: both"
-    )
     options.add_argument(
         "--contenders", nargs="+", choices=list(CONTENDERS), metavar="NAME", help=f"of {', '.join(CONTENDERS)}"
     )

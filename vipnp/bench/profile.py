@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
 
@@ -24,7 +24,7 @@ def profile(work: Work, *, shards: int) -> dict[str, float]:
     from vipnp.fused import cpu_kernels, cpu_optimizer
     from vipnp.train import AdamW
 
-    spent: Counter[str] = Counter()
+    spent: defaultdict[str, float] = defaultdict(float)
     lock = threading.Lock()
 
     def timed(name: Callable[..., str], function: Callable[..., Any]) -> Callable[..., Any]:
@@ -61,7 +61,8 @@ def profile(work: Work, *, shards: int) -> dict[str, float]:
     finally:
         for (module, name), function in zip(places, originals, strict=True):
             setattr(module, name, function)
-    return {"step, all threads": total / STEPS} | {name: seconds / STEPS for name, seconds in spent.most_common()}
+    ordered = sorted(spent.items(), key=lambda item: -item[1])
+    return {"step, all threads": total / STEPS} | {name: seconds / STEPS for name, seconds in ordered}
 
 
 def kind_of_product(a: Any, b: Any, out: Any) -> str:

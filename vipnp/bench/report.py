@@ -103,12 +103,15 @@ def draw(path: Path, results: Sequence[Result]) -> None:
     axes = figure.subplots()
     names, position = [], 0.0
     for work in works:
-        for result in (result for result in results if result.work == work and result.ratio_of_medians is not None):
+        for result in results:
+            median, minimum = result.ratio_of_medians, result.ratio_of_minima
+            if result.work != work or median is None or minimum is None:
+                continue
             ours = result.contender.startswith(("numpy", "numba"))
             color = "tab:blue" if ours else "tab:gray" if result.contender.startswith("floor") else "tab:orange"
-            axes.barh(position, result.ratio_of_medians, color=color)
-            axes.plot(result.ratio_of_minima, position, "k|", markersize=9)
-            axes.text(result.ratio_of_medians, position, f" {result.ratio_of_medians:.2f}", va="center", fontsize=8)
+            axes.barh(position, median, color=color)
+            axes.plot(minimum, position, "k|", markersize=9)
+            axes.text(median, position, f" {median:.2f}", va="center", fontsize=8)
             names.append((position, f"{work.label()}: {result.contender}"))
             position += 1
         position += 0.6
