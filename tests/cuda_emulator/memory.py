@@ -12,6 +12,8 @@ import numpy as np
 from tests.cuda_emulator.emulator import KernelError, sanitizing
 
 GUARD = 256
+_guard_bytes = np.random.default_rng(0)
+
 POISON = 0xFF
 """The byte of memory nobody wrote: NaN as floating point, -1 as an integer."""
 
@@ -34,7 +36,11 @@ class Memory:
         everything = (ctypes.c_uint8 * (max(size, 1) + 2 * guard)).from_address(pointer.value)
         whole: np.ndarray[Any, Any] = np.frombuffer(everything, np.uint8)
         whole[:] = POISON
+        # Random bytes, other ones for each array: neither poison nor a copy of another guard goes unseen.
+        self._pattern = _guard_bytes.integers(0, 256, (2, guard), np.uint8)
         self._guards = (whole[:guard], whole[guard + max(size, 1) :])
+        for part, pattern in zip(self._guards, self._pattern, strict=True):
+            part[:] = pattern
         weakref.finalize(self, _libc.free, pointer)
 
     def view(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray[Any, Any]:
@@ -46,7 +52,7 @@ class Memory:
 
     def check(self) -> None:
         """Raises KernelError if somebody wrote beside the allocation."""
-        if any((guard != POISON).any() for guard in self._guards):
+        if not all(map(np.array_equal, self._guards, self._pattern)):
             raise KernelError(f"a kernel wrote beside an array of {self.size} bytes")
 
 

@@ -85,6 +85,7 @@ class Machine:
         self.pool = Pool(capacity)
         self.current_device = 0
         self.current_stream: Any = None
+        self.allocator: Any = None
         self.waits: list[str] = []
         self.uploads = 0
         self.launches: list[str] = []
@@ -144,11 +145,14 @@ class Simulation:
         shape = (shape,) if isinstance(shape, int) else tuple(map(operator.index, shape))
         dtype = np.dtype(dtype)
         size = int(np.prod(shape)) * dtype.itemsize
+        memory = (self.machine.allocator or self._malloc)(size)
+        return self.ndarray(memory.view(shape, dtype), memory, self.machine.current_device)
+
+    def _malloc(self, size: int) -> Memory:
         pool = self.machine.pool
         if not pool.fits(size):
             raise wheel.cuda.memory.OutOfMemoryError(size, pool.used, pool.limit)
-        memory = pool.allocate(size)
-        return self.ndarray(memory.view(shape, dtype), memory, self.machine.current_device)
+        return pool.allocate(size)
 
     def put(self, values: Any) -> Any:
         """A device array with the values of a NumPy array."""
@@ -371,6 +375,7 @@ class Simulation:
             "get_limit": lambda: pool.limit,
             "free_all_blocks": lambda stream=None: None,
             "set_limit": set_limit,
+            "malloc": self._malloc,
         }
         return types.SimpleNamespace(
             **{name: _without_self(f"cupy.cuda.MemoryPool.{name}", function) for name, function in functions.items()}
@@ -457,6 +462,16 @@ class Simulation:
         cuda.runtime, cuda.memory, cuda.device, cuda.nvrtc, cuda.compiler = runtime, memory, device, nvrtc, compiler
         cuda.Device = device.Device = self._device()
         cuda.Stream = self._stream()
+
+        @contextlib.contextmanager
+        def using_allocator(allocator: Any = None) -> Iterator[None]:
+            before, machine.allocator = machine.allocator, allocator
+            try:
+                yield
+            finally:
+                machine.allocator = before
+
+        cuda.using_allocator = bound("cupy.cuda.using_allocator", using_allocator)
         cuda.get_current_stream = bound("cupy.cuda.get_current_stream", lambda device_id=-1: machine.current_stream)
         self.modules["cupy"].cuda = cuda
         return {module.__name__: module for module in (cuda, runtime, memory, device, nvrtc, compiler)}

@@ -37,16 +37,22 @@ CUDA_INSUFFICIENT_DRIVER = 35
 PROBE = '#include <cuda_bf16.h>\n#include <cuda_fp16.h>\nextern "C" __global__ void probe() {}\n'
 
 
+POOL_YIELD = 0.95
+"""The share of free memory that arrays can have: the pool's blocks are larger than what they hold."""
+
+
+STEP_DOWN = 0.95
+
+
 class DeviceMemoryError(MemoryError):
     """The device has no memory left; the message says how much was asked for, in use and free."""
 
 
 class Memory(NamedTuple):
-    """Bytes on the device: in use by arrays, held by the pool (`used` included), free beside it, in all."""
+    """Bytes on the device: in use by arrays, still available to them, and in all."""
 
     used: int
-    pooled: int
-    free: int
+    available: int
     total: int
 
 
@@ -103,45 +109,87 @@ class CupyBackend(Backend):
             return super().run(op, *args, **kwargs)
         arrays: list[Array] = [value for value in args if isinstance(value, self.array_type)]
         batch = next((array.shape[0] for array in arrays if array.ndim == 4), None)
-        y, pullback = self._outermost(batch, super().run, op, *args, **kwargs)
+
+        def measure(images: int) -> int:
+            first = {name: _first(value, images, batch) for name, value in kwargs.items()}
+            return self._peak(op, _first(args, images, batch), first)
+
+        y, pullback = self._outermost(batch, measure, super().run, op, *args, **kwargs)
         if not self.keep or not callable(pullback):
             return y, pullback
 
         def outermost_pullback(*cotangents: Array) -> Any:
-            return self._outermost(batch, pullback, *cotangents)
+            return self._outermost(batch, measure, pullback, *cotangents)
 
         return y, outermost_pullback  # type: ignore[return-value]
 
-    def _outermost(self, batch: int | None, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    def _outermost(
+        self,
+        batch: int | None,
+        measure: Callable[[int], int],
+        function: Callable[..., Any],
+        *args: Any,
+        **kwargs: Any,
+    ) -> Any:
         with self.device, self._shared.depth:
-            before = self.cupy.get_default_memory_pool().used_bytes()
             try:
                 return function(*args, **kwargs)
             except self.cupy.cuda.memory.OutOfMemoryError as error:
-                message = self._out_of_memory(str(error), before, batch)
+                message = self._out_of_memory(str(error))
         # Raised out here, when the frames that held the arrays of the failed step are gone.
         self.release_memory()
+        if batch is not None:
+            message += f"; {self._what_fits(batch, measure)}"
         raise DeviceMemoryError(message)
 
-    def _out_of_memory(self, error: str, before: int, batch: int | None) -> str:
+    def _out_of_memory(self, error: str) -> str:
         memory = self.memory()
         found = re.search(r"allocating ([\d,]+) bytes", error)
         asked = int(found[1].replace(",", "")) if found else 0
-        message = (
+        return (
             f"out of memory on CUDA device {self.device_id}: asked for {_size(asked)}, in use {_size(memory.used)}, "
-            f"free {_size(memory.free + memory.pooled - memory.used)} of {_size(memory.total)}"
+            f"free {_size(memory.available)} of {_size(memory.total)}"
         )
-        limit = self.cupy.get_default_memory_pool().get_limit()
-        if limit:
-            message += f" (the pool is limited to {_size(limit)})"
-        if batch is None:
-            return message
-        room = (limit or memory.free + memory.pooled) - before
-        fits = batch * max(room, 0) // max(memory.used + asked - before, 1)
-        fits = min(fits, batch - 1)
-        return message + (
-            f"; a batch of {batch} does not fit, one of at most {fits} may" if fits > 0 else "; not even one image fits"
-        )
+
+    def _what_fits(self, batch: int, measure: Callable[[int], int]) -> str:
+        """The largest batch that fits, found by running smaller ones: memory grows about in proportion."""
+        half = batch // 2
+        while half > 0 and not (peaks := self._peaks(measure, half)):
+            half //= 2
+        if not half:
+            return f"a batch of {batch} does not fit, and neither does one image"
+        small, large = peaks
+        each = max((large - small) / max(half - half // 2, 1), 1.0)
+        fits = min(half + int((self.memory().available * POOL_YIELD - large) / each), batch - 1)
+        while fits > half and not self._peaks(measure, fits):
+            fits = max(half, int(fits * STEP_DOWN))
+        return f"a batch of {batch} does not fit, one of {max(fits, half)} does"
+
+    def _peaks(self, measure: Callable[[int], int], images: int) -> tuple[int, int] | None:
+        """The peaks of half as many images and of `images`, None if these do not fit."""
+        try:
+            return measure(max(images // 2, 1)), measure(images)
+        except self.cupy.cuda.memory.OutOfMemoryError:
+            pass
+        self.release_memory()
+        return None
+
+    def _peak(self, op: Op, args: tuple[Any, ...], kwargs: dict[str, Any]) -> int:
+        """The most bytes that `op` and its pullback need at a time, beside what is in use already."""
+        pool = self.cupy.get_default_memory_pool()
+        before, peak = pool.used_bytes(), 0
+
+        def allocate(size: int) -> Any:
+            nonlocal peak
+            pointer = pool.malloc(size)
+            peak = max(peak, pool.used_bytes() - before)
+            return pointer
+
+        with self.device, self._shared.depth, self.cupy.cuda.using_allocator(allocate):
+            y, pullback = super().run(op, *args, **kwargs)
+            if self.keep:
+                pullback(self.namespace.ones_like(y))  # type: ignore[operator]
+        return peak
 
     def _check_array(self, op: Op, array: Array) -> None:
         if array.device.id != self.device_id:
@@ -173,11 +221,13 @@ class CupyBackend(Backend):
         self.device.synchronize()
 
     def memory(self) -> Memory:
-        """What the pool of the device uses, holds and leaves."""
+        """What arrays use on the device, and what the pool and its limit leave them."""
         pool = self.cupy.get_default_memory_pool()
         with self.device:
             free, total = self.cupy.cuda.runtime.memGetInfo()
-            return Memory(pool.used_bytes(), pool.total_bytes(), free, total)
+            used, limit = pool.used_bytes(), pool.get_limit()
+            available = free + pool.total_bytes() - used
+            return Memory(used, min(available, limit - used) if limit else available, total)
 
     def release_memory(self) -> None:
         """Give what the pool holds for no array back to the device."""
@@ -205,8 +255,21 @@ class _Shared:
         self.host_waits = 0
 
 
+def _first(tree: Any, images: int, batch: int | None) -> Any:
+    """`tree` with every array over the batch cut to its first `images`; dicts are parameters and stay whole."""
+    if isinstance(tree, list | tuple):
+        parts = [_first(part, images, batch) for part in tree]
+        return type(tree)(*parts) if hasattr(tree, "_fields") else type(tree)(parts)
+    if hasattr(tree, "shape") and tree.ndim and tree.shape[0] == batch:
+        return tree[:images]
+    return tree
+
+
 def _size(count: int) -> str:
-    return f"{count / 2**20:,.1f} MiB"
+    for unit, name in ((2**30, "GiB"), (2**20, "MiB")):
+        if count >= unit:
+            return f"{count / unit:.2f} {name}"
+    return f"{count / 2**10:.2f} KiB"
 
 
 def create(
@@ -239,7 +302,7 @@ def create(
     cupy = _import_cupy()
     _check_device(cupy, device)
     with cupy.cuda.Device(device):
-        _check_libraries(cupy)
+        _check_libraries(cupy, precision)
         if memory_limit is not None:
             cupy.get_default_memory_pool().set_limit(size=memory_limit)
     return CupyBackend(cupy, device, precision, fused)
@@ -281,8 +344,13 @@ def _check_device(cupy: Any, device: int) -> None:
         )
 
 
-def _check_libraries(cupy: Any) -> None:
+def _check_libraries(cupy: Any, precision: str) -> None:
     major = cupy.cuda.runtime.runtimeGetVersion() // 1000
+    if precision == "bfloat16":
+        try:
+            import_module("ml_dtypes")
+        except ImportError as error:
+            raise ImportError(f"precision 'bfloat16' needs ml_dtypes: pip install \"vipnp[cuda{major}]\"") from error
     try:
         import_module("cupy_backends.cuda.libs.cublas")
     except ImportError as error:
