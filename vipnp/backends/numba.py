@@ -10,7 +10,7 @@ from typing import Any
 
 from vipnp.backends.numpy import NumpyBackend, check_keep_memory, check_shards, crew_of, keep_freed_memory
 
-PRODUCTS = ("numpy", "mkl")
+PRODUCTS = ("auto", "openblas", "mkl", "numpy")
 
 
 class ShardBackend(NumpyBackend):
@@ -21,15 +21,17 @@ class ShardBackend(NumpyBackend):
         self.product = product
 
 
-def create(*, shards: int | None = None, products: str = "numpy", keep_memory: bool = True) -> NumpyBackend:
+def create(*, shards: int | None = None, products: str = "auto", keep_memory: bool = True) -> NumpyBackend:
     """The `numba` backend: blocks run as compiled kernels between matrix products, in shards of the batch.
 
     shards : threads, each with its part of the batch; None means one for each core this process may use. Results are
         deterministic for a given number of shards.
-    products : "numpy" for the BLAS that NumPy was built with, "mkl" for MKL (extra `mkl`).
+    products : who multiplies matrices. "openblas", the one inside NumPy; "mkl" (extra `mkl`); "numpy", whatever NumPy
+        calls; "auto", openblas where it is and numpy elsewhere.
     keep_memory : see vipnp.backends.numpy.create.
 
-    Raises ImportError naming the extra where Numba or MKL is missing, ValueError or TypeError for a wrong option.
+    Raises ImportError naming the extra where Numba, MKL or OpenBLAS is missing, ValueError or TypeError for a wrong
+    option.
     """
     if shards is None:
         shards = available_cores()

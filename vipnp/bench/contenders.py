@@ -129,10 +129,10 @@ def floor_step(products: str) -> Callable[[Work, int], Step]:
     """
 
     def build(work: Work, cores: int) -> Step:
-        from vipnp.fused.cpu_products import PRODUCTS
+        from vipnp.fused.cpu_products import mkl_product, openblas_product
         from vipnp.fused.cpu_threads import Crew, bounds
 
-        product = PRODUCTS[products]()
+        product = mkl_product() if products == "mkl" else openblas_product(step=None)
         layers = linear_layers(work.config())
         parts = [part.stop - part.start for part in bounds(work.batch, min(cores, work.batch))]
         crew = Crew(cores)
@@ -173,9 +173,9 @@ CONTENDERS: Mapping[str, Callable[[Work, int], Step]] = MappingProxyType(
         "torch-compile": torch_step(compiled=True),
         "numpy": vipnp_step("numpy", sharded=False),
         "numpy-shards": vipnp_step("numpy", sharded=True),
-        "numba": vipnp_step("numba", sharded=True, products="numpy"),
+        "numba": vipnp_step("numba", sharded=True, products="openblas"),
         "numba-mkl": vipnp_step("numba", sharded=True, products="mkl"),
-        "floor": floor_step("numpy"),
+        "floor": floor_step("openblas"),
         "floor-mkl": floor_step("mkl"),
     }
 )
