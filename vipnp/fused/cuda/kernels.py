@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
-from importlib import resources
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import cupy
@@ -143,8 +143,7 @@ def files() -> list[str]:
 @cache
 def source(file: str) -> str:
     """The text of a source file after that of common.cuh, which all of them start from."""
-    folder = resources.files(__package__)
-    return (folder / "common.cuh").read_text() + (folder / file).read_text()
+    return "".join(Path(__file__).with_name(name).read_text() for name in ("common.cuh", file))
 
 
 def wide(dtype: str) -> str:

@@ -1,0 +1,106 @@
+"""Every instantiation of every CUDA kernel compiled by NVRTC for real architectures: no spills."""
+
+from __future__ import annotations
+
+import re
+import time
+from importlib import import_module
+from typing import Any, NamedTuple
+
+import pytest
+from cupy.cuda import nvrtc
+
+from tests.cuda_emulator.emulator import cuda_headers
+from tests.cuda_emulator.stand_in import installed
+
+pytestmark = pytest.mark.kernels
+
+ARCHITECTURES = (75, 80, 90, 100, 120)
+
+OPTIONS = ("-ftz=true", "--device-as-default-execution-space", "--ptxas-options=-v")
+"""What CuPy adds to the options of a RawModule, and a report on every kernel."""
+
+LARGEST_STATIC_SHARED_MEMORY = 48 * 1024
+
+REPORT = re.compile(
+    r"Compiling entry function '(?P<name>\w+)'.*?"
+    r"(?P<stack>\d+) bytes stack frame, (?P<stores>\d+) bytes spill stores, (?P<loads>\d+) bytes spill loads.*?"
+    r"Used (?P<registers>\d+) registers(?P<rest>[^\n]*)",
+    re.DOTALL,
+)
+
+
+class Usage(NamedTuple):
+    """What one compiled kernel takes of the machine: registers a thread, bytes of shared memory and of spills."""
+
+    registers: int
+    shared: int
+    spills: int
+
+
+@pytest.fixture(scope="module")
+def kernels() -> Any:
+    """The table of kernels; the stand-in is there for its import alone, the compiler is the wheel's."""
+    with installed():
+        return import_module("vipnp.fused.cuda.kernels")
+
+
+def compiled(source: str, expressions: list[str], architecture: int, options: tuple[str, ...]) -> dict[str, Usage]:
+    """The usage of each instantiation, by its name in C++."""
+    program = nvrtc.createProgram(source, "kernels.cu", (), ())
+    for expression in expressions:
+        nvrtc.addNameExpression(program, expression)
+    every = (f"-arch=sm_{architecture}", *options, *OPTIONS, f"-I{cuda_headers()}")
+    try:
+        nvrtc.compileProgram(program, every)
+    except nvrtc.NVRTCError:
+        pytest.fail(nvrtc.getProgramLog(program))
+    log = nvrtc.getProgramLog(program)
+    reports = {}
+    for found in REPORT.finditer(log):
+        shared = re.search(r"(\d+) bytes smem", found["rest"])
+        reports[found["name"]] = Usage(
+            int(found["registers"]), int(shared[1]) if shared else 0, int(found["stores"]) + int(found["loads"])
+        )
+    usages = {expression: reports[nvrtc.getLoweredName(program, expression)] for expression in expressions}
+    assert nvrtc.getCUBIN(program)
+    nvrtc.destroyProgram(program)
+    return usages
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_every_instantiation_compiles_without_spills(kernels: Any, architecture: int) -> None:
+    start = time.perf_counter()
+    usages: dict[str, Usage] = {}
+    for file in kernels.files():
+        usages |= compiled(kernels.source(file), kernels.expressions(file), architecture, kernels.OPTIONS)
+    assert list(usages) == [expression for _, expression in kernels.all_instantiations()]
+    print(f"\nsm_{architecture}: {len(usages)} instantiations in {time.perf_counter() - start:.0f} s")
+    print(f"  {'kernel':36s} {'number':>6s} {'registers':>9s} {'shared memory':>13s} {'spills':>6s}")
+    for name in kernels.KERNELS:
+        mine = [usage for expression, usage in usages.items() if expression.startswith(f"{name}<")]
+        registers, shared, spills = (max(column) for column in zip(*mine, strict=True))
+        print(f"  {name:36s} {len(mine):6d} {registers:9d} {shared:13d} {spills:6d}")
+    assert {name: usage for name, usage in usages.items() if usage.spills} == {}
+    assert {name: usage for name, usage in usages.items() if usage.shared > LARGEST_STATIC_SHARED_MEMORY} == {}
+
+
+def test_a_spill_is_seen() -> None:
+    """The reading of the compiler's report: a kernel that needs more registers than it is given."""
+    source = """
+    extern "C" __device__ float opaque(float);
+    template <typename T> __global__ void __launch_bounds__(1024, 2) greedy(const T* x, T* y) {
+        T value[64];
+    #pragma unroll
+        for (int i = 0; i < 64; ++i) value[i] = x[i * 1024 + threadIdx.x];
+        __syncthreads();
+    #pragma unroll
+        for (int i = 0; i < 64; ++i) y[i * 1024 + threadIdx.x] = value[i] * value[63 - i];
+    }
+    """
+    assert compiled(source, ["greedy<float>"], 90, ("--std=c++17",))["greedy<float>"].spills > 0
+
+
+def test_a_mistake_in_the_source_is_reported() -> None:
+    with pytest.raises(pytest.fail.Exception, match="undefined"):
+        compiled("template <typename T> __global__ void f(T* x) { *x = nothing; }", ["f<float>"], 90, ())
