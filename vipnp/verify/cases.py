@@ -228,9 +228,15 @@ def _cross_entropy(smoothing: float | None, spread: float = 4.0) -> Callable[[Ge
     return draw
 
 
-def _soft_cross_entropy(rng: Generator, s: Mapping[str, int]) -> Inputs:
-    logits = rng.uniform(-2, 2, size=(s["B"], s["K"]))
-    return (logits,), {"targets": rng.dirichlet(np.ones(s["K"]), size=s["B"])}
+def _soft_cross_entropy(normalised: bool) -> Callable[[Generator, Mapping[str, int]], Inputs]:
+    """Targets that are distributions, or rows that sum to anything: the formula asks for no more."""
+
+    def draw(rng: Generator, s: Mapping[str, int]) -> Inputs:
+        logits = rng.uniform(-2, 2, size=(s["B"], s["K"]))
+        targets = rng.dirichlet(np.ones(s["K"]), size=s["B"])
+        return (logits,), {"targets": targets if normalised else targets * rng.uniform(0.5, 1.5, size=(s["B"], 1))}
+
+    return draw
 
 
 # --- inputs of layers and models ------------------------------------------------------------------------------------
@@ -458,7 +464,8 @@ def _op_cases() -> list[Case]:
         _case(ops.cross_entropy, _cross_entropy(None), classes, class_ranges, ("logits",)),
         _case(ops.cross_entropy, _cross_entropy(0.1), classes, class_ranges, ("logits",), "smoothed"),
         _case(ops.cross_entropy, _cross_entropy(0.1, 36.0), classes, class_ranges, ("logits",), "saturated", hard=True),
-        _case(ops.soft_cross_entropy, _soft_cross_entropy, classes, class_ranges, ("logits",)),
+        _case(ops.soft_cross_entropy, _soft_cross_entropy(True), classes, class_ranges, ("logits",)),
+        _case(ops.soft_cross_entropy, _soft_cross_entropy(False), classes, class_ranges, ("logits",), "any mass"),
     ]
 
 

@@ -34,6 +34,7 @@ OTHER_SIZES: Mapping[str, Sequence[Mapping[str, int]]] = MappingProxyType(
     {
         "permute_height": ({"B": 2, "H": 3, "W": 5, "N": 4, "S": 3},),
         "permute_width": ({"B": 2, "H": 3, "W": 5, "N": 4, "S": 3},),
+        "global_average_pool": ({"B": 2, "H": 3, "W": 5, "C": 4},),
         "patch_embed": (
             {"B": 3, "C": 2, "H": 1, "W": 4, "P": 2, "Q": 1, "K": 5},
             {"B": 2, "C": 3, "H": 4, "W": 2, "P": 3, "Q": 2, "K": 5},
@@ -43,7 +44,23 @@ OTHER_SIZES: Mapping[str, Sequence[Mapping[str, int]]] = MappingProxyType(
 """Sizes beside those of the table, so that every two neighbouring sizes differ somewhere: exchanging two equal sizes is
 no mistake."""
 
-EQUIVALENT: Mapping[str, str] = MappingProxyType({})
+EQUIVALENT: Mapping[str, str] = MappingProxyType(
+    {
+        "permute_width: swapped axes: xp.reshape(dy, (B, H, N, W, S)) -> xp.reshape(dy, (H, B, N, W, S))": (
+            "the permutation leaves the first two axes where they are, and the last reshape gives them their sizes back"
+        ),
+        "weighted_permute_mlp: swapped axes: xp.reshape(dlogits, (B, 3 * C)) -> xp.reshape(dlogits, (3 * C, B))": (
+            "the pullback of the MLP flattens its cotangent to rows of 3C numbers first"
+        ),
+        "permutator: other variable: mlp_residual_back -> attn_residual_back": (
+            "both divide by the same skip_lam and save nothing"
+        ),
+        "permutator: other variable: attn_residual_back -> mlp_residual_back": (
+            "both divide by the same skip_lam and save nothing"
+        ),
+        "permutator: other variable: dz_skip -> dy": "the gradient of the skip connection is dy itself",
+    }
+)
 """Planted changes that are no mistakes, with the reason, by `Mistake.key`."""
 
 
@@ -142,8 +159,10 @@ def plantings(ops: Sequence[str] | None = None) -> Iterator[Planting]:
         function = of_op[0].op
         if function.__module__.startswith("vipnp.verify"):
             continue
-        for planted in [function, *([tokens] if function is vision_permutator else [])]:
-            for mistake in mistakes(planted):
+        for mistake in mistakes(function):
+            yield name, mistake, of_op
+        if function is vision_permutator:
+            for mistake in mistakes(tokens, inside=True):
                 yield name, mistake, of_op
 
 

@@ -29,8 +29,8 @@ class Mistake:
 
     @property
     def key(self) -> str:
-        """What tells this mistake from all others."""
-        return f"{self.function}:{self.line}: {self.kind}: {self.before} -> {self.after}"
+        """What tells this mistake from all others, and stays when lines move."""
+        return f"{self.function}: {self.kind}: {self.before} -> {self.after}"
 
     def build(self, name: str) -> Callable[..., Any]:
         """The function `name` of the module with the mistake in it."""
@@ -54,9 +54,12 @@ class Site:
 Kind: TypeAlias = Callable[[Site], Iterator[ast.expr]]
 
 
-def mistakes(function: Callable[..., Any]) -> list[Mistake]:
+def mistakes(function: Callable[..., Any], *, inside: bool = False) -> list[Mistake]:
     """Every mistake of every kind that fits somewhere in the pullback of `function`, or in its whole body where it has
-    no pullback of its own (it hands on that of another op)."""
+    no pullback of its own (it hands on that of another op).
+
+    inside : it is a part of another function, which alone sees the arrays that its pullback might write to.
+    """
     module = sys.modules[function.__module__]
     tree = ast.parse(inspect.getsource(module))
     found = []
@@ -72,7 +75,7 @@ def mistakes(function: Callable[..., Any]) -> list[Mistake]:
                     seen.add(source)
                     line = site.node.lineno
                     found.append(Mistake(function.__name__, kind, line, before, after, source, function.__module__))
-    for kind, rewrite in STATEMENT_KINDS.items():
+    for kind, rewrite in ({} if inside else STATEMENT_KINDS).items():
         for changed, line, before, after in rewrite(tree, function.__name__):
             source = ast.unparse(ast.fix_missing_locations(changed))
             found.append(Mistake(function.__name__, kind, line, before, after, source, function.__module__))
@@ -219,7 +222,10 @@ def nonlinear_cotangent(site: Site) -> Iterator[ast.expr]:
 
 
 def float32_intermediate(site: Site) -> Iterator[ast.expr]:
-    """A product, sum or gradient rounded to float32 on the way."""
+    """A product, sum or gradient rounded to float32 on the way; integers and one-hot rows lose nothing by that."""
+    match site.node:
+        case ast.Call(ast.Attribute(attr="arange" | "astype")):
+            return
     if site.gradient or isinstance(site.node, ast.BinOp):
         yield _expression("xp.astype(xp.astype({0}, xp.float32), ({0}).dtype)", site.node)
 
@@ -301,9 +307,9 @@ Changed: TypeAlias = tuple[ast.Module, int, str, str]
 
 
 def state_between_calls(tree: ast.Module, name: str) -> Iterator[Changed]:
-    """The second call of a pullback gives twice the first gradient."""
+    """The second call of a pullback gives twice the first gradient; one that raises the second time is spared."""
     changed, pullback = _copy_of(tree, name)
-    if pullback.name == name:
+    if pullback.name == name or any(isinstance(node, ast.Raise) for node in ast.walk(pullback)):
         return
     pullback.args.args.append(ast.arg("calls"))
     pullback.args.defaults.append(ast.List([], ast.Load()))
@@ -433,13 +439,15 @@ class Place:
 
 
 def _places(pullback: ast.FunctionDef) -> list[Place]:
-    """Every expression in the body of a pullback."""
+    """Every expression in the body of a pullback; whose device or dtype is asked for makes no difference."""
     found = []
     for statement in pullback.body:
         if _is_docstring(statement):
             continue
         for parent in ast.walk(statement):
             for name, value in ast.iter_fields(parent):
+                if isinstance(parent, ast.Attribute) and parent.attr in ("device", "dtype"):
+                    continue
                 if isinstance(value, ast.expr):
                     found.append(Place(parent, name, None))
                 elif isinstance(value, list):
