@@ -12,7 +12,7 @@ try:
 except ModuleNotFoundError as error:
     sys.exit(f'{error.name} is not installed: pip install "vipnp[audit]"')
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help="The Vision Permutator, derived by hand.")
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
 
 @app.callback()
@@ -44,7 +44,7 @@ def audit(
     try:
         held = None if backend is None else get_backend(backend)
         report = terminal.audit_with_progress(console, ops=op, rungs=rung, backend=held, seed=seed)
-    except (ValueError, ImportError) as error:
+    except (ValueError, ImportError, RuntimeError) as error:
         raise typer.BadParameter(str(error)) from error
     terminal.print_report(console, report, every_argument=op is not None)
     planted = planting.sabotage_with_progress(console, ops=op, seed=seed) if sabotage else None

@@ -79,12 +79,20 @@ class Report:
         return [key for key, seen in passed.items() if not seen]
 
     @property
-    def ok(self) -> bool:
-        """No row fails, and every argument passes the complex step or the finite field where one of them was asked for.
+    def undecided(self) -> list[tuple[str, str]]:
+        """(op, case) of everything about which no rung says PASS."""
+        passed: dict[tuple[str, str], bool] = {}
+        for row in self.rows:
+            key = (row.op, row.case)
+            passed[key] = passed.get(key, False) or row.verdict is Verdict.PASS
+        return [key for key, seen in passed.items() if not seen]
 
-        A report without rows is not ok: nothing was shown.
+    @property
+    def ok(self) -> bool:
+        """No row fails, every argument passes the complex step or the finite field where one of them was asked for, and
+        something passes for every case. A report without rows is not ok: nothing was shown.
         """
-        return bool(self.rows) and not self.failures and not self.unproved
+        return bool(self.rows) and not (self.failures or self.unproved or self.undecided)
 
     @property
     def totals(self) -> dict[str, int]:

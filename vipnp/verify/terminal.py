@@ -45,8 +45,9 @@ def print_report(console: Console, report: Report, *, every_argument: bool) -> N
     With `every_argument` a line for each row, else one for each case and rung: the argument with the largest error.
     """
     table = Table(header_style="bold", pad_edge=False)
-    for heading, justify in (("op", "left"), ("argument", "left"), ("rung", "left")):
-        table.add_column(heading, justify=justify, overflow="fold")  # type: ignore[arg-type]
+    table.add_column("op", overflow="fold")
+    table.add_column("argument", overflow="fold")
+    table.add_column("rung", no_wrap=True)
     for heading in ("error", "bound"):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("unit", no_wrap=True)
@@ -58,7 +59,7 @@ def print_report(console: Console, report: Report, *, every_argument: bool) -> N
         for line in lines:
             argument = line.argument
             if not every_argument and len(rows) > 1:
-                argument += f" (worst of {len(rows)})"
+                argument += f" (of {len(rows)})"
             table.add_row(
                 name if name != previous else "",
                 argument,
@@ -69,8 +70,6 @@ def print_report(console: Console, report: Report, *, every_argument: bool) -> N
                 verdict_text(rows if not every_argument else [line]),
             )
             previous = name
-        if lines and table.rows:
-            table.rows[-1].end_section = False
     console.print(table)
     for row in report.failures:
         console.print(Text(str(row), style="bold red"))

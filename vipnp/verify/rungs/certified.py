@@ -49,6 +49,7 @@ def certified(subject: Subject) -> list[Row]:
 
 
 def _certified(subject: Subject) -> list[Row]:
+    gradients = subject.float64_gradients
     backend = ExactBackend(BallNumbers())
     constants = backend.lift_constants(subject.kwargs)
     point = [backend.lift(array) for array in subject.arrays]
@@ -68,7 +69,7 @@ def _certified(subject: Subject) -> list[Row]:
 
     bounds = _hard_bounds(subject) if subject.hard else None
     rows = []
-    for i, (name, ball, gradient) in enumerate(zip(subject.names, balls, subject.float64_gradients, strict=True)):
+    for i, (name, ball, gradient) in enumerate(zip(subject.names, balls, gradients, strict=True)):
         if meeting[i] is not Verdict.PASS:
             rows.append(subject.row(NAME, name, meeting[i], detail=MEETING[meeting[i]]))
         elif bounds is None:

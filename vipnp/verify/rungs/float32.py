@@ -35,7 +35,8 @@ COMPOSITE_RATIO = 1.1
 
 
 def float32(subject: Subject) -> list[Row]:
-    """The error of every float32 gradient against float64 at the same inputs, geometric mean over SEEDS inputs.
+    """The error of every float32 gradient against PyTorch's float64 at the same inputs, geometric mean over SEEDS
+    inputs.
 
     Raises UndecidedError where no twin was given, MissingExtraError where PyTorch is not installed.
     """
@@ -49,8 +50,8 @@ def float32(subject: Subject) -> list[Row]:
     for seed in range(SEEDS):
         drawn = rounded.redrawn(seed)
         arrays, cotangent = [_rounded(array) for array in drawn.arrays], _rounded(drawn.cotangent)
-        truth = _numpy_gradients(rounded, arrays, cotangent, np.float64)
-        single = _numpy_gradients(rounded, arrays, cotangent, np.float32)
+        truth = twin_gradients(rounded, "float64", arrays, cotangent)
+        single = _single_gradients(rounded, arrays, cotangent)
         peer = twin_gradients(rounded, "float32", arrays, cotangent)
         ours.append([relative_error(g, t) / UNIT_32 for g, t in zip(single, truth, strict=True)])
         theirs.append([relative_error(g, t) / UNIT_32 for g, t in zip(peer, truth, strict=True)])
@@ -75,13 +76,16 @@ def _judged(subject: Subject, ours: list[list[float]], theirs: list[list[float]]
     return rows
 
 
-def _numpy_gradients(
-    subject: Subject, arrays: Sequence[HostArray], cotangent: HostArray, dtype: type
-) -> list[HostArray]:
-    constants = tree_map_reals(lambda c: c.astype(dtype) if isinstance(c, np.ndarray) else c, dict(subject.kwargs))
-    _, pullback = subject.run(subject.numpy, [array.astype(dtype) for array in arrays], constants)
-    dy: HostArray = cotangent.astype(dtype)
+def _single_gradients(subject: Subject, arrays: Sequence[HostArray], cotangent: HostArray) -> list[HostArray]:
+    """The gradients with everything in float32."""
+    constants = tree_map_reals(_single, dict(subject.kwargs))
+    _, pullback = subject.run(subject.numpy, [_single(array) for array in arrays], constants)
+    dy = _single(cotangent)
     return subject.gradients(subject.numpy, pullback, dy if dy.shape else dy[()])
+
+
+def _single(value: Any) -> Any:
+    return value.astype(np.float32) if isinstance(value, np.ndarray) else value
 
 
 def _rounded(value: Any) -> Any:

@@ -1,0 +1,165 @@
+"""Bad ops and bad inputs: a clear verdict or error naming op, argument and rung; one failure stops nothing else."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from vipnp import ops
+from vipnp.verify import Verdict, verify
+from vipnp.verify.extras import MissingExtraError, need
+from vipnp.verify.report import Report, Row, worst
+
+X = np.random.default_rng(3).normal(size=(2, 3))
+
+
+def op_returning(gradients: Callable[[Any, Any], Any]) -> Callable[..., Any]:
+    def my_op(xp: Any, x: Any, weight: Any) -> Any:
+        return x * weight, lambda dy: gradients(x, dy)
+
+    return my_op
+
+
+@pytest.mark.parametrize(
+    ("gradients", "message"),
+    [
+        (lambda x, dy: (dy,), "returned 1 gradients, expected 2, one for each of x, weight"),
+        (lambda x, dy: dy, "returned a ndarray, expected a tuple"),
+        (lambda x, dy: None, "returned None, expected a tuple"),
+        (lambda x, dy: (dy, None), "the gradient is None, expected an array"),
+        (lambda x, dy: (dy, dy[:1]), "the gradient has shape (1, 3), expected (2, 3)"),
+        (lambda x, dy: (dy, dy.astype(np.int64)), "dtype int64"),
+        (lambda x, dy: 1 / 0, "the pullback raised ZeroDivisionError: division by zero"),
+    ],
+)
+@pytest.mark.parametrize("rung", ["contract", "differences", "complex_step", "certified"])
+def test_broken_pullbacks(gradients: Callable[[Any, Any], Any], message: str, rung: str) -> None:
+    report = verify(op_returning(gradients), [X, X + 1], rungs=[rung])
+    assert not report.ok
+    assert report.failures, str(report)
+    text = str(report.failures[0])
+    assert "my_op" in text
+    assert rung in text
+    assert message in text
+
+
+def test_the_argument_of_a_wrong_shape_is_named() -> None:
+    report = verify(op_returning(lambda x, dy: (dy, dy[:1])), [X, X + 1], rungs=["complex_step"])
+    assert [row.argument for row in report.failures] == ["weight"]
+
+
+@pytest.mark.parametrize(
+    ("result", "message"),
+    [(None, "returned None"), ((1, 2, 3), "a tuple of 3"), (X, "a ndarray"), ((X, 5), "a tuple of 2")],
+)
+def test_ops_that_return_no_pair(result: Any, message: str) -> None:
+    report = verify(lambda xp, x: result, [X])
+    assert not report.ok
+    assert all(message in row.detail for row in report.failures)
+    assert "contract" in {row.rung for row in report.failures}
+
+
+def test_an_exception_in_the_forward_pass_is_reported_by_every_float64_rung() -> None:
+    def broken(xp: Any, x: Any) -> Any:
+        raise ValueError("no such thing")
+
+    report = verify(broken, [X], rungs=["contract", "differences", "finite_field"])
+    assert "the forward raised ValueError: no such thing" in report.failures[0].detail
+    assert [row.verdict for row in report.rows] == [Verdict.FAIL, Verdict.FAIL, Verdict.INCONCLUSIVE]
+
+
+def test_a_broken_definition_is_a_failure_of_that_rung_alone() -> None:
+    def definition(x: Any) -> Any:
+        raise KeyError("x")
+
+    report = verify(ops.gelu, [X], definition=definition, rungs=["contract", "value"])
+    assert [row.rung for row in report.failures] == ["value"]
+    assert "KeyError" in report.failures[0].detail
+
+
+def test_nested_gradients_must_have_the_keys_of_the_parameters() -> None:
+    def layer(xp: Any, x: Any, params: Any) -> Any:
+        return x * params["a"]["weight"], lambda dy: (dy * params["a"]["weight"], {"b": dy * x})
+
+    report = verify(layer, [X, {"a": {"weight": X + 1}}], rungs=["complex_step"])
+    assert "has ['b'], expected ['a']" in report.failures[0].detail
+    assert report.rows[1].argument == "a.weight"
+
+
+@pytest.mark.parametrize(
+    ("args", "error", "message"),
+    [
+        ([np.arange(3)], TypeError, "gelu, argument x: got dtype int64, expected float64; constants such as labels"),
+        ([X.astype(np.float32)], TypeError, "got dtype float32, expected float64"),
+        ([X.tolist()[0][0]], TypeError, "argument x: got float, expected a float64 NumPy array"),
+        ([np.empty((0, 3))], ValueError, "argument x: got an empty array of shape \\(0, 3\\)"),
+        ([np.array([1.0, np.nan, np.inf])], ValueError, "argument x: 2 of 3 entries are NaN or infinite"),
+        ([], ValueError, "gelu: args is empty"),
+        ([{}], ValueError, "gelu: args hold no array"),
+    ],
+)
+def test_bad_arguments(args: Any, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        verify(ops.gelu, args)
+
+
+def test_bad_constants_and_rungs() -> None:
+    with pytest.raises(ValueError, match="constant mask: 1 of 6 entries are NaN"):
+        verify(ops.dropout, [X], kwargs={"mask": np.where(X[0, 0] == X, np.nan, 1.0), "rate": 0.5})
+    with pytest.raises(ValueError, match="unknown rung 'complex', expected some of contract"):
+        verify(ops.gelu, [X], rungs=["complex"])
+    with pytest.raises(TypeError, match="got the string 'contract', expected a list"):
+        verify(ops.gelu, [X], rungs="contract")
+    with pytest.raises(TypeError, match="op: got int"):
+        verify(5, [X])  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("module", "rung", "extra"),
+    [("flint", "certified", "audit"), ("sympy", "proof", "audit"), ("torch", "pytorch", "test")],
+)
+def test_a_missing_package_is_no_pass(module: str, rung: str, extra: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
+    report = verify(ops.gelu, [X[:1]], twin=lambda x: x, rungs=[rung, "complex_step"])
+    first = next(row for row in report.rows if row.rung == rung)
+    assert first.verdict is Verdict.INCONCLUSIVE
+    assert f'{module} is not installed: pip install "vipnp[{extra}]"' in first.detail
+    assert report.ok
+
+
+def test_need_passes_on_errors_inside_a_package(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "half_installed.py").write_text("import no_such_dependency\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(ModuleNotFoundError, match="no_such_dependency"):
+        need("half_installed", "audit")
+    with pytest.raises(MissingExtraError, match="vipnp\\[audit\\]"):
+        need("no_such_package", "audit")
+
+
+def test_nothing_shown_is_not_ok() -> None:
+    assert not Report().ok
+    undecided = verify(ops.gelu, [X], rungs=["value"])
+    assert not undecided.failures
+    assert undecided.undecided == [("gelu", "")]
+    assert not undecided.ok
+    assert worst([]) is None
+
+
+def test_a_report_is_written_with_infinities_as_words() -> None:
+    row = Row("op", "", "x", (1,), "value", float("inf"), 0.0, "", Verdict.FAIL, "")
+    (written,) = Report([row]).to_json()["rows"]
+    assert written["error"] == "inf"
+    assert written["verdict"] == "FAIL"
+
+
+def test_a_gradient_of_nan_never_passes() -> None:
+    def op(xp: Any, x: Any) -> Any:
+        return x * 2, lambda dy: (dy * np.nan,)
+
+    report = verify(op, [X], hard=True)
+    assert not [row for row in report.rows if row.verdict is Verdict.PASS and row.rung != "value"]
+    assert "not finite" in str(report)

@@ -1,0 +1,381 @@
+"""Every rung by itself: it passes a right op, fails a wrong one, and says why it cannot decide."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from vipnp import ops
+from vipnp.verify import RUNGS, Report, Row, Verdict, verify
+from vipnp.verify.rungs.contract import CLAUSES
+
+RNG = np.random.default_rng(11)
+X = RNG.normal(size=(3, 4))
+W = RNG.normal(size=(2, 4))
+SMALL = RNG.normal(size=(2, 2))
+
+
+def cubic(xp: Any, x: Any, w: Any) -> Any:
+    """y = x^3 w^T."""
+    cubes = x * x * x
+
+    def pullback(dy: Any) -> Any:
+        return 3 * (x * x) * (dy @ w), dy.T @ cubes
+
+    return cubes @ w.T, pullback
+
+
+def cubic_definition(x: Any, w: Any) -> Any:
+    return [[sum(a**3 * b for a, b in zip(row, weights, strict=True)) for weights in w] for row in x]
+
+
+def cubic_twin(x: Any, w: Any) -> Any:
+    return (x**3) @ w.T
+
+
+def wrong_by(factor: float) -> Callable[..., Any]:
+    def off(xp: Any, x: Any, w: Any) -> Any:
+        y, right = cubic(xp, x, w)
+
+        def pullback(dy: Any) -> Any:
+            dx, dw = right(dy)
+            return factor * dx, dw
+
+        return y, pullback
+
+    return off
+
+
+def rows_of(report: Report) -> dict[str, Row]:
+    return {row.argument: row for row in report.rows}
+
+
+DERIVATIVES = ["differences", "complex_step", "finite_field", "certified", "proof", "pytorch", "float32"]
+
+
+@pytest.mark.parametrize("rung", DERIVATIVES)
+def test_right_gradients_pass(rung: str) -> None:
+    report = verify(cubic, [SMALL, SMALL + 1], twin=cubic_twin, rungs=[rung])
+    assert report.ok
+    assert [row.verdict for row in report.rows] == [Verdict.PASS, Verdict.PASS], str(report)
+
+
+@pytest.mark.parametrize("rung", DERIVATIVES)
+def test_wrong_gradients_fail_and_are_named(rung: str) -> None:
+    report = verify(wrong_by(1.01), [SMALL, SMALL + 1], twin=cubic_twin, rungs=[rung])
+    rows = rows_of(report)
+    assert rows["x"].verdict is Verdict.FAIL
+    assert rows["w"].verdict is Verdict.PASS
+    assert not report.ok
+    assert "argument x" in str(report)
+
+
+@pytest.mark.parametrize("rung", ["complex_step", "finite_field", "certified", "proof", "pytorch"])
+def test_a_factor_of_one_hundred_millionth_fails(rung: str) -> None:
+    report = verify(wrong_by(1 + 1e-8), [SMALL, SMALL + 1], twin=cubic_twin, rungs=[rung])
+    assert [row.argument for row in report.failures] == ["x"]
+
+
+@pytest.mark.parametrize("rung", ["finite_field", "certified", "proof"])
+def test_the_last_bit_of_a_factor_fails_where_nothing_rounds(rung: str) -> None:
+    report = verify(wrong_by(1 + 2**-52), [SMALL, SMALL + 1], rungs=[rung])
+    assert [row.argument for row in report.failures] == ["x"]
+
+
+def test_how_far_off_is_in_the_message() -> None:
+    (failure,) = verify(wrong_by(1.001), [X, W], rungs=["complex_step"]).failures
+    assert failure.error == pytest.approx(1e-3, rel=1e-6)
+    assert "off by 0.001 of the largest entry" in failure.detail
+    assert "worst at [" in failure.detail
+
+
+def test_value_against_a_definition() -> None:
+    assert verify(cubic, [X, W], definition=cubic_definition, rungs=["value"]).ok
+    wrong = verify(cubic, [X, W], definition=lambda x, w: cubic_definition(x, [w[1], w[0]]), rungs=["value"])
+    assert wrong.failures[0].argument == "y"
+    shape = verify(cubic, [X, W], definition=lambda x, w: cubic_definition(x[1:], w), rungs=["value"])
+    assert "shape (3, 2)" in shape.failures[0].detail
+    (missing,) = verify(cubic, [X, W], rungs=["value"]).rows
+    assert missing.verdict is Verdict.INCONCLUSIVE
+    assert "definition" in missing.detail
+
+
+def test_a_definition_gets_plain_lists() -> None:
+    def definition(x: Any, *, mask: Any, labels: Any) -> Any:
+        assert isinstance(x, list)
+        assert isinstance(mask, list)
+        assert labels == [1, 0, 1]
+        return [[a * b for a, b in zip(row, m, strict=True)] for row, m in zip(x, mask, strict=True)]
+
+    def masked(xp: Any, x: Any, *, mask: Any, labels: Any) -> Any:
+        return x * mask, lambda dy: (dy * mask,)
+
+    kwargs = {"mask": np.abs(X), "labels": np.array([1, 0, 1])}
+    assert verify(masked, [X], kwargs=kwargs, definition=definition, rungs=["value"]).ok
+
+
+def test_adjoint_is_exact_for_linear_ops() -> None:
+    report = verify(ops.linear, [X, W, RNG.normal(size=2)], rungs=["adjoint"])
+    assert [row.verdict for row in report.rows] == [Verdict.PASS] * 3
+
+
+def test_adjoint_fails_a_permutation_that_is_put_back_wrongly() -> None:
+    def transposed(xp: Any, x: Any) -> Any:
+        return xp.permute_dims(x, (1, 2, 0)) + 0, lambda dy: (xp.permute_dims(dy, (1, 2, 0)) + 0,)
+
+    report = verify(transposed, [RNG.normal(size=(3, 3, 3))], rungs=["adjoint"])
+    assert report.failures[0].argument == "x"
+
+
+def test_adjoint_says_when_an_op_is_not_linear() -> None:
+    (row,) = verify(ops.gelu, [X], rungs=["adjoint"]).rows
+    assert row.verdict is Verdict.INCONCLUSIVE
+    assert "not linear" in row.detail
+
+
+def test_differences_do_not_judge_what_they_cannot_resolve() -> None:
+    def step(xp: Any, x: Any) -> Any:
+        """tanh(1e5 x), whose bend is narrower than the step."""
+        t = xp.tanh(1e5 * x)
+        return t, lambda dy: (dy * 1e5 * (1 - t * t),)
+
+    (row,) = verify(step, [np.array([1e-5, -2e-5])], rungs=["differences"]).rows
+    assert row.verdict is Verdict.INCONCLUSIVE
+    assert "uncertain" in row.detail
+
+
+def test_complex_step_refuses_absolute_values() -> None:
+    def absolute(xp: Any, x: Any) -> Any:
+        return xp.abs(x), lambda dy: (dy * xp.sign(x),)
+
+    report = verify(absolute, [X], rungs=["complex_step", "finite_field"])
+    assert {row.verdict for row in report.rows} == {Verdict.INCONCLUSIVE}
+    assert not report.ok
+    assert report.unproved == [("absolute", "", "x")]
+    assert "neither the complex step nor the finite field" in str(report)
+
+
+def test_complex_step_sees_a_lost_imaginary_part() -> None:
+    def real_part(xp: Any, x: Any) -> Any:
+        return np.real(x) * 2.0, lambda dy: (2.0 * dy,)
+
+    (row,) = verify(real_part, [X], rungs=["complex_step"]).rows
+    assert row.verdict is Verdict.INCONCLUSIVE
+    assert "imaginary" in row.detail
+
+
+def test_many_entries_are_checked_along_directions() -> None:
+    big = RNG.normal(size=(40, 40))
+    for rung in ("complex_step", "differences"):
+        assert verify(ops.gelu, [big], rungs=[rung]).ok
+        report = verify(wrong_by(1.001), [big, big[:2]], rungs=[rung])
+        assert [row.argument for row in report.failures] == ["x"]
+        assert "direction" in report.failures[0].detail
+
+
+def test_proof_is_not_tried_on_large_shapes() -> None:
+    (row,) = verify(ops.gelu, [RNG.normal(size=(5, 5))], rungs=["proof"]).rows
+    assert row.verdict is Verdict.INCONCLUSIVE
+    assert "25 symbols" in row.detail
+
+
+def test_certified_bound_on_rounding() -> None:
+    report = verify(ops.layer_norm, [X, W[0], W[1]], rungs=["certified"])
+    assert report.ok
+    assert all(row.error is not None and 0 < row.error <= 16 for row in report.rows)
+
+    def rounded(xp: Any, x: Any) -> Any:
+        y, back = ops.gelu(xp, x)
+        return y, lambda dy: ((back(dy)[0] + 1e3) - 1e3,)
+
+    (failure,) = verify(rounded, [X], rungs=["certified"]).failures
+    assert failure.bound == 16
+    assert failure.error is not None
+    assert failure.error > 16
+
+
+def test_hard_inputs_are_held_to_pytorch_and_decided_by_the_field() -> None:
+    from vipnp.verify import torch_twins
+
+    x = 1000 + RNG.normal(size=(3, 5))
+    args = [x, np.array([0.5, 1.5, -1.0, 1.0, 0.7]), RNG.normal(size=5)]
+    easy = verify(ops.layer_norm, args, twin=torch_twins.layer_norm)
+    assert "complex_step" in {row.rung for row in easy.failures}
+    hard = verify(ops.layer_norm, args, twin=torch_twins.layer_norm, hard=True)
+    assert hard.ok, str(hard)
+    assert {row.verdict for row in hard.rows if row.rung == "finite_field"} == {Verdict.PASS}
+    assert any("PyTorch" in row.detail for row in hard.rows if row.rung == "certified")
+
+
+# --- the contract -----------------------------------------------------------------------------------------------------
+
+
+def gelu_with(change: Callable[..., Any]) -> Callable[..., Any]:
+    """GELU whose pullback goes through `change(xp, x, dy, right_pullback)`."""
+
+    def op(xp: Any, x: Any) -> Any:
+        y, right = ops.gelu(xp, x)
+        return y, lambda dy: change(xp, x, dy, right)
+
+    return op
+
+
+def contract_failure(op: Callable[..., Any], *args: Any, **kwargs: Any) -> str:
+    report = verify(op, list(args) or [X], kwargs=kwargs, rungs=["contract"])
+    assert not report.ok
+    return "; ".join(row.detail for row in report.failures)
+
+
+def test_contract_passes_every_clause() -> None:
+    report = verify(ops.gelu, [X], rungs=["contract"])
+    assert report.ok
+    assert f"{len(CLAUSES)} clauses hold" in report.rows[0].detail
+
+
+def test_writing_to_the_cotangent() -> None:
+    def change(xp: Any, x: Any, dy: Any, right: Any) -> Any:
+        result = right(dy)
+        dy[...] = 0
+        return result
+
+    assert "writes to the cotangent" in contract_failure(gelu_with(change))
+
+
+def test_writing_to_an_input() -> None:
+    def change(xp: Any, x: Any, dy: Any, right: Any) -> Any:
+        result = right(dy)
+        x[...] = 0
+        return result
+
+    assert "the pullback writes to x" in contract_failure(gelu_with(change))
+
+
+def test_writing_to_a_constant() -> None:
+    def op(xp: Any, x: Any, *, mask: Any) -> Any:
+        mask[0] = 1
+        return x * mask, lambda dy: (dy * mask,)
+
+    assert "the op writes to constant mask" in contract_failure(op, X, mask=np.array([0.5, 2, 3, 4]))
+
+
+def test_state_between_calls() -> None:
+    calls: list[int] = []
+
+    def change(xp: Any, x: Any, dy: Any, right: Any) -> Any:
+        calls.append(1)
+        return (right(dy)[0] * len(calls),)
+
+    assert "a second call of the pullback" in contract_failure(gelu_with(change))
+
+
+def test_state_in_the_forward_pass() -> None:
+    calls: list[int] = []
+
+    def op(xp: Any, x: Any) -> Any:
+        calls.append(1)
+        return x * len(calls), lambda dy: (dy * len(calls),)
+
+    assert "another y" in contract_failure(op)
+
+
+def test_a_buffer_used_again() -> None:
+    buffer = np.empty((3, 4))
+
+    def op(xp: Any, x: Any) -> Any:
+        if x.dtype != np.float64:
+            return ops.gelu(xp, x)
+        np.multiply(x, 2.0, out=buffer)
+        return buffer, lambda dy: (2 * dy,)
+
+    assert "changes the y it returned before" in contract_failure(op)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda xp, x, dy, right: (xp.abs(right(dy)[0]),), "pullback(-1 dy) is not -1 pullback(dy)"),
+        (lambda xp, x, dy, right: (right(dy)[0] + 1e-9,), "pullback(2 dy) is not 2 pullback(dy)"),
+        (lambda xp, x, dy, right: (right(dy)[0].astype(np.float32),), "gradient of dtype float32"),
+        (lambda xp, x, dy, right: (right(dy)[0].astype(np.float64),), "float32 arguments give a gradient of dtype"),
+        (lambda xp, x, dy, right: (x,), "the gradient of x shares memory with x"),
+        (lambda xp, x, dy, right: (right(dy)[0] / 0 * 0,), "not finite"),
+        (lambda xp, x, dy, right: (right(dy)[0].ravel("K").reshape(x.shape),), "Fortran-ordered arrays give another"),
+    ],
+)
+def test_broken_clauses(change: Callable[..., Any], message: str) -> None:
+    assert message in contract_failure(gelu_with(change))
+
+
+def test_an_op_that_returns_its_input() -> None:
+    assert "y shares memory with x" in contract_failure(lambda xp, x: (x, lambda dy: (dy + 0,)))
+
+
+def test_two_gradients_in_one_piece_of_memory() -> None:
+    def add(xp: Any, a: Any, b: Any) -> Any:
+        return a + b, lambda dy: (dy, dy)
+
+    assert "the gradients of a and b share memory" in contract_failure(add, X, X + 1)
+
+
+def test_one_shot_only_where_declared() -> None:
+    def op(xp: Any, x: Any) -> Any:
+        """The pullback is one-shot."""
+        used: list[int] = []
+
+        def pullback(dy: Any) -> Any:
+            if used:
+                raise RuntimeError("one-shot")
+            used.append(1)
+            return (2 * dy,)
+
+        return 2 * x, pullback
+
+    assert verify(op, [X], rungs=["contract"]).ok
+    op.__doc__ = ""
+    assert "RuntimeError" in contract_failure(op)
+
+    def twice(xp: Any, x: Any) -> Any:
+        """The pullback is one-shot."""
+        return 2 * x, lambda dy: (2 * dy,)
+
+    assert "declared one-shot but can be called twice" in contract_failure(twice)
+
+
+def test_saves_are_held_to_the_docstring() -> None:
+    def op(xp: Any, x: Any, weight: Any) -> Any:
+        """y = x weight^T.
+
+        x (M, C); weight (K, C).
+
+        Saves: x (M, C), weight (K, C).
+        """
+        extra = x + 1
+
+        def pullback(dy: Any) -> Any:
+            return dy @ weight, dy.T @ (x if keep else extra - 1)
+
+        return x @ weight.T, pullback
+
+    keep = True
+    report = verify(op, [X, W], rungs=["contract"])
+    (saved,) = [row for row in report.rows if row.argument == "saved"]
+    assert saved.verdict is Verdict.FAIL
+    assert "the closure holds 32 numbers, the docstring declares 20" in saved.detail
+    assert op.__doc__ is not None
+    op.__doc__ = op.__doc__.replace("Saves: x (M, C)", "Saves: x (M, C), x + 1 (M, C)")
+    assert verify(op, [X, W], rungs=["contract"]).ok
+    op.__doc__ = op.__doc__.replace("(M, C), x + 1 (M, C)", "as it comes")
+    (saved,) = [row for row in verify(op, [X, W], rungs=["contract"]).rows if row.argument == "saved"]
+    assert saved.verdict is Verdict.PASS or saved.verdict is Verdict.FAIL
+    op.__doc__ = "Saves: something."
+    (saved,) = [row for row in verify(op, [X, W], rungs=["contract"]).rows if row.argument == "saved"]
+    assert saved.verdict is Verdict.INCONCLUSIVE
+
+
+def test_rungs_run_in_the_order_of_the_ladder() -> None:
+    report = verify(cubic, [X, W], rungs=["finite_field", "contract"])
+    assert list(dict.fromkeys(row.rung for row in report.rows)) == ["contract", "finite_field"]
+    assert next(iter(RUNGS)) == "contract"
