@@ -56,7 +56,7 @@ def _aligned(lines: Sequence[Sequence[str]]) -> str:
 
 def machine(cores: int) -> dict[str, Any]:
     """What the figures were measured on."""
-    versions = {}
+    versions: dict[str, str | None] = {}
     for package in PACKAGES:
         try:
             versions[package] = metadata.version(package)

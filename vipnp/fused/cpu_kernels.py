@@ -38,6 +38,9 @@ FAST = {"contract", "reassoc", "nsz", "arcp"}
 
 OPTIONS: Any = {"fastmath": FAST, "error_model": "numpy", "nogil": True}
 
+IN_ORDER: Any = {**OPTIONS, "fastmath": {"contract"}}
+"""For the functions whose accuracy lies in the order of their sums."""
+
 RSQRT_2 = math.sqrt(0.5)
 RSQRT_2PI = 0.39894228040143267794
 
@@ -51,12 +54,12 @@ def kernel(function: Kernel) -> Kernel:
     KERNELS.append(function.__name__)
     try:
         compiled = numba.njit(cache=True, **OPTIONS)(function)
-    except RuntimeError as problem:
+    except RuntimeError:
         warnings.warn(
-            f"compiled kernels cannot be kept on disk and are compiled again in every process ({problem}); "
+            "Numba finds no folder to keep compiled kernels in, so they are compiled again in every process: "
             "set NUMBA_CACHE_DIR to a folder that can be written",
             RuntimeWarning,
-            stacklevel=2,
+            stacklevel=1,  # the same place for every kernel, so that it is said once
         )
         compiled = numba.njit(**OPTIONS)(function)
     return compiled  # type: ignore[no-any-return]
@@ -96,7 +99,7 @@ RSQRT_2PI_32 = np.float32(RSQRT_2PI)
 BIAS, MANTISSA = np.int32(127), np.int32(23)
 
 
-@overload(exp_minus_half_square, inline="always", jit_options=OPTIONS)
+@overload(exp_minus_half_square, jit_options=IN_ORDER)
 def _exp_minus_half_square(t):  # type: ignore[no-untyped-def]
     if t == numba.float32:
 
@@ -123,7 +126,7 @@ def _exp_minus_half_square(t):  # type: ignore[no-untyped-def]
     return double
 
 
-@overload(normal, inline="always", jit_options=OPTIONS)
+@overload(normal, jit_options=IN_ORDER)
 def _normal(v):  # type: ignore[no-untyped-def]
     if v == numba.float32:
 
