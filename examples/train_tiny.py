@@ -65,8 +65,8 @@ class Recipe:
     weight_decay: float = 0.05
     label_smoothing: float = 0.1
     max_norm: float = 1.0
-    max_degrees: float = 10.0
-    max_shift: float = 0.7
+    max_degrees: float = 0.0
+    max_shift: float = 0.0
     mixup: float = 0.4
 
 

@@ -18,10 +18,12 @@ from vipnp import VisionPermutator, get_backend
 from vipnp.backends import Backend
 from vipnp.checkpoint import load_weights, weights_sha256
 from vipnp.data import load_digits
+from vipnp.train import Evaluation
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 sys.path.insert(0, str(EXAMPLES))
 
+import choose_digits_recipe  # noqa: E402
 import five_splits  # noqa: E402
 import train_tiny  # noqa: E402
 
@@ -207,3 +209,22 @@ def test_five_splits_hold_mean_and_lowest_against_the_goal(
 
     monkeypatch.setattr(five_splits, "train_tiny", pretend)
     assert five_splits.main() == status
+
+
+def test_the_recipe_was_chosen_among_candidates_without_test_images(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Every image that a candidate is trained or validated on is in no test set."""
+    assert train_tiny.Recipe() in choose_digits_recipe.CANDIDATES.values()
+    tested = {image.tobytes() for split in range(5) for image in load_digits(split).test_images}
+    used: list[bytes] = []
+
+    def note(model: Any, images: Any, labels: Any, *_: Any, **__: Any) -> Any:
+        used.extend(image.tobytes() for image in images)
+        return Evaluation(0.5, labels)
+
+    monkeypatch.setattr(choose_digits_recipe, "train", note)
+    monkeypatch.setattr(choose_digits_recipe, "evaluate", note)
+    assert choose_digits_recipe.validation_accuracy(train_tiny.Recipe()) == 0.5
+    assert len(set(used)) == load_digits(0).development
+    assert not set(used) & tested
