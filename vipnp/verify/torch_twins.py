@@ -269,6 +269,9 @@ def torch_vip(config: ViPConfig) -> Any:
             self.mlp = Mlp(channels, config.mlp_ratio * channels, channels)
 
         def forward(self, x: Tensor) -> Tensor:
+            if config.skip_lam == 1:  # no division by one: it would cost PyTorch a pass over every activation
+                x = x + self.attn(self.norm1(x))
+                return x + self.mlp(self.norm2(x))
             x = x + self.attn(self.norm1(x)) / config.skip_lam
             return x + self.mlp(self.norm2(x)) / config.skip_lam
 
