@@ -13,7 +13,9 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar
 
@@ -153,10 +155,11 @@ class CupyBackend(Backend):
 
     def _what_fits(self, batch: int, measure: Callable[[int], int]) -> str:
         """The largest batch that fits, found by running smaller ones: memory grows about in proportion."""
-        half = batch // 2
-        while half > 0 and not (peaks := self._peaks(measure, half)):
-            half //= 2
-        if not half:
+        half, peaks = batch // 2, None
+        while half > 0 and peaks is None:
+            peaks = self._peaks(measure, half)
+            half = half if peaks else half // 2
+        if peaks is None:
             return f"a batch of {batch} does not fit, and neither does one image"
         small, large = peaks
         each = max((large - small) / max(half - half // 2, 1), 1.0)
@@ -176,20 +179,11 @@ class CupyBackend(Backend):
 
     def _peak(self, op: Op, args: tuple[Any, ...], kwargs: dict[str, Any]) -> int:
         """The most bytes that `op` and its pullback need at a time, beside what is in use already."""
-        pool = self.cupy.get_default_memory_pool()
-        before, peak = pool.used_bytes(), 0
-
-        def allocate(size: int) -> Any:
-            nonlocal peak
-            pointer = pool.malloc(size)
-            peak = max(peak, pool.used_bytes() - before)
-            return pointer
-
-        with self.device, self._shared.depth, self.cupy.cuda.using_allocator(allocate):
+        with self.watch_memory() as peak, self._shared.depth:
             y, pullback = super().run(op, *args, **kwargs)
             if self.keep:
-                pullback(self.namespace.ones_like(y))  # type: ignore[operator]
-        return peak
+                pullback(self.namespace.ones_like(y))
+        return peak.added
 
     def _check_array(self, op: Op, array: Array) -> None:
         if array.device.id != self.device_id:
@@ -229,10 +223,32 @@ class CupyBackend(Backend):
             available = free + pool.total_bytes() - used
             return Memory(used, min(available, limit - used) if limit else available, total)
 
+    @contextmanager
+    def watch_memory(self) -> Iterator[PeakMemory]:
+        """Within this context the allocations of this thread are watched for the peak of memory in use."""
+        pool = self.cupy.get_default_memory_pool()
+        peak = PeakMemory(before=pool.used_bytes())
+
+        def allocate(size: int) -> Any:
+            pointer = pool.malloc(size)
+            peak.added = max(peak.added, pool.used_bytes() - peak.before)
+            return pointer
+
+        with self.device, self.cupy.cuda.using_allocator(allocate):
+            yield peak
+
     def release_memory(self) -> None:
         """Give what the pool holds for no array back to the device."""
         with self.device:
             self.cupy.get_default_memory_pool().free_all_blocks()
+
+
+@dataclass
+class PeakMemory:
+    """Bytes in use before watching began, and the most that were added to them at a time."""
+
+    before: int
+    added: int = 0
 
 
 class _Depth(threading.local):

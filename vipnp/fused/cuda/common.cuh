@@ -23,6 +23,9 @@ template <typename T> using Wide = typename WideOf<T>::type;
 
 __device__ __forceinline__ float reciprocal_root(float x) { return 1 / sqrtf(x); }
 __device__ __forceinline__ double reciprocal_root(double x) { return rsqrt(x); }
+// 1/x for x > 0. A division of doubles is a call, around which registers spill; rsqrt is none.
+__device__ __forceinline__ float reciprocal(float x) { return 1 / x; }
+__device__ __forceinline__ double reciprocal(double x) { return rsqrt(x) * rsqrt(x); }
 __device__ __forceinline__ float square_root(float x) { return sqrtf(x); }
 __device__ __forceinline__ double square_root(double x) { return sqrt(x); }
 __device__ __forceinline__ float exponential(float x) { return expf(x); }

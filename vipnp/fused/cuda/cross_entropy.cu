@@ -31,7 +31,7 @@ __device__ __forceinline__ A target_of(const A* targets, const long long* labels
 //
 // logits (B, K); targets (B, K) or labels (B,), the other null; row_loss (B,). grid B, block THREADS.
 template <typename A>
-__global__ void __launch_bounds__(THREADS)
+__global__ void __launch_bounds__(THREADS, 4)
 cross_entropy_forward(const A* logits, const A* targets, const long long* labels, A smoothing, A share, A* row_loss,
                       A* saved, A inverse_B, int K) {
     SHARED(A, scratch, THREADS / 32);
@@ -63,7 +63,7 @@ cross_entropy_forward(const A* logits, const A* targets, const long long* labels
 //
 // dloss (); the rest as in cross_entropy_forward. grid B, block THREADS.
 template <typename A>
-__global__ void __launch_bounds__(THREADS)
+__global__ void __launch_bounds__(THREADS, 4)
 cross_entropy_backward(const A* dloss, const A* logits, const A* targets, const long long* labels, A smoothing, A share,
                        const A* saved, A* dlogits, A inverse_B, int K) {
     const long long b = blockIdx.x;

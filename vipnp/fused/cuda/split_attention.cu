@@ -28,7 +28,7 @@ __device__ __forceinline__ void softmax(const A* logits, A (&a)[BRANCHES]) {
     A total = 0;
 #pragma unroll
     for (int j = 0; j < BRANCHES; ++j) total += a[j] = exponential(logits[j] - largest);
-    const A inverse = A(1) / total;
+    const A inverse = reciprocal(total);
 #pragma unroll
     for (int j = 0; j < BRANCHES; ++j) a[j] *= inverse;
 }
@@ -37,7 +37,7 @@ __device__ __forceinline__ void softmax(const A* logits, A (&a)[BRANCHES]) {
 //
 // x_j (B, H, W, C) in layout_j, null for j >= branches; pooled (B, C). gridDim.z is 1.
 template <typename T>
-__global__ void __launch_bounds__(32 * ROW_LANES)
+__global__ void __launch_bounds__(32 * ROW_LANES, 4)
 pool_forward(const T* x_0, const T* x_1, const T* x_2, int layout_0, int layout_1, int layout_2, Wide<T>* pooled,
              int H, int W, int C, int S) {
     using A = Wide<T>;
@@ -59,7 +59,7 @@ pool_forward(const T* x_0, const T* x_1, const T* x_2, int layout_0, int layout_
 
 // dx[b, h, w, c] = dpooled[b, c] / (H*W).
 template <typename T>
-__global__ void __launch_bounds__(32 * ROW_LANES)
+__global__ void __launch_bounds__(32 * ROW_LANES, 4)
 pool_backward(const Wide<T>* dpooled, T* dx, int H, int W, int C) {
     const int c = blockIdx.y * 32 + threadIdx.x;
     if (c >= C) return;
@@ -73,7 +73,7 @@ pool_backward(const Wide<T>* dpooled, T* dx, int H, int W, int C) {
 //
 // logits (B, C, BRANCHES); x_j (B, H, W, C) in layout_j, x_2 null where there are two; y (B, H, W, C).
 template <typename T, int BRANCHES>
-__global__ void __launch_bounds__(32 * ROW_LANES)
+__global__ void __launch_bounds__(32 * ROW_LANES, 4)
 split_attention_forward(const Wide<T>* logits, const T* x_0, const T* x_1, const T* x_2, int layout_0, int layout_1,
                         int layout_2, T* y, int H, int W, int C, int S) {
     using A = Wide<T>;
@@ -95,7 +95,7 @@ split_attention_forward(const Wide<T>* logits, const T* x_0, const T* x_1, const
 //
 // dy (B, H, W, C); dlogits (B, C, BRANCHES); the rest as in split_attention_forward. gridDim.z is 1.
 template <typename T, int BRANCHES>
-__global__ void __launch_bounds__(32 * ROW_LANES)
+__global__ void __launch_bounds__(32 * ROW_LANES, 4)
 split_attention_backward_logits(const T* dy, const Wide<T>* logits, const T* x_0, const T* x_1, const T* x_2,
                                 int layout_0, int layout_1, int layout_2, Wide<T>* dlogits, int H, int W, int C,
                                 int S) {
@@ -126,7 +126,7 @@ split_attention_backward_logits(const T* dy, const Wide<T>* logits, const T* x_0
 
 // Second pass: dx_j = dy * a_j + dpooled[b, c] / (H*W), each in the layout of x_j. dpooled (B, C) may be null.
 template <typename T, int BRANCHES>
-__global__ void __launch_bounds__(32 * ROW_LANES)
+__global__ void __launch_bounds__(32 * ROW_LANES, 4)
 split_attention_backward_branches(const T* dy, const Wide<T>* logits, const Wide<T>* dpooled, int layout_0,
                                   int layout_1, int layout_2, T* dx_0, T* dx_1, T* dx_2, int H, int W, int C, int S) {
     using A = Wide<T>;
