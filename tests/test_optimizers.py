@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import array_api_strict
 import numpy as np
 import pytest
 import torch
@@ -13,6 +12,7 @@ import torch
 from vipnp import get_backend
 from vipnp.backends import Backend
 from vipnp.train import SGD, AdamW, clip_grad_norm, cosine_lr
+from vipnp.verify.worlds.namespaces import StrictBackend
 
 SHAPES = {"matrix": (5, 7), "bias": (7,), "convolution": (4, 3, 2, 2), "scale": (6,)}
 STEPS = 20
@@ -104,20 +104,9 @@ def test_sgd_equals_pytorch_on_every_step(dtype: str, weight_decay: float, optio
     assert_equal_to_rounding(ours, theirs, dtype, exact)
 
 
-class Strict(Backend):
-    """array_api_strict on its second device, which refuses what the standard does not promise."""
-
-    def __init__(self) -> None:
-        device = array_api_strict.Device("device1")
-        super().__init__("strict", array_api_strict, type(array_api_strict.empty(0)), device=device)
-
-    def to_numpy(self, x: Any) -> np.ndarray[Any, Any]:
-        return np.asarray(array_api_strict.asarray(x, device=array_api_strict.Device("CPU_DEVICE")))
-
-
 @pytest.mark.parametrize("make", [lambda xp: SGD(xp, nesterov=True, weight_decay=0.1), AdamW])
 def test_the_strict_namespace_gives_the_same_bits(make: Callable[[Backend], SGD | AdamW]) -> None:
-    strict, plain = Strict(), get_backend("numpy")
+    strict, plain = StrictBackend(), get_backend("numpy")
     for mine, reference in zip(
         our_trajectory(strict, "float32", make(strict)), our_trajectory(plain, "float32", make(plain)), strict=True
     ):
@@ -146,7 +135,7 @@ def test_the_step_can_be_replaced_like_an_op(make: Callable[[Backend], SGD | Ada
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("max_norm", [0.5, 7.0, 1e3])
-@pytest.mark.parametrize("xp", [get_backend("numpy"), Strict()], ids=["numpy", "strict"])
+@pytest.mark.parametrize("xp", [get_backend("numpy"), StrictBackend()], ids=["numpy", "strict"])
 def test_clipping_equals_pytorch(dtype: str, max_norm: float, xp: Backend) -> None:
     grads = draw(3, dtype)
     tensors = [torch.zeros(shape, requires_grad=True) for shape in SHAPES.values()]

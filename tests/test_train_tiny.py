@@ -9,16 +9,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import array_api_strict
 import numpy as np
 import pytest
-from scipy.special import ndtr
 
 from vipnp import VisionPermutator, get_backend
 from vipnp.backends import Backend
 from vipnp.checkpoint import load_weights, weights_sha256
 from vipnp.data import load_digits
 from vipnp.train import Evaluation
+from vipnp.verify.worlds.namespaces import StrictBackend
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 sys.path.insert(0, str(EXAMPLES))
@@ -99,20 +98,6 @@ def test_the_seed_decides_weights_and_order() -> None:
     assert ten[0] == ten[1] != ten[2]
 
 
-class Strict(Backend):
-    """array_api_strict on its second device, which refuses what the standard does not promise."""
-
-    def __init__(self) -> None:
-        device = array_api_strict.Device("device1")
-        super().__init__("strict", array_api_strict, type(array_api_strict.empty(0)), device=device)
-
-    def to_numpy(self, x: Any) -> np.ndarray[Any, Any]:
-        return np.asarray(array_api_strict.asarray(x, device=array_api_strict.Device("CPU_DEVICE")))
-
-    def ndtr(self, x: Any) -> Any:
-        return self.asarray(ndtr(self.to_numpy(x)))
-
-
 def first_losses(
     xp: Backend, recipe: train_tiny.Recipe, *, seed: int, count: int, dtype: str = "float32"
 ) -> list[float]:
@@ -136,11 +121,11 @@ def test_the_first_ten_losses_agree_with_the_strict_namespace() -> None:
     recipe = train_tiny.Recipe()
     recipe = replace(recipe, config=replace(recipe.config, drop_path=0.2, dropout=0.1))
     ours = first_losses(get_backend("numpy"), recipe, seed=0, count=10, dtype="float64")
-    strict = first_losses(Strict(), recipe, seed=0, count=10, dtype="float64")
+    strict = first_losses(StrictBackend(), recipe, seed=0, count=10, dtype="float64")
     assert len(ours) == 10
     assert len(set(ours)) == 10
     assert strict == pytest.approx(ours, rel=1e-12)
-    single = first_losses(Strict(), recipe, seed=0, count=10)
+    single = first_losses(StrictBackend(), recipe, seed=0, count=10)
     assert single == pytest.approx(first_losses(get_backend("numpy"), recipe, seed=0, count=10), rel=1e-5)
     assert single == pytest.approx(ours, rel=1e-4)
 
