@@ -227,7 +227,6 @@ class CupyBackend(Backend):
     def watch_memory(self) -> Iterator[PeakMemory]:
         """Within this context the allocations of this thread are watched for the peak of memory in use."""
         pool = self.cupy.get_default_memory_pool()
-        peak = PeakMemory(before=pool.used_bytes())
 
         def allocate(size: int) -> Any:
             pointer = pool.malloc(size)
@@ -235,6 +234,7 @@ class CupyBackend(Backend):
             return pointer
 
         with self.device, self.cupy.cuda.using_allocator(allocate):
+            peak = PeakMemory(before=pool.used_bytes())
             yield peak
 
     def release_memory(self) -> None:
