@@ -117,7 +117,7 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument(
         "--contenders", nargs="+", choices=list(CONTENDERS), metavar="NAME", help=f"of {', '.join(CONTENDERS)}"
     )
-    options.add_argument("--rounds", type=int, default=9, help="turns, default: 9")
+    options.add_argument("--rounds", type=int, default=7, help="turns, default: 7")
     options.add_argument("--cores", type=int, default=min(2, available_cores()), help="default: 2")
     options.add_argument("--full", action="store_true", help="vip_s7 and vip_s14 at batch 1, 8, 32")
     options.add_argument("--scaling", action="store_true", help="batch, resolution and depth, torch and numba only")

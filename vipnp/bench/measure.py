@@ -85,8 +85,16 @@ class Process:
         assert self.child.stdin is not None
         self.child.stdin.close()
         peak = int(self.read("peak_bytes"))
-        self.child.wait()
+        self.stop()
         return peak
+
+    def stop(self) -> None:
+        """End the process, whatever it does."""
+        self.child.kill()
+        self.child.wait()
+        for pipe in (self.child.stdin, self.child.stdout):
+            if pipe is not None:
+                pipe.close()
 
 
 def measure(
@@ -117,8 +125,7 @@ def measure(
         peaks = [process.finish() for process in processes]
     finally:
         for process in processes:
-            process.child.kill()
-            process.child.wait()
+            process.stop()
     return reduce(contenders, work, times, peaks, first_calls)
 
 

@@ -111,14 +111,14 @@ def draw(path: Path, results: Sequence[Result]) -> None:
             color = "tab:blue" if ours else "tab:gray" if result.contender.startswith("floor") else "tab:orange"
             axes.barh(position, median, color=color)
             axes.plot(minimum, position, "k|", markersize=9)
-            axes.text(median, position, f" {median:.2f}", va="center", fontsize=8)
+            axes.text(max(median, minimum), position, f"  {median:.2f}", va="center", fontsize=8)
             names.append((position, f"{work.label()}: {result.contender}"))
             position += 1
         position += 0.6
     axes.set_yticks([place for place, _ in names], [name for _, name in names], fontsize=8)
     axes.invert_yaxis()
     axes.axvline(1, color="black", linewidth=0.8)
-    axes.margins(x=0.08)
+    axes.margins(x=0.08, y=0.02)
     axes.set_xlabel("time / PyTorch eager (bar: medians, mark: minima)")
     picture = io.BytesIO()
     figure.savefig(picture, dpi=150, format="png")

@@ -1,0 +1,209 @@
+"""The benchmark: what it measures, how it reduces times, what it writes, and a small run of the whole."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from vipnp import create_model
+from vipnp.bench import command, contenders, main, run_bench
+from vipnp.bench.contenders import CONTENDERS, linear_layers
+from vipnp.bench.measure import Process, measure, reduce
+from vipnp.bench.profile import profile
+from vipnp.bench.report import draw, machine, profile_table, table, write_json
+from vipnp.bench.work import Work
+from vipnp.models import ViPConfig
+
+TINY = Work("vip_s7", 2, "train", image_size=28, depth=1)
+INFER = Work("vip_s7", 2, "infer", image_size=28, depth=1)
+
+
+def tiny_results() -> list[Any]:
+    times = [[1.0, 2.0, 4.0], [0.5, 3.0, 1.0]]
+    return reduce(["torch", "numba"], TINY, times, [200_000_000, 100_000_000], [3.0, 4.0])
+
+
+@pytest.mark.parametrize("name", ["vip_s7", "vip_s14", "vip_m7"])
+def test_the_floor_has_all_products_of_the_model(name: str) -> None:
+    model = create_model(name, num_classes=10, layers=(1, 1, 1, 1))
+    layers = linear_layers(model.config)
+    reweight = {layer for layer in layers if layer[0] == 1}
+    assert sum(M * K * N for M, K, N in layers) == model.macs
+    assert reweight
+
+
+def test_the_floor_of_a_grid_that_is_not_square() -> None:
+    config = ViPConfig(
+        layers=(2, 1),
+        embed_dims=(12, 24),
+        segments=(4, 3),
+        transitions=(True, False),
+        patch_size=2,
+        image_size=(8, 12),
+    )
+    assert sum(M * K * N for M, K, N in linear_layers(config)) == config.macs
+
+
+def test_work_changes_the_configuration() -> None:
+    config = TINY.config()
+    assert config.layers == (1, 1, 1, 1)
+    assert config.image_size == (28, 28)
+    assert TINY.label() == "vip_s7 train, batch 2, 28 px, 1 blocks a stage"
+
+
+def test_times_are_reduced_turn_by_turn() -> None:
+    torch, numba = tiny_results()
+    assert (numba.median, numba.minimum) == (1.0, 0.5)
+    assert numba.ratio == 0.5  # the median of 0.5, 1.5 and 0.25
+    assert numba.ratio_of_medians == 0.5
+    assert numba.ratio_of_minima == 0.5
+    assert (torch.ratio, torch.ratio_of_medians, torch.ratio_of_minima) == (1.0, 1.0, 1.0)
+    (alone,) = reduce(["numba"], TINY, [[1.0]], [1], [1.0])
+    assert alone.ratio is None
+
+
+def test_large_training_steps_run_in_pairs() -> None:
+    names = ["torch", "numpy", "numba"]
+    assert command.groups(names, TINY) == [names]
+    assert command.groups(names, Work("vip_s7", 32, "infer")) == [names]
+    assert command.groups(names, Work("vip_s7", 32, "train")) == [["torch", "numpy"], ["torch", "numba"]]
+    assert command.groups(["numba"], Work("vip_s7", 32, "train")) == [["numba"]]
+
+
+@pytest.mark.parametrize("name", [name for name in CONTENDERS if name not in ("torch-compile", "torch-malloc")])
+@pytest.mark.parametrize("work", [TINY, INFER], ids=lambda work: work.task)
+def test_every_contender_makes_a_step(name: str, work: Work) -> None:
+    step = CONTENDERS[name](work, 1)
+    step()
+    step()
+
+
+def test_our_contenders_train(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The timed step really changes the weights, and the loss falls."""
+    losses = []
+    from vipnp import VisionPermutator
+
+    original = VisionPermutator.loss_and_grads
+
+    def recorded(self: Any, *args: Any, **kwargs: Any) -> Any:
+        loss, grads = original(self, *args, **kwargs)
+        losses.append(float(loss))
+        return loss, grads
+
+    monkeypatch.setattr(VisionPermutator, "loss_and_grads", recorded)
+    step = contenders.vipnp_step("numba", sharded=True, products="openblas")(TINY, 2)
+    for _ in range(4):
+        step()
+    assert losses == sorted(losses, reverse=True)
+    assert losses[-1] < 0.9 * losses[0]
+
+
+def test_a_whole_run(tmp_path: Path) -> None:
+    told: list[str] = []
+    bench = run_bench([INFER], ["torch-malloc", "numpy", "floor"], rounds=2, cores=[0], tell=told.append)
+    assert [result.contender for result in bench.results] == ["torch-malloc", "numpy", "floor"]
+    for result in bench.results:
+        assert len(result.seconds) == 2
+        assert 0 < result.minimum <= result.median < result.first_call
+        assert 20e6 < result.peak_bytes < 4e9
+    assert len(told) == 5
+    path = tmp_path / "bench.json"
+    write_json(path, machine(1), bench.results, {})
+    content = json.loads(path.read_text())
+    assert content["results"][1]["work"]["image_size"] == 28
+    assert content["machine"]["versions"]["numpy"]
+    assert [file.name for file in tmp_path.iterdir()] == ["bench.json"]
+
+
+def test_a_contender_that_fails_is_named(capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(RuntimeError, match="numpy: its process ended with status 1"):
+        measure(["numpy"], Work("vip_s7", 1, "infer", image_size=3), rounds=1, cores=[0])
+    assert "image_size" in capfd.readouterr().err
+
+
+def test_a_process_reports_its_peak() -> None:
+    process = Process("floor", INFER, [0])
+    assert process.read("ready") > 0
+    assert process.step() > 0
+    assert process.finish() > 20e6
+    assert process.child.returncode is not None
+
+
+def test_the_table_and_the_picture(tmp_path: Path) -> None:
+    text = table(tiny_results())
+    assert [line.split() for line in text.splitlines()][2:] == [
+        ["torch", "2.000", "1.000", "1.00", "1.00", "1.00", "200", "3.0"],
+        ["numba", "1.000", "0.500", "0.50", "0.50", "0.50", "100", "4.0"],
+    ]
+    draw(tmp_path / "bench.png", tiny_results())
+    assert (tmp_path / "bench.png").read_bytes().startswith(b"\x89PNG")
+    assert profile_table({"step": 0.2, "kernel": 0.05}).splitlines()[2].split() == ["kernel", "50.0", "25.0%"]
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "bench.json"
+    path.write_text("old")
+    with pytest.raises(TypeError):
+        write_json(path, {"bad": object()}, [], {})
+    assert path.read_text() == "old"
+    assert [file.name for file in tmp_path.iterdir()] == ["bench.json"]
+
+
+def test_the_profile_covers_the_step() -> None:
+    seconds = profile(TINY, shards=2)
+    names = set(seconds) - {"step, all threads"}
+    assert {"adamw_entries", "bias_gelu", "layer_norm_permuted_backward", "product: dweight = dy^T x"} <= names
+    assert all(value > 0 for value in seconds.values())
+    from vipnp.fused import cpu_kernels
+
+    assert all(hasattr(getattr(cpu_kernels, name), "py_func") for name in cpu_kernels.KERNELS), "kernels are put back"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--rounds", "0"], "expected positive numbers"),
+        (["--batch", "0"], "expected positive numbers"),
+        (["--cores", "9999"], "--cores: got 9999, expected 1 to"),
+        (["--model", "vip_x"], "invalid choice: 'vip_x'"),
+        (["--contenders", "jax"], "invalid choice: 'jax'"),
+        (["--json", "/nowhere/at/all.json"], "no such folder"),
+    ],
+)
+def test_wrong_arguments_are_refused(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(arguments)
+    assert stop.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("contender", "extra"),
+    [("torch", "test"), ("numba", "numba"), ("floor", "numba"), ("numpy-shards", "numba")],
+)
+def test_missing_packages_name_their_extra(
+    contender: str, extra: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(command, "find_spec", lambda name: None)
+    assert f'pip install "vipnp[{extra}]"' in str(command.unavailable(contender))
+    with pytest.raises(SystemExit):
+        main(["--contenders", contender])
+    assert contender in capsys.readouterr().err
+
+
+def test_a_missing_mkl_is_left_out(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(command, "_mkl_installed", lambda: False)
+    seen: list[Any] = []
+
+    def recorded(works: Any, names: Any, **options: Any) -> command.Bench:
+        seen.extend(names)
+        return command.Bench([], {})
+
+    monkeypatch.setattr(command, "run_bench", recorded)
+    assert main(["--rounds", "1"]) == 0
+    assert "left out: numba-mkl: MKL is not installed" in capsys.readouterr().err
+    assert "numba" in seen
+    assert "numba-mkl" not in seen
