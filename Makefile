@@ -10,9 +10,10 @@ PYTHON ?= $(firstword $(foreach p,python3 python3.14 python3.13 python3.12 pytho
 BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 TRAIN_ARGS ?=
+AUDIT_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help train digits test gradcheck lint format types mutation accuracy clean
+.PHONY: help train digits test gradcheck lint format types kernels test-gpu audit mutation accuracy clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -23,7 +24,7 @@ train: .venv/.train ## train on the digits; options in TRAIN_ARGS, e.g. TRAIN_AR
 digits: .venv/.train ## train on all five splits of the digits and hold the accuracy against its goal
 	$(BIN)/python examples/five_splits.py
 
-test: .venv/.test ## the tests
+test: .venv/.kernels ## the tests
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest
 
 gradcheck: .venv/.core ## the gradient error of every op and layer, without PyTorch
@@ -40,6 +41,16 @@ format: .venv/.test ## rewrite in the project's style
 
 types: .venv/.test ## mypy --strict
 	$(BIN)/mypy
+
+kernels: .venv/.kernels ## the CUDA kernels: compiled for five GPU architectures, run on the CPU (needs g++)
+	$(BIN)/python -m tests.cuda_emulator
+
+test-gpu: .venv/.gpu ## what only a GPU can show, and how long a training step takes there
+	$(BIN)/python -m pytest -m gpu tests/gpu -s
+	$(BIN)/python benchmarks/gpu_step.py
+
+audit: .venv/.test ## every gradient against the ladder of checks; options in AUDIT_ARGS
+	OPENBLAS_NUM_THREADS=1 $(BIN)/vipnp audit $(AUDIT_ARGS)
 
 mutation: .venv/.test ## mutation testing of ops and layers: every mutant must be killed
 	$(BIN)/python tools/mutation.py
@@ -69,3 +80,13 @@ clean: ## remove .venv and what tools leave behind
 	@echo "installing vipnp[test]"
 	@$(INSTALL) --editable ".[test]"
 	@touch .venv/.core .venv/.train $@
+
+.venv/.kernels: .venv/.test
+	@echo "installing CuPy, NVRTC and the headers of CUDA (no GPU needed)"
+	@$(INSTALL) cupy-cuda13x nvidia-cuda-nvrtc nvidia-cuda-runtime
+	@touch $@
+
+.venv/.gpu: .venv/.test
+	@echo "installing vipnp[cuda13]"
+	@$(INSTALL) --editable ".[cuda13]"
+	@touch $@
