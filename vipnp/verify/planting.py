@@ -23,6 +23,7 @@ from vipnp.verify.extras import MissingExtraError, need
 from vipnp.verify.ladder import climb
 from vipnp.verify.outcomes import BrokenOpError
 from vipnp.verify.report import Verdict
+from vipnp.verify.rungs.pytorch import one_thread
 from vipnp.verify.sabotage import FACTOR_KINDS, Mistake, mistakes
 from vipnp.verify.subject import Subject
 from vipnp.verify.terminal import bar
@@ -222,7 +223,7 @@ def gradcheck_misses(subjects: Sequence[Subject]) -> bool | None:
         function = _autograd_function(torch, subject)
         inputs = [torch.tensor(array, requires_grad=True) for array in subject.arrays]
         torch.manual_seed(subject.seed)
-        with _no_second_run():
+        with _no_second_run(), one_thread(torch):
             passed = torch.autograd.gradcheck(function, inputs, raise_exception=False, fast_mode=subject.composite)
         if not passed:
             return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -25,6 +26,12 @@ EVERY_ENTRY = 512
 
 def complex_step(subject: Subject) -> list[Row]:
     """Every entry of every gradient, or one direction per tensor, against Im f(x + ih) / h."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", np.exceptions.ComplexWarning)
+        return _complex_step(subject)
+
+
+def _complex_step(subject: Subject) -> list[Row]:
     bound = COMPOSITE_BOUND if subject.composite else OP_BOUND
     gradients = subject.float64_gradients
     if subject.entries <= EVERY_ENTRY:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -50,7 +51,19 @@ def twin_gradients(
         made = torch.tensor(values)
         return made.to(kind) if values.dtype.kind == "f" else made
 
-    inputs = [tensor(array).requires_grad_() for array in (subject.arrays if arrays is None else arrays)]
-    y = subject.twin(*subject.tree(inputs), **tree_map(tensor, dict(subject.kwargs)))
-    y.backward(tensor(subject.cotangent if cotangent is None else cotangent))
+    with one_thread(torch):
+        inputs = [tensor(array).requires_grad_() for array in (subject.arrays if arrays is None else arrays)]
+        y = subject.twin(*subject.tree(inputs), **tree_map(tensor, dict(subject.kwargs)))
+        y.backward(tensor(subject.cotangent if cotangent is None else cotangent))
     return [np.asarray((torch.zeros_like(leaf) if leaf.grad is None else leaf.grad).numpy()) for leaf in inputs]
+
+
+@contextmanager
+def one_thread(torch: Any) -> Iterator[None]:
+    """PyTorch on one thread inside: on tensors this small, a second one only waits."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
