@@ -11,6 +11,7 @@ import pytest
 from rich.console import Console
 
 from vipnp import layers, ops
+from vipnp.models import vision_permutator
 from vipnp.verify import planting
 from vipnp.verify.planting import EQUIVALENT, Outcome, Sabotage, plantings, print_sabotage, sabotage
 from vipnp.verify.sabotage import KINDS, STATEMENT_KINDS, Mistake, mistakes
@@ -70,7 +71,8 @@ def test_planting_leaves_the_real_op_alone() -> None:
 
 
 def test_one_shot_pullbacks_get_no_state() -> None:
-    assert "state between calls" not in {m.kind for m in mistakes(layers.stage)}
+    for declared in (layers.stage, vision_permutator):
+        assert "state between calls" not in {m.kind for m in mistakes(declared)}
     assert "state between calls" in {m.kind for m in mistakes(ops.gelu)}
     assert "written input" not in {m.kind for m in mistakes(ops.gelu, inside=True)}
 

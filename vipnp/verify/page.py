@@ -60,6 +60,11 @@ def render(report: Report, planted: Sabotage | None, *, ops: Sequence[str] | Non
         figures=_figures(report, planted),
         matrix=_matrix(report, by_function, rungs),
         failures="".join(f'<p class="alarm">{escape(str(row))}</p>' for row in report.failures[:50])
+        + (
+            ""
+            if planted is None or planted.ok
+            else '<p class="alarm"><a href="#sabotage">Planted mistakes</a> survive.</p>'
+        )
         + "".join(
             f'<p class="alarm">{escape(f"{op} {case}, argument {argument}")}: neither the complex step nor the finite '
             "field gives a PASS</p>"
@@ -78,7 +83,7 @@ def render(report: Report, planted: Sabotage | None, *, ops: Sequence[str] | Non
 
 def _cases_by_function(ops: Sequence[str] | None) -> dict[str, list[Case]]:
     found: dict[str, list[Case]] = {}
-    for case in chosen_cases(ops):
+    for case in sorted(chosen_cases(ops), key=lambda case: list(KINDS).index(case.kind)):
         found.setdefault(case.op.__name__, []).append(case)
     return found
 

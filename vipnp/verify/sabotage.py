@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
+from vipnp.verify.subject import declares_one_shot
+
 
 @dataclass(frozen=True)
 class Mistake:
@@ -307,10 +309,11 @@ Changed: TypeAlias = tuple[ast.Module, int, str, str]
 
 
 def state_between_calls(tree: ast.Module, name: str) -> Iterator[Changed]:
-    """The second call of a pullback gives twice the first gradient; one that raises the second time is spared."""
-    changed, pullback = _copy_of(tree, name)
-    if pullback.name == name or any(isinstance(node, ast.Raise) for node in ast.walk(pullback)):
+    """The second call of a pullback gives twice the first gradient; one that is declared one-shot is spared."""
+    outer, original = _pullback_of(tree, name)
+    if original is outer or declares_one_shot(ast.get_docstring(outer)):
         return
+    changed, pullback = _copy_of(tree, name)
     pullback.args.args.append(ast.arg("calls"))
     pullback.args.defaults.append(ast.List([], ast.Load()))
     pullback.body.insert(0, ast.parse("calls.append(0)").body[0])

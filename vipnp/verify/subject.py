@@ -71,7 +71,7 @@ class Subject:
     @property
     def one_shot(self) -> bool:
         """Whether the docstring declares that the pullback works once."""
-        return bool(re.search(r"one-shot|called\s+once", self.op.__doc__ or ""))
+        return declares_one_shot(self.op.__doc__)
 
     def rng(self, purpose: str) -> np.random.Generator:
         """Random numbers that depend on the seed and on what they are for, and on nothing that ran before."""
@@ -210,6 +210,11 @@ class Subject:
     def all_rows(self, rung: str, verdict: Verdict, detail: str, argument: str | None = None) -> list[Row]:
         """The same verdict for every argument, or for one."""
         return [self.row(rung, name, verdict, detail=detail) for name in self.names if argument in (None, name)]
+
+
+def declares_one_shot(docstring: str | None) -> bool:
+    """Whether a docstring says that the pullback works once."""
+    return bool(re.search(r"one-shot|called\s+once", docstring or ""))
 
 
 def off_by(error: float, unit: str) -> str:

@@ -27,7 +27,7 @@ HARD_DRAWS = 8
 """On ill-conditioned inputs the error may be HARD_RATIO times that of PyTorch's float64, plus HARD_SLACK; both are
 geometric means over HARD_DRAWS inputs, because a single error is a coin toss."""
 
-UNIT = "x 2^-53 of max"
+UNIT = "2^-53 of max"
 
 AGREEMENT = 1e-40
 """How closely the ball of the derivative and the ball of the pullback must meet, relative to the gradient's norm."""

@@ -51,7 +51,7 @@ def contract(subject: Subject) -> list[Row]:
                 Verdict.FAIL if messages else Verdict.PASS,
                 error=len(messages),
                 bound=0,
-                unit="broken clauses",
+                unit="clauses",
                 detail="; ".join(messages) or f"{len(CLAUSES)} clauses hold",
             )
         )
@@ -206,9 +206,7 @@ def _saved_row(subject: Subject) -> list[Row]:
         ]
     verdict = Verdict.PASS if held == declared else Verdict.FAIL
     detail = "" if held == declared else f"the closure holds {held} numbers, the docstring declares {declared}"
-    return [
-        subject.row(NAME, "saved", verdict, error=abs(held - declared), bound=0, unit="numbers saved", detail=detail)
-    ]
+    return [subject.row(NAME, "saved", verdict, error=abs(held - declared), bound=0, unit="numbers", detail=detail)]
 
 
 # --- helpers ------------------------------------------------------------------------------------------------------

@@ -42,9 +42,7 @@ def float32(subject: Subject) -> list[Row]:
     """
     if subject.twin is None:
         raise UndecidedError("no PyTorch twin to compare with was given")
-    rounded = replace(
-        subject, args=subject.tree(map(_rounded, subject.arrays)), kwargs=tree_map_reals(_rounded, dict(subject.kwargs))
-    )
+    rounded = rounded_to_float32(subject)
     ours: list[list[float]] = []
     theirs: list[list[float]] = []
     for seed in range(SEEDS):
@@ -64,7 +62,7 @@ def _judged(subject: Subject, ours: list[list[float]], theirs: list[list[float]]
         error, peer = (geometric_mean([errors[i] for errors in both], FLOOR) for both in (ours, theirs))
         detail = f"PyTorch's float32: {peer:.2f}"
         bound = max(UNITS, RATIO * peer)
-        rows.append(subject.measured(NAME, name, error, bound, "x 2^-24 of max", detail))
+        rows.append(subject.measured(NAME, name, error, bound, "2^-24 of max", detail))
     if subject.composite:
         ratio = geometric_mean([e for errors in ours for e in errors], FLOOR) / geometric_mean(
             [e for errors in theirs for e in errors], FLOOR
@@ -74,6 +72,13 @@ def _judged(subject: Subject, ours: list[list[float]], theirs: list[list[float]]
             subject.row(NAME, "all tensors", verdict, error=ratio, bound=COMPOSITE_RATIO, unit="times PyTorch's error")
         )
     return rows
+
+
+def rounded_to_float32(subject: Subject) -> Subject:
+    """The same subject at the nearest float32 inputs and constants, still in float64."""
+    return replace(
+        subject, args=subject.tree(map(_rounded, subject.arrays)), kwargs=tree_map_reals(_rounded, dict(subject.kwargs))
+    )
 
 
 def _single_gradients(subject: Subject, arrays: Sequence[HostArray], cotangent: HostArray) -> list[HostArray]:
