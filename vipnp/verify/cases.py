@@ -502,6 +502,7 @@ def _layer_cases() -> list[Case]:
             "ablated",
             **layer,
         ),
+        _case(layers.downsample, _downsample, down, down_ranges, _X, linear_in=("x",), **layer),
         _case(layers.permutator, _permute_mlp("", masks=False), grid, weighted, _X, **block),
         _case(layers.permutator, _permute_mlp("", masks=True, skip_lam=2.0), grid, weighted, _X, "masks", **block),
         _case(
@@ -515,7 +516,6 @@ def _layer_cases() -> list[Case]:
         ),
         _case(layers.stage, _stage(masks=False), grid, weighted, _X, one_shot=True, **block),
         _case(layers.stage, _stage(masks=True, skip_lam=2.0), grid, weighted, _X, "masks", one_shot=True, **block),
-        _case(layers.downsample, _downsample, down, down_ranges, _X, linear_in=("x",), **layer),
     ]
 
 
