@@ -207,3 +207,19 @@ def test_a_missing_mkl_is_left_out(monkeypatch: pytest.MonkeyPatch, capsys: pyte
     assert "left out: numba-mkl: MKL is not installed" in capsys.readouterr().err
     assert "numba" in seen
     assert "numba-mkl" not in seen
+
+
+def test_the_command_line_hands_its_arguments_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    from typer.testing import CliRunner
+
+    from vipnp import bench, cli
+
+    seen: list[Any] = []
+
+    def recorded(arguments: Any) -> int:
+        seen.append(list(arguments))
+        return 3
+
+    monkeypatch.setattr(bench, "main", recorded)
+    assert CliRunner().invoke(cli.app, ["bench", "--batch", "1", "8", "--profile", "--help"]).exit_code == 3
+    assert seen == [["--batch", "1", "8", "--profile", "--help"]]

@@ -59,5 +59,13 @@ def audit(
         raise typer.Exit(1)
 
 
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})
+def bench(context: typer.Context) -> None:
+    """Time training steps and inference beside PyTorch; `vipnp bench --help` lists the options."""
+    from vipnp.bench import main as run
+
+    raise typer.Exit(run(context.args))
+
+
 if __name__ == "__main__":
     app()
