@@ -104,7 +104,7 @@ def patch_embed(x: Nested, weight: Nested, bias: Nested) -> Nested:
     h, w = len(x[0][0]) // P, len(x[0][0][0]) // Q
 
     def output(image: Nested, i: int, j: int, k: int) -> Nested:
-        return bias[k] + math.fsum(
+        return float(bias[k]) + math.fsum(
             image[c][i * P + p][j * Q + q] * weight[k][c][p][q] for c in range(C) for p in range(P) for q in range(Q)
         )
 
