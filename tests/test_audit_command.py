@@ -129,7 +129,7 @@ def test_failures_set_the_exit_status(monkeypatch: pytest.MonkeyPatch, tmp_path:
         (("--rung", "backend"), "needs a backend"),
         (("--json", "no/such/folder/a.json"), "the folder no/such/folder does not exist"),
         (("--html", "no/such/folder/a.html"), "the folder no/such/folder does not exist"),
-        (("--seed=-1",), "is not in the range"),
+        (("--seed=-1",), "Invalid value for '--seed'"),
     ],
 )
 def test_bad_options(arguments: tuple[str, ...], message: str) -> None:

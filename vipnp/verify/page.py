@@ -179,17 +179,19 @@ def _function(name: str, cases: Sequence[Case], report: Report) -> str:
 
 
 def _formulas(lines: Sequence[str]) -> str:
-    items = []
+    items: list[str] = []
     for line in lines:
+        shown: list[str] = []
         prose = []
         for piece in pieces(line):
             if piece.is_math:
-                items.append(piece.html)
+                shown.append(piece.html)
             else:
                 prose.append(piece.html)
         if prose:
             aside = f'<span class="aside">{", ".join(prose)}</span>'
-            items[-1:] = [f"{items[-1]} {aside}"] if items else [aside]
+            shown[-1:] = [f"{shown[-1]} {aside}"] if shown else [aside]
+        items += shown
     if not items:
         return '<p class="note">The pullback of the parts, in reverse order.</p>'
     listed = "".join(f"<li>{item}</li>" for item in items)
