@@ -33,6 +33,9 @@ def create(scale=1):
 
 def wrong():
     return "no backend"
+
+def open_ended(**options):
+    return create(options["scale"])
 """
 
 
@@ -43,7 +46,9 @@ def third_party(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     info = tmp_path / "third_party-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: third-party\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("[vipnp.backends]\nthird = third_party:create\nwrong = third_party:wrong\n")
+    (info / "entry_points.txt").write_text(
+        "[vipnp.backends]\nthird = third_party:create\nwrong = third_party:wrong\nopen = third_party:open_ended\n"
+    )
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.delitem(sys.modules, "third_party", raising=False)
 
@@ -57,10 +62,25 @@ def test_a_third_party_registers_a_backend() -> None:
     x = np.array([[1.0, -2.0]])
     y, _ = ops.gelu(backend, x)
     assert np.array_equal(y, x)
+    assert vipnp.get_backend("open", scale=4).scale == 4
     with pytest.raises(ValueError, match="backend 'third' has no option 'size'; expected one of: scale"):
         vipnp.get_backend("third", size=3)
+    with pytest.raises(ValueError, match=r"no option 'scales'.*did you mean 'scale'"):
+        vipnp.get_backend("third", scales=3)
     with pytest.raises(TypeError, match="backend 'wrong': its entry point returned str, expected a Backend"):
         vipnp.get_backend("wrong")
+
+
+@pytest.mark.usefixtures("third_party")
+def test_a_name_registered_twice_is_refused(tmp_path: Path) -> None:
+    info = tmp_path / "another-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: another\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[vipnp.backends]\nthird = another:create\n")
+    with pytest.raises(
+        ValueError, match="backend 'third': registered more than once, by another:create and third_party"
+    ):
+        vipnp.get_backend("third")
 
 
 def test_names() -> None:
@@ -131,6 +151,21 @@ def test_foreign_arrays_are_refused() -> None:
     }
     with pytest.raises(TypeError, match=r"linear: got an array of type torch.Tensor"):
         XP.run(mlp, x, params)
+
+
+@pytest.mark.parametrize(
+    ("left", "right"), [((3, 5), (5, 2)), ((3, 500), (500, 2)), ((2, 3, 400), (400, 5)), ((400,), (400, 2))]
+)
+def test_matmul_is_exact_on_integers(left: tuple[int, ...], right: tuple[int, ...]) -> None:
+    rng = np.random.default_rng(2)
+    x, y = (rng.integers(-9, 9, size=shape).astype(np.float64) for shape in (left, right))
+    assert np.array_equal(XP.matmul(x, y), x @ y)
+
+
+@pytest.mark.parametrize(("left", "right"), [((4, 192), (300, 5)), ((4, 300), (192, 5)), ((2, 4, 192), (384, 5))])
+def test_matmul_refuses_what_does_not_fit(left: tuple[int, ...], right: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match="matmul"):
+        XP.matmul(np.ones(left), np.ones(right))
 
 
 @pytest.mark.parametrize("rows", [1, 2, 3, 10, 1000, 1013])

@@ -54,6 +54,7 @@ def changed(array: Any, index: Any, value: Any) -> Any:
             "images: got an array of type torch.Tensor on device cpu, expected a NumPy",
         ),
         (None, TypeError, "images: got dtype object, expected numbers"),
+        (np.ma.masked_invalid(changed(IMAGES, 0, np.nan)), TypeError, "images: got a masked array"),
     ],
 )
 def test_images(model: VisionPermutator, images: Any, error: type[Exception], message: str) -> None:
@@ -96,6 +97,27 @@ def test_targets(model: VisionPermutator, targets: Any, error: type[Exception], 
 def test_options(model: VisionPermutator, options: Any, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         model.loss_and_grads(IMAGES, LABELS, **options)
+
+
+def test_numpy_scalars_keep_the_dtype() -> None:
+    config = small_config(
+        {"B": 2, "H": 2, "W": 1, "N": 3, "S": 4, "P": 2, "K": 4},
+        skip_lam=np.float64(2),
+        drop_path=np.float64(0.3),
+        dropout=np.float64(0.1),
+    )
+    model = VisionPermutator(config)
+    loss, grads = model.loss_and_grads(IMAGES, LABELS, label_smoothing=np.float64(0.1), rng=np.random.default_rng(0))
+    assert loss.dtype == np.float32
+    assert {gradient.dtype for gradient in grads.values()} == {np.dtype(np.float32)}
+    assert model(IMAGES).dtype == np.float32
+
+
+def test_a_backend_for_inference_has_no_gradients() -> None:
+    model = VisionPermutator(CONFIG, backend=vipnp.get_backend("numpy").inference())
+    assert model(IMAGES).shape == (3, 4)
+    with pytest.raises(ValueError, match=r"backend: .* keeps nothing for a backward pass"):
+        model.loss_and_grads(IMAGES, LABELS)
 
 
 def test_smoothing_of_distributions(model: VisionPermutator) -> None:
@@ -165,7 +187,9 @@ def test_arrays_of_a_device_are_checked_by_shape_and_dtype() -> None:
         ("vip_s7", {"fusion": "mean"}, ValueError, "fusion: got 'mean', expected one of weighted, sum"),
         ("vip_s7", {"branches": ("height", "depth", "channel")}, ValueError, "branches: got"),
         ("vip_s7", {"branches": ("height", "width")}, ValueError, "branches: got"),
-        ("vip_s7", {"skip_lam": 0}, ValueError, "skip_lam: got 0, expected a positive finite number"),
+        ("vip_s7", {"branches": (["height"], "width", "channel")}, ValueError, "branches: got"),
+        ("vip_s7", {"fusion": ["sum"]}, ValueError, r"fusion: got \['sum'\], expected one of weighted, sum"),
+        ("vip_s7", {"skip_lam": 0}, ValueError, "skip_lam: got 0.0, expected a positive finite number"),
         ("vip_s7", {"skip_lam": float("inf")}, ValueError, "skip_lam: got inf"),
         ("vip_s7", {"skip_lam": "2"}, TypeError, "skip_lam: got '2'"),
         ("vip_s7", {"drop_path": 1.0}, ValueError, r"drop_path: got 1.0, expected a rate in \[0, 1\)"),
@@ -188,5 +212,29 @@ def test_other_arguments(model: VisionPermutator) -> None:
         model.load_state_dict({**state, "head.bias": [0.0] * 4})
     with pytest.raises(TypeError, match=r"head.bias: got dtype int64, expected floating-point numbers"):
         model.load_state_dict({**state, "head.bias": np.zeros(4, np.int64)})
+    for value in (torch.zeros(4, requires_grad=True), torch.zeros(4, dtype=torch.bfloat16), torch.zeros(4).to("meta")):
+        with pytest.raises(TypeError, match=r"head.bias: NumPy cannot read this Tensor"):
+            model.load_state_dict({**state, "head.bias": value})
+    with pytest.raises(TypeError, match=r"head.bias: got a masked array"):
+        model.load_state_dict({**state, "head.bias": np.ma.zeros(4)})
+    for number in (np.nan, 1e300):
+        with pytest.raises(ValueError, match=r"head.bias: 1 of 4 values are NaN or infinite"):
+            model.load_state_dict({**state, "head.bias": np.array([0, number, 0, 0])})
+    with pytest.raises(ValueError, match="unexpected: 3"):
+        model.load_state_dict({**state, 3: np.zeros(4)})  # type: ignore[dict-item]
+    for value in (3, None, [0.0] * 4):
+        with pytest.raises(TypeError, match=r"head.bias: got .* expected a float32 array"):
+            model.set_parameters({**model.parameters(), "head.bias": value})
+    assert all(np.array_equal(value, state[name]) for name, value in model.state_dict().items())
+
+
+def test_a_model_loads_its_own_arrays() -> None:
+    model = VisionPermutator(CONFIG, backend=StrictBackend(), seed=1)
+    other = VisionPermutator(CONFIG, backend=StrictBackend(), seed=2)
+    other.load_state_dict(model.parameters())
+    assert np.array_equal(other.state_dict()["head.weight"], model.state_dict()["head.weight"])
+
+
+def test_a_configuration_of_sequences() -> None:
     with pytest.raises(TypeError, match=r"transitions: got True, expected a sequence"):
         ViPConfig((1,), (4,), (1,), True, 1)  # type: ignore[arg-type]

@@ -116,13 +116,16 @@ class Backend(ABC):
     ) -> tuple[Y, Back]:
         """Run `op` here: its fused replacement if this backend has one, the readable op if not.
 
-        Raises TypeError if an argument is an array of another library.
+        Raises TypeError if an argument is an array of another library or on another device. Calling `op` itself checks
+        nothing.
         """
         for value in (*args, *kwargs.values()):
-            if hasattr(value, "__dlpack__") and not isinstance(value, self.array_type):
+            if hasattr(value, "__dlpack__") and not self.owns(value):
+                where = "" if self.device is None else f" on {getattr(value, 'device', 'another device')}"
+                here = "" if self.device is None else f" on {self.device}"
                 raise TypeError(
-                    f"{op.__name__}: got an array of type {type(value).__module__}.{type(value).__name__}; "
-                    f"backend {self.name!r} takes {self.array_type.__module__}.{self.array_type.__name__}"
+                    f"{op.__name__}: got an array of type {type(value).__module__}.{type(value).__name__}{where}; "
+                    f"backend {self.name!r} takes {self.array_type.__module__}.{self.array_type.__name__}{here}"
                 )
         function: Callable[..., tuple[Y, Back]] = self.replacements.get(op, op)
         if self.ran is not None:

@@ -64,22 +64,36 @@ def receive_labels_or_targets(
 
 
 def receive_parameter(xp: Backend, name: str, value: Any, dtype: str) -> Array:
-    """A parameter of `dtype` on the device of `xp`, always a copy.
+    """A parameter of `dtype` on the device of `xp`, always a copy; `value` as for `host_parameter`.
 
-    `value` is a NumPy array or anything with `__array__` or DLPack.
-
-    Raises TypeError where it is none of these or does not hold real floating-point numbers.
+    Raises what `host_parameter` raises, and ValueError where a number is not finite in `dtype`.
     """
-    return xp.asarray(host_parameter(name, value).astype(dtype, order="C", copy=True))
+    with np.errstate(over="ignore"):
+        array = host_parameter(xp, name, value).astype(dtype, order="C", copy=True)
+    _check_finite(name, array)
+    return xp.asarray(array)
 
 
-def host_parameter(name: str, value: Any) -> HostArray:
-    """`value` as a host array of floating-point numbers; see `receive_parameter`."""
-    if hasattr(value, "__array__"):
-        array = np.asarray(value)
-    elif hasattr(value, "__dlpack__"):
-        array = np.from_dlpack(value)
-    else:
+def host_parameter(xp: Backend, name: str, value: Any) -> HostArray:
+    """`value` as a host array of floating-point numbers.
+
+    `value` is an array of NumPy or of `xp`, or anything with `__array__` or DLPack. Raises TypeError where it is none
+    of these, cannot be read or does not hold real floating-point numbers.
+    """
+    if isinstance(value, np.ma.MaskedArray):
+        raise TypeError(f"{name}: got a masked array, expected every number to be there")
+    try:
+        if xp.owns(value):
+            array = np.asarray(xp.to_numpy(value))
+        elif hasattr(value, "__array__"):
+            array = np.asarray(value)
+        elif hasattr(value, "__dlpack__"):
+            array = np.from_dlpack(value)
+        else:
+            array = None
+    except (TypeError, RuntimeError, ValueError, BufferError) as error:
+        raise TypeError(f"{name}: NumPy cannot read this {type(value).__name__}: {error}") from error
+    if array is None:
         raise TypeError(
             f"{name}: got {type(value).__name__}, expected a NumPy array or an object with __array__ or __dlpack__"
         )
@@ -104,7 +118,9 @@ def _receive(xp: Backend, name: str, value: Any) -> tuple[Any, bool]:
             f"{name}: got an array of type {type(value).__module__}.{type(value).__name__}{where}, expected a NumPy "
             f"array or an array of backend {xp.name!r}"
         )
-    if not isinstance(value, np.ndarray):
+    if isinstance(value, np.ma.MaskedArray):
+        raise TypeError(f"{name}: got a masked array, expected every number to be there")
+    if type(value) is not np.ndarray:
         try:
             value = np.asarray(value)
         except ValueError as error:

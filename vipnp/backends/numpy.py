@@ -162,10 +162,14 @@ class NumpyBackend(Backend):
     def matmul(self, x: Array, y: Array) -> Array:
         """The product x @ y, summed in steps of `INNER` along the inner axis: x (M, K), y (K, N) -> (M, N).
 
+        What is not two matrices is `numpy.matmul`'s, which raises ValueError where sizes do not match.
+
         A BLAS that adds several hundred products one after another into a float32 loses more than one that stops to
         add partial sums. How far it goes is its own affair (OpenBLAS: up to 384 on AVX-512); here no more than `INNER`.
         """
         inner = x.shape[-1]
+        if x.ndim != 2 or y.ndim != 2 or inner != len(y):
+            return np.matmul(x, y)
         product = x[:, :INNER] @ y[:INNER]
         for start in range(INNER, inner, INNER):
             product += x[:, start : start + INNER] @ y[start : start + INNER]

@@ -49,13 +49,18 @@ def get_backend(name: str | Backend, **options: Any) -> Backend:
         module, function = BUILT_IN[name].split(":")
         create = getattr(import_module(module), function)
     else:
-        (point, *_) = entry_points(group=GROUP, name=name)
-        create = point.load()
-    accepted = list(inspect.signature(create).parameters)
+        points = {point.value: point for point in entry_points(group=GROUP, name=name)}
+        if len(points) > 1:
+            raise ValueError(f"backend {name!r}: registered more than once, by {' and '.join(sorted(points))}")
+        create = next(iter(points.values())).load()
+    parameters = inspect.signature(create).parameters
+    open_ended = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
     for option in options:
-        if option not in accepted:
+        if option not in parameters and not open_ended:
+            near = difflib.get_close_matches(option, parameters, n=1)
             raise ValueError(
-                f"backend {name!r} has no option {option!r}; expected one of: {', '.join(accepted) or 'none at all'}"
+                f"backend {name!r} has no option {option!r}; expected one of: {', '.join(parameters) or 'none at all'}"
+                + (f" (did you mean {near[0]!r}?)" if near else "")
             )
     backend = create(**options)
     if not isinstance(backend, Backend):

@@ -45,7 +45,8 @@ class ViPConfig:
     fusion : "weighted" (split attention over the branches) or "sum".
     branches : what stands in the places mlp_h, mlp_w, mlp_c: "height", "width" or "channel" each.
     skip_lam : the residual branches are divided by it.
-    drop_path : largest drop-path rate; block i of L has the rate drop_path * i / (L - 1).
+    drop_path : largest drop-path rate; block i of L has the rate drop_path * i / (L - 1), so the first has none, and
+        neither has the only block of a model of one.
     dropout : rate of the dropouts after the GELU and the second layer of the MLP and after the projection of the
         Permute-MLP.
 
@@ -80,11 +81,14 @@ class ViPConfig:
             object.__setattr__(self, name, _sequence(name, getattr(self, name)))
         self._check_lengths()
         self._check_kinds()
+        # Python floats, because a NumPy scalar would turn float32 arrays into float64 ones.
+        for name in ("drop_path", "dropout", "skip_lam"):
+            object.__setattr__(self, name, _real(name, getattr(self, name)))
         for name in ("drop_path", "dropout"):
-            rate = _real(name, getattr(self, name))
+            rate = getattr(self, name)
             if not 0 <= rate < 1:
                 raise ValueError(f"{name}: got {rate}, expected a rate in [0, 1)")
-        if not (math.isfinite(_real("skip_lam", self.skip_lam)) and self.skip_lam > 0):
+        if not (math.isfinite(self.skip_lam) and self.skip_lam > 0):
             raise ValueError(f"skip_lam: got {self.skip_lam}, expected a positive finite number")
         self.stages()
 
@@ -107,9 +111,9 @@ class ViPConfig:
                 raise TypeError(f"transitions[{i}]: got {transition!r}, expected True or False")
         if self.transitions[-1]:
             raise ValueError("transitions: the last entry is True, expected False: no stage follows it")
-        if self.fusion not in PERMUTE_MLPS:
+        if self.fusion not in list(PERMUTE_MLPS):
             raise ValueError(f"fusion: got {self.fusion!r}, expected one of {', '.join(PERMUTE_MLPS)}")
-        if len(self.branches) != 3 or any(kind not in BRANCHES for kind in self.branches):
+        if len(self.branches) != 3 or any(kind not in list(BRANCHES) for kind in self.branches):
             raise ValueError(f"branches: got {self.branches}, expected three of {', '.join(BRANCHES)}")
 
     def stages(self) -> list[StageShape]:

@@ -120,18 +120,21 @@ class VisionPermutator:
         rng : draws drop path and dropout; None means neither.
 
         Returns the loss, a 0-d array of the backend, and {official name: gradient} in the order of the state dict.
-        Raises ValueError or TypeError naming the argument, before any work.
+        Raises ValueError or TypeError naming the argument, before any work; ValueError if the model is on a backend
+        made for inference.
         """
         xp, config = self.backend, self.config
+        if not xp.keep:
+            raise ValueError(f"backend: {xp!r} keeps nothing for a backward pass, expected one with keep=True")
         x = self._receive(images)
         batch = x.shape[0]
         labels, distributions = receive_labels_or_targets(xp, targets, batch, config.num_classes, self.dtype)
-        _check_smoothing(label_smoothing, distributions)
+        smoothing = _checked_smoothing(label_smoothing, distributions)
         check_rng(rng)
         masks = None if rng is None else draw_masks(xp, rng, config, batch, self.dtype)
         logits, network_back = xp.run(vision_permutator, x, self.params, config=config, masks=masks)
         if distributions is None:
-            loss, loss_back = xp.run(cross_entropy, logits, labels=labels, label_smoothing=label_smoothing)
+            loss, loss_back = xp.run(cross_entropy, logits, labels=labels, label_smoothing=smoothing)
         else:
             loss, loss_back = xp.run(soft_cross_entropy, logits, targets=distributions)
         (dlogits,) = loss_back(xp.ones_like(loss))
@@ -150,13 +153,13 @@ class VisionPermutator:
         Raises ValueError if names or shapes differ from the model's, TypeError for arrays of another backend or dtype;
         the model is then as it was.
         """
-        self._check_names(tensors, strict=True)
         for name, tensor in tensors.items():
             if not self.backend.owns(tensor) or tensor.dtype != getattr(self.backend, self.dtype):
                 raise TypeError(
                     f"{name}: got {type(tensor).__name__} of dtype {getattr(tensor, 'dtype', None)}, expected a "
                     f"{self.dtype} array of backend {self.backend.name!r}"
                 )
+        self._check_names(tensors, strict=True)
         self.params = unflatten({name: tensors[name] for name in parameter_shapes(self.config)})  # type: ignore[assignment]
 
     def state_dict(self) -> dict[str, HostArray]:
@@ -164,18 +167,23 @@ class VisionPermutator:
         return {name: self.backend.to_numpy(tensor).copy() for name, tensor in self.parameters().items()}
 
     def load_state_dict(self, mapping: Mapping[str, Any], strict: bool = True) -> IncompatibleKeys:
-        """Take the weights from {official name: array}: NumPy arrays or anything with `__array__` or DLPack.
+        """Take the weights from {official name: array}: arrays of NumPy or the backend, or anything with `__array__` or
+        DLPack.
 
         With strict=False names may be missing or unknown; they are returned. Values are copied and cast to the dtype of
         the model.
 
-        Raises ValueError listing every missing, unexpected and wrongly shaped name at once, TypeError for a value that
-        is no array of floating-point numbers; the model is then as it was.
+        Raises ValueError listing every missing, unexpected and wrongly shaped name at once, or naming a tensor that is
+        not finite in the dtype of the model; TypeError naming a value that is no array of floating-point numbers. The
+        model is then as it was.
         """
         if not isinstance(mapping, Mapping):
             raise TypeError(f"mapping: got {type(mapping).__name__}, expected a mapping from names to arrays")
         known = parameter_shapes(self.config)
-        arrays = {name: host_parameter(name, value) if name in known else value for name, value in mapping.items()}
+        arrays = {
+            name: host_parameter(self.backend, name, value) if name in known else value
+            for name, value in mapping.items()
+        }
         keys = self._check_names(arrays, strict)
         loaded = {
             name: receive_parameter(self.backend, name, arrays[name], self.dtype) if name in arrays else tensor
@@ -228,7 +236,7 @@ class VisionPermutator:
         if strict and missing:
             problems.append(f"missing: {', '.join(missing)}")
         if strict and unexpected:
-            problems.append(f"unexpected: {', '.join(unexpected)}")
+            problems.append(f"unexpected: {', '.join(map(str, unexpected))}")
         if problems:
             raise ValueError(f"the tensors do not fit the {len(expected)} of this model: " + "; ".join(problems))
         return IncompatibleKeys(missing, unexpected)
@@ -242,7 +250,7 @@ def _checked_seed(seed: Any) -> int:
     return int(seed)
 
 
-def _check_smoothing(label_smoothing: Any, distributions: Array | None) -> None:
+def _checked_smoothing(label_smoothing: Any, distributions: Array | None) -> float:
     if isinstance(label_smoothing, bool) or not isinstance(label_smoothing, numbers.Real):
         raise TypeError(f"label_smoothing: got {label_smoothing!r}, expected a number in [0, 1)")
     if not 0 <= float(label_smoothing) < 1:
@@ -251,3 +259,4 @@ def _check_smoothing(label_smoothing: Any, distributions: Array | None) -> None:
         raise ValueError(
             f"label_smoothing: got {label_smoothing} with targets that are distributions; smooth the targets themselves"
         )
+    return float(label_smoothing)
