@@ -13,7 +13,7 @@ TRAIN_ARGS ?=
 AUDIT_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help train digits test gradcheck lint format types kernels test-gpu audit mutation accuracy clean
+.PHONY: help train digits test coverage gradcheck lint format types kernels test-gpu audit mutation accuracy clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -24,8 +24,13 @@ train: .venv/.train ## train on the digits; options in TRAIN_ARGS, e.g. TRAIN_AR
 digits: .venv/.train ## train on all five splits of the digits and hold the accuracy against its goal
 	$(BIN)/python examples/five_splits.py
 
-test: .venv/.kernels ## the tests
-	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest
+test: .venv/.kernels ## the tests, in two processes (needs g++ for the CUDA kernels on the CPU)
+	OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+
+coverage: .venv/.test ## every line and branch of ops and layers, reached on the strict array library alone
+	$(BIN)/python -m coverage run --branch --source=vipnp/ops,vipnp/layers \
+		-m pytest -q tests/test_strict_namespace.py -k "StrictBackend or draw"
+	$(BIN)/python -m coverage report --fail-under=100
 
 gradcheck: .venv/.core ## the gradient error of every op and layer, without PyTorch
 	$(BIN)/python -m vipnp.verify.gradcheck
