@@ -58,6 +58,13 @@ def test_what_applies() -> None:
     assert set(RUNGS) == {rung for _, rung in names}
 
 
+def test_the_complex_step_alone_passes_because_the_field_decides_hard_cases() -> None:
+    report = audit(ops=["layer_norm"], rungs=["complex_step"])
+    assert report.ok, str(report)
+    assert {row.case for row in report.rows if row.rung == "finite_field"} == {"C=2", "mean=1000"}
+    assert any(row.verdict is Verdict.INCONCLUSIVE for row in report.rows if row.rung == "complex_step")
+
+
 def test_names() -> None:
     assert [case.name for case in chosen_cases(["gelu", "layer_norm/eps"])] == ["layer_norm/eps", "gelu"]
     assert len(chosen_cases(["layer_norm"])) == 4

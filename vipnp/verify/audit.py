@@ -58,7 +58,10 @@ def plan(
     backend: Backend | None = None,
     seed: int = 0,
 ) -> list[Step]:
-    """The steps of `audit`, in order; the same arguments and errors."""
+    """The steps of `audit`, in order; the same arguments and errors.
+
+    Where the complex step cannot decide, on ill-conditioned inputs, the finite field always comes with it.
+    """
     wanted = list(rungs or [])
     if backend_rung.NAME in wanted and backend is None:
         raise ValueError(f"rungs: {backend_rung.NAME!r} needs a backend to hold to the readable ops")
@@ -66,10 +69,11 @@ def plan(
     ladder = {name: RUNGS[name] for name in (chosen_rungs(names or None) if names or not wanted else [])}
     if backend is not None and (not wanted or backend_rung.NAME in wanted):
         ladder[backend_rung.NAME] = backend_rung.backend_rung(backend)
+    deciding = {**ladder, "finite_field": RUNGS["finite_field"]} if "complex_step" in ladder else ladder
     return [
         Step(case, rung, function, subject_of(case, seed, small=rung == "proof"))
         for case in chosen_cases(ops)
-        for rung, function in ladder.items()
+        for rung, function in (deciding if case.hard else ladder).items()
         if applies(rung, case)
     ]
 
