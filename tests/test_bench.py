@@ -109,7 +109,8 @@ def test_a_whole_run(tmp_path: Path) -> None:
         assert len(result.seconds) == 2
         assert 0 < result.minimum <= result.median < result.first_call
         assert 20e6 < result.peak_bytes < 4e9
-    assert len(told) == 5
+    assert len(told) == 6
+    assert told[-1] == table(bench.results)
     path = tmp_path / "bench.json"
     write_json(path, machine(1), bench.results, {})
     content = json.loads(path.read_text())

@@ -121,9 +121,9 @@ def test_drop_path_and_skip_lam_in_the_kernels(shards: int, B: int, dtype: Any, 
     assert permutator not in xp.shard.ran, "the readable block ran, not the fused one"
 
 
-@pytest.mark.parametrize("sizes", [{"H": 2, "W": 5, "N": 3, "S": 1}, {"H": 5, "W": 1, "N": 2, "S": 6}])
+@pytest.mark.parametrize("sizes", [{"H": 2, "W": 5, "N": 3, "S": 1}, {"H": 5, "W": 1, "N": 2, "S": 9}])
 def test_shapes_that_are_not_square(sizes: dict[str, int]) -> None:
-    """One row or column of tokens, segments of one channel: H*S, W*S and C all differ."""
+    """One column of tokens, short segments and such as are not unrolled: H*S, W*S and C all differ."""
     rng = np.random.default_rng(1)
     N, S, C = sizes["N"], sizes["S"] * 4, sizes["N"] * sizes["S"] * 4
     H, W = sizes["H"], sizes["W"]
@@ -361,6 +361,16 @@ def test_other_dtypes_run_the_readable_block() -> None:
     expected, _ = READABLE.run(permutator, *args, **kwargs)
     assert y.dtype == expected.dtype
     np.testing.assert_allclose(y, expected, rtol=0, atol=1e-12)
+
+
+def test_mixed_dtypes_are_promoted_as_in_the_readable_layer() -> None:
+    args, kwargs = block_inputs()
+    args[1]["mlp"]["fc1"]["weight"] = args[1]["mlp"]["fc1"]["weight"].astype(np.float32)
+    args = (args[0].astype(np.float32), args[1])
+    found, _ = fused(1).run(permutator, *args, **kwargs)
+    expected, _ = READABLE.run(permutator, *args, **kwargs)
+    assert found.dtype == expected.dtype == np.float64
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-12)
 
 
 # --- threads ----------------------------------------------------------------------------------------------------------

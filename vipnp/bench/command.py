@@ -92,13 +92,15 @@ def run_bench(
 ) -> Bench:
     """Measure `contenders` on every work, and the kernels of the fused backend on `profiled`.
 
-    rounds : turns. cores : the cores that every contender is pinned to. tell : called with what happens.
+    rounds : turns. cores : the cores that every contender is pinned to. tell : called with what happens, and with the figures of
+    every work as soon as they are there.
     Raises RuntimeError if a contender's process fails.
     """
     results: list[Result] = []
     for work in works:
         for group in groups(contenders, work):
             measured = measure(group, work, rounds=rounds, cores=cores, tell=tell)
+            tell(table(measured))
             known = {(result.contender, result.work) for result in results}
             results += [result for result in measured if (result.contender, result.work) not in known]
     return Bench(results, profile(profiled, shards=len(cores)) if profiled else {})

@@ -2,8 +2,8 @@
 
 These run in one thread, on one shard of the batch (vipnp.fused.cpu_shards): products of the linear layers through
 `cpu_products`, and one kernel of `cpu_kernels` between two of them. What the kernels do not cover runs the readable
-layer: the plain sum of the branches, other branches than height, width and channel in their places, dropout, and dtypes
-other than float32 and float64.
+layer: the plain sum of the branches, other branches than height, width and channel in their places, dropout, mixed
+dtypes, and dtypes other than float32 and float64.
 """
 
 from __future__ import annotations
@@ -35,6 +35,10 @@ TABLE = Replacements()
 EPS: float = inspect.signature(layer_norm).parameters["eps"].default
 
 
+LONGEST_UNROLLED = 32
+"""The longest segment, in channels, for which the kernels are compiled anew."""
+
+
 def rows(x: HostArray) -> HostArray:
     """(*, C) as a matrix (M, C); no copy."""
     return x.reshape(-1, x.shape[-1])
@@ -46,12 +50,26 @@ def path_scale(mask: Mask | None, batch: int, skip_lam: float, dtype: Any) -> Ho
     return np.asarray(kept / skip_lam, dtype)
 
 
-def covered(x: HostArray, fusion: FusionKind, branches: Sequence[BranchKind], masks: BlockMasks) -> bool:
+def of_one_dtype(tree: Any, dtype: Any) -> bool:
+    """Whether every array of a tree has this dtype."""
+    if isinstance(tree, Mapping):
+        return all(of_one_dtype(child, dtype) for child in tree.values())
+    return bool(tree.dtype == dtype)
+
+
+def covered(
+    x: HostArray,
+    params: PermutatorParams,
+    fusion: FusionKind,
+    branches: Sequence[BranchKind],
+    masks: BlockMasks,
+) -> bool:
     """Whether the kernels compute this block."""
     return (
         fusion == "weighted"
         and tuple(branches) == STANDARD_BRANCHES
         and x.dtype in (np.float32, np.float64)
+        and of_one_dtype(params, x.dtype)
         and x.shape[0] > 0
         and masks.proj is masks.hidden is masks.out is None
     )
@@ -67,6 +85,12 @@ def prepared(tree: Any, dtype: Any) -> Any:
     return np.require(tree, dtype, ("C_CONTIGUOUS", "ALIGNED", "WRITEABLE"))
 
 
+def segment_of(channels: int) -> Any:
+    """Something of length S = `channels` for the kernels: a tuple, so that S is known when they are compiled, or, where
+    the loops are long anyway, an array, so that one compiled form serves every S."""
+    return (0,) * channels if channels <= LONGEST_UNROLLED else np.empty(channels, np.int8)
+
+
 @TABLE.replaces(layer_norm)
 def layer_norm_rows(xp: Any, x: Array, weight: Array, bias: Array, eps: float = 1e-5) -> tuple[Array, Pullback3]:
     """layer_norm in one pass each way.
@@ -74,7 +98,7 @@ def layer_norm_rows(xp: Any, x: Array, weight: Array, bias: Array, eps: float = 
     x, y (B, H, W, C) float32 or float64; other shapes and dtypes run the readable op. Saves: x, mean, rstd (B, H, W),
     weight.
     """
-    if x.ndim != 4 or x.dtype not in (np.float32, np.float64):
+    if x.ndim != 4 or x.dtype not in (np.float32, np.float64) or not x.dtype == weight.dtype == bias.dtype:
         return layer_norm(xp, x, weight, bias, eps)
     x, weight, bias = (prepared(array, x.dtype) for array in (x, weight, bias))
     B, H, W, C = x.shape
@@ -113,7 +137,7 @@ def permutator_fused(
     yc (B, H, W, C) each; u (B, H*W, R), fc1 without its bias; what the pullbacks of reweight and softmax save, 7 C B
     numbers. The pullback recomputes norm2 and GELU.
     """
-    if not covered(x, fusion, branches, masks):
+    if not covered(x, params, fusion, branches, masks):
         return permutator(
             xp, x, params, segments=segments, fusion=fusion, branches=branches, skip_lam=skip_lam, masks=masks
         )
@@ -123,7 +147,7 @@ def permutator_fused(
     fc1, fc2 = params["mlp"]["fc1"], params["mlp"]["fc2"]
     B, H, W, C = grid = x.shape
     N, S, R = segments, C // segments, fc1["weight"].shape[0]
-    segment = (0,) * S
+    segment = segment_of(S)
     product = xp.product
     scale1 = path_scale(masks.attn_path, B, skip_lam, x.dtype)
     scale2 = path_scale(masks.mlp_path, B, skip_lam, x.dtype)

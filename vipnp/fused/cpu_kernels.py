@@ -214,7 +214,7 @@ def layer_norm_permuted(
     weight: HostArray,
     bias: HostArray,
     eps: float,
-    segment: tuple[int, ...],
+    segment: Any,
     y: HostArray,
     yh: HostArray,
     yw: HostArray,
@@ -223,7 +223,7 @@ def layer_norm_permuted(
 ) -> None:
     """y = layer_norm(x, weight, bias, eps),  yh = permute_height(y),  yw = permute_width(y).
 
-    x (B, H, W, C); weight, bias (C,); segment, a tuple of S entries (its length is known when the kernel is compiled,
+    x (B, H, W, C); weight, bias (C,); segment, anything of length S (a tuple's is known when the kernel is compiled,
     so that the loops along a segment unroll); out: y (B, H, W, N*S), yh (B, N, W, H*S), yw (B, H, N, W*S), mean, rstd
     (B, H, W).
     Fuses LayerNorm with the permutations of the height and the width branch.
@@ -376,7 +376,7 @@ def layer_norm_permuted_backward(
     rstd: HostArray,
     weight: HostArray,
     skip: HostArray,
-    segment: tuple[int, ...],
+    segment: Any,
     dx: HostArray,
     sums: HostArray,
 ) -> None:
@@ -431,7 +431,7 @@ def token_sums(x: HostArray, sums: HostArray) -> None:
 
 
 @kernel
-def branch_means(yh: HostArray, yw: HostArray, yc: HostArray, segment: tuple[int, ...], means: HostArray) -> None:
+def branch_means(yh: HostArray, yw: HostArray, yc: HostArray, segment: Any, means: HostArray) -> None:
     """means[b, c] = mean_hw (h + w + c)[b, h, w, c], the branches h and w read from yh and yw.
 
     yh (B, N, W, H*S); yw (B, H, N, W*S); yc (B, H, W, N*S); out: means (B, C).
@@ -472,9 +472,7 @@ def branch_means(yh: HostArray, yw: HostArray, yc: HostArray, segment: tuple[int
 
 
 @kernel
-def weighted_sum(
-    yh: HostArray, yw: HostArray, yc: HostArray, a: HostArray, segment: tuple[int, ...], y: HostArray
-) -> None:
+def weighted_sum(yh: HostArray, yw: HostArray, yc: HostArray, a: HostArray, segment: Any, y: HostArray) -> None:
     """y = a_h * h + a_w * w + a_c * c, the branches h and w read from yh and yw.
 
     yh (B, N, W, H*S); yw (B, H, N, W*S); yc (B, H, W, N*S); a (B, 3, C), in the order h, w, c; out: y (B, H, W, C).
@@ -501,9 +499,7 @@ def weighted_sum(
 
 
 @kernel
-def weighted_sum_da(
-    dy: HostArray, yh: HostArray, yw: HostArray, yc: HostArray, segment: tuple[int, ...], da: HostArray
-) -> None:
+def weighted_sum_da(dy: HostArray, yh: HostArray, yw: HostArray, yc: HostArray, segment: Any, da: HostArray) -> None:
     """da[b, k, c] = sum_hw dy[b, h, w, c] * x_k[b, h, w, c], the branches x_k being h, w, c.
 
     dy (B, H, W, C); yh, yw, yc as in weighted_sum; out: da (B, 3, C).
@@ -538,7 +534,7 @@ def weighted_sum_backward(
     dy: HostArray,
     a: HostArray,
     dmean: HostArray,
-    segment: tuple[int, ...],
+    segment: Any,
     dyh: HostArray,
     dyw: HostArray,
     dyc: HostArray,
