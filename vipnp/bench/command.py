@@ -92,8 +92,8 @@ def run_bench(
 ) -> Bench:
     """Measure `contenders` on every work, and the kernels of the fused backend on `profiled`.
 
-    rounds : turns. cores : the cores that every contender is pinned to. tell : called with what happens, and with the figures of
-    every work as soon as they are there.
+    rounds : turns. cores : the cores that every contender is pinned to. tell : called with what happens, and with the
+    figures of every work as soon as they are there.
     Raises RuntimeError if a contender's process fails.
     """
     results: list[Result] = []
