@@ -291,7 +291,7 @@ def test_the_installed_wheel_without_a_gpu_says_so() -> None:
 
 def test_arrays_of_another_library(machine: Machine) -> None:
     xp = get_backend("cupy")
-    with pytest.raises(TypeError, match=r"gelu: got an array of type numpy.ndarray; backend 'cupy' takes"):
+    with pytest.raises(TypeError, match=r"gelu: got an array of type numpy.ndarray.*; backend 'cupy' takes"):
         xp.run(ops.gelu, np.ones((2, 3), np.float32))
     with pytest.raises(TypeError, match="gelu: got dtype complex64, expected one of"):
         xp.run(ops.gelu, xp.asarray(np.ones((2, 3), np.complex64)))
