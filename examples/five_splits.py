@@ -1,32 +1,56 @@
-"""Run train_tiny.py on all five splits and hold the held-out accuracy against its goal.
+"""Run train_tiny.py on all five splits and hold held-out accuracy and CPU time against their goals.
 
     python examples/five_splits.py
 
-Exits with 1 if the mean is below 98.5 % or the lowest below 98 %.
+Every split is a process of its own, so that its CPU seconds are those of one whole run, the start of Python included.
+Exits with 1 if the mean accuracy is below 98.5 %, the lowest below 98 %, or a run took more than 60 CPU seconds.
 """
 
 from __future__ import annotations
 
+import json
+import subprocess
 import sys
-
-from train_tiny import main as train_tiny
+import tempfile
+from pathlib import Path
+from typing import Any
 
 from vipnp.data import SPLITS
 
 MEAN_GOAL = 0.985
 LOWEST_GOAL = 0.98
+CPU_SECONDS_GOAL = 60.0
+
+TRAIN_TINY = Path(__file__).with_name("train_tiny.py")
 
 
 def main() -> int:
-    """Print accuracy and seconds of every split, mean and lowest; returns the exit status."""
-    results = [train_tiny(["--split", str(split)]) for split in range(SPLITS)]
+    """Print accuracy and seconds of every split and what they come to; returns the exit status."""
+    results = [run_split(split) for split in range(SPLITS)]
     accuracies = [result["test_accuracy"] for result in results]
     mean, lowest = sum(accuracies) / SPLITS, min(accuracies)
-    print("split  test accuracy  seconds")
+    longest = max(result["cpu_seconds"] for result in results)
+    print("split  test accuracy  train seconds  CPU seconds")
     for result in results:
-        print(f"{result['split']:5}  {result['test_accuracy']:13.2%}  {result['train_seconds']:7.1f}")
+        print(
+            f"{result['split']:5}  {result['test_accuracy']:13.2%}  {result['train_seconds']:13.1f}"
+            f"  {result['cpu_seconds']:11.1f}"
+        )
     print(f"mean {mean:.2%} (goal {MEAN_GOAL:.1%}), lowest {lowest:.2%} (goal {LOWEST_GOAL:.1%})")
-    return 0 if mean >= MEAN_GOAL and lowest >= LOWEST_GOAL else 1
+    print(f"longest run {longest:.1f} CPU seconds (goal {CPU_SECONDS_GOAL:.0f})")
+    return 0 if mean >= MEAN_GOAL and lowest >= LOWEST_GOAL and longest <= CPU_SECONDS_GOAL else 1
+
+
+def run_split(split: int, *more: str) -> dict[str, Any]:
+    """The results of train_tiny.py on one split, run with the options `more`.
+
+    Raises subprocess.CalledProcessError if it fails.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "result.json"
+        subprocess.run([sys.executable, TRAIN_TINY, "--split", str(split), "--json", path, *more], check=True)
+        result: dict[str, Any] = json.loads(path.read_text())
+    return result
 
 
 if __name__ == "__main__":

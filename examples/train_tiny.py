@@ -12,7 +12,10 @@ tests on. Needs `pip install "vipnp[train]"`.
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
+import math
+import os
 import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -62,6 +65,7 @@ class Recipe:
     lr: float = 2e-3
     min_lr: float = 1e-5
     warmup_epochs: int = 2
+    warmup_lr: float = 1e-6
     weight_decay: float = 0.05
     label_smoothing: float = 0.1
     max_norm: float = 1.0
@@ -83,7 +87,8 @@ def train(
     """Train `model` in place by `recipe`; `on_epoch` gets the number of the epoch, from 0, and the loss of each step.
 
     `seed` determines the order of the images, their augmentation and drop path. Matrices are multiplied by one thread:
-    they are too small for a second one to help, and the result does then not depend on the number of cores.
+    they are too small for a second one to help, and the result does then not depend on the number of cores. Where the
+    highest rate is below the lowest or that of the warmup, it is the rate of every epoch.
     """
     optimizer = AdamW(model.backend, weight_decay=recipe.weight_decay)
     rng = np.random.default_rng(seed)
@@ -104,8 +109,9 @@ def train(
                     epoch,
                     lr=recipe.lr,
                     epochs=recipe.epochs,
-                    min_lr=recipe.min_lr,
+                    min_lr=min(recipe.min_lr, recipe.lr),
                     warmup_epochs=min(recipe.warmup_epochs, recipe.epochs - 1),
+                    warmup_lr=min(recipe.warmup_lr, recipe.lr),
                 ),
                 rng=rng,
                 max_norm=recipe.max_norm,
@@ -120,10 +126,8 @@ def main(arguments: Sequence[str] | None = None, *, backend: Backend | None = No
     """Run the command line; returns what --json writes. `backend` stands in for the one that --backend names."""
     parser = command_line()
     options = parser.parse_args(arguments)
-    for path in (options.save, options.plot, options.json):
-        if path is not None and not path.parent.is_dir():
-            parser.error(f"{path}: there is no folder {path.parent} to write it to")
     try:
+        check_files(options)
         return run(options, options.backend if backend is None else backend)
     except (ValueError, TypeError, ImportError, OSError, RuntimeError, FloatingPointError) as error:
         parser.exit(2, f"{parser.prog}: error: {error}\n")
@@ -148,8 +152,42 @@ def command_line() -> argparse.ArgumentParser:
     return parser
 
 
+def check_files(options: argparse.Namespace) -> None:
+    """Refuse what would lose the results of a whole run: files that cannot be written, or only over each other.
+
+    Raises ValueError for a path, ImportError for a library that is missing.
+    """
+    outputs = {f"--{name}": getattr(options, name) for name in ("save", "plot", "json") if getattr(options, name)}
+    for option, path in outputs.items():
+        if path.is_dir():
+            raise ValueError(f"{option}: {path} is a folder, expected the name of a file")
+        if not path.parent.is_dir():
+            raise ValueError(f"{option}: {path}: there is no folder {path.parent} to write it to")
+        if not os.access(path.parent, os.W_OK):
+            raise ValueError(f"{option}: {path}: the folder {path.parent} cannot be written")
+    # Weights may go back to the file they came from.
+    for files in (outputs, {**outputs, "--save": None, "--load": options.load}):
+        seen: dict[Path, str] = {}
+        for option, path in files.items():
+            if path is None:
+                continue
+            other = seen.setdefault(path.resolve(), option)
+            if other != option:
+                raise ValueError(f"{other} and {option}: both are {path}, expected different files")
+    for option, library in (("--save", "safetensors.numpy"), ("--plot", "matplotlib.figure")):
+        if option in outputs:
+            try:
+                importlib.import_module(library)
+            except ImportError as error:
+                raise ImportError(f'{option} needs {library.split(".")[0]}: pip install "vipnp[train]"') from error
+
+
 def run(options: argparse.Namespace, backend: str | Backend) -> dict[str, Any]:
-    """Train and test as the options say; raises what the library raises for what does not fit."""
+    """Train and test as the options say; raises what the library raises for what does not fit.
+
+    Of the results, train_seconds is the time by the clock, cpu_seconds what this process has used on all its threads
+    since it started.
+    """
     for name, value, low in (
         ("--epochs", options.epochs, 0),
         ("--seed", options.seed, 0),
@@ -157,6 +195,8 @@ def run(options: argparse.Namespace, backend: str | Backend) -> dict[str, Any]:
     ):
         if value < low:
             raise ValueError(f"{name}: got {value}, expected a number >= {low}")
+    if not 0 <= options.lr < math.inf:
+        raise ValueError(f"--lr: got {options.lr}, expected a finite number >= 0")
     recipe = replace(Recipe(), epochs=options.epochs, batch_size=options.batch_size, lr=options.lr)
     digits = load_digits(options.split)
     model = VisionPermutator(recipe.config, backend=backend, seed=options.seed)
@@ -174,6 +214,7 @@ def run(options: argparse.Namespace, backend: str | Backend) -> dict[str, Any]:
     result = {
         "test_accuracy": tested.accuracy,
         "train_seconds": seconds,
+        "cpu_seconds": time.process_time(),
         "loss_per_epoch": curves["loss"],
         "test_accuracy_per_epoch": curves["accuracy"],
         "confusion_matrix": counts.tolist(),
@@ -187,13 +228,13 @@ def run(options: argparse.Namespace, backend: str | Backend) -> dict[str, Any]:
         "weights_sha256": weights_sha256(weights),
         "versions": versions(),
     }
+    if options.json is not None:
+        with replaced_when_done(options.json) as temporary:
+            temporary.write_text(json.dumps(result, indent=2) + "\n")
     if options.save is not None:
         save_weights(options.save, weights)
     if options.plot is not None:
         plot(options.plot, curves, counts)
-    if options.json is not None:
-        with replaced_when_done(options.json) as temporary:
-            temporary.write_text(json.dumps(result, indent=2) + "\n")
     return result
 
 
@@ -239,15 +280,10 @@ def confusion_table(counts: HostArray) -> str:
 
 
 def plot(path: Path, curves: Mapping[str, Sequence[float]], counts: HostArray) -> None:
-    """Write loss, held-out accuracy and the confusion matrix side by side as a PNG.
+    """Write loss, held-out accuracy and the confusion matrix side by side as a PNG; needs matplotlib."""
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-    Raises ImportError naming the extra to install where matplotlib is missing.
-    """
-    try:
-        from matplotlib.figure import Figure
-        from matplotlib.ticker import MaxNLocator, PercentFormatter
-    except ImportError as error:
-        raise ImportError('--plot needs matplotlib: pip install "vipnp[train]"') from error
     figure = Figure(figsize=(13, 4), layout="constrained")
     loss, accuracy, confusion = figure.subplots(1, 3)
     for axes, values, title in (

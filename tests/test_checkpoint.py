@@ -64,6 +64,13 @@ def test_arrays_that_are_not_contiguous_are_saved_by_value(tmp_path: Path) -> No
     np.testing.assert_array_equal(loaded["b"], matrix[:, ::2])
 
 
+def test_a_tensor_without_axes_keeps_its_shape(tmp_path: Path) -> None:
+    save_weights(tmp_path / "w.safetensors", {"a": np.array(1.5, np.float32)})
+    loaded = load_weights(tmp_path / "w.safetensors")
+    assert loaded["a"].shape == ()
+    assert loaded["a"] == np.float32(1.5)
+
+
 def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_text("old")
@@ -128,4 +135,8 @@ def test_refusals(tmp_path: Path) -> None:
         save_weights(tmp_path / "x.safetensors", {"a": np.ones(2), "b": np.ones(2, dtype=np.int64)})
     with pytest.raises(TypeError, match="a: got list"):
         save_weights(tmp_path / "x.safetensors", {"a": [1.0]})  # type: ignore[dict-item]
+    with pytest.raises(TypeError, match="tensors: got list, expected a mapping from names to NumPy arrays"):
+        save_weights(tmp_path / "x.safetensors", [np.ones(2)])  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="tensors: got the name 3, expected a string"):
+        save_weights(tmp_path / "x.safetensors", {3: np.ones(2)})  # type: ignore[dict-item]
     assert not (tmp_path / "x.safetensors").exists()

@@ -18,12 +18,18 @@ SHAPES = {"matrix": (5, 7), "bias": (7,), "convolution": (4, 3, 2, 2), "scale": 
 STEPS = 20
 UNIT_ROUNDOFF = {"float32": 2.0**-24, "float64": 2.0**-53}
 
+XP = get_backend("numpy")
+
 Draw = dict[str, np.ndarray[Any, Any]]
 
 
 def draw(seed: int, dtype: str) -> Draw:
     rng = np.random.default_rng(seed)
     return {name: rng.standard_normal(shape).astype(dtype) for name, shape in SHAPES.items()}
+
+
+def ones(*names: str, dtype: str = "float32") -> Draw:
+    return {name: np.ones(3, dtype) for name in names}
 
 
 def lr_of(step: int) -> float:
@@ -152,6 +158,119 @@ def test_clipping_equals_pytorch(dtype: str, max_norm: float, xp: Backend) -> No
         np.testing.assert_allclose(xp.to_numpy(clipped[name]), tensor.grad.numpy(), rtol=bound)
 
 
+SCALARS = [np.float64, np.float32]
+
+
+@pytest.mark.parametrize("scalar", SCALARS)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_numpy_scalars_change_no_dtype(scalar: Any, dtype: str) -> None:
+    """A NumPy scalar of another dtype would promote the arrays it meets."""
+    tenth = scalar(0.1)
+    for optimizer in (
+        AdamW(XP, betas=(tenth, tenth), eps=tenth, weight_decay=tenth),
+        SGD(XP, momentum=tenth, nesterov=True, weight_decay=tenth),
+        SGD(XP),
+    ):
+        params = draw(0, dtype)
+        for step in range(2):
+            params = optimizer.update(params, draw(1 + step, dtype), lr=tenth)
+        assert {p.dtype for p in params.values()} == {np.dtype(dtype)}
+        moments = [part for part in optimizer.state if isinstance(part, dict)]
+        assert moments
+        assert {m.dtype for part in moments for m in part.values()} == {np.dtype(dtype)}
+    clipped, norm = clip_grad_norm(XP, draw(0, dtype), max_norm=tenth)
+    assert {g.dtype for g in clipped.values()} == {norm.dtype} == {np.dtype(dtype)}
+
+
+@pytest.mark.parametrize("scalar", SCALARS)
+@pytest.mark.parametrize("epoch", [np.int64(0), np.int32(3), np.int64(5)])
+def test_the_schedule_returns_a_python_float(scalar: Any, epoch: Any) -> None:
+    rates = {"lr": scalar(0.5), "min_lr": scalar(0.25), "warmup_lr": scalar(0.125)}
+    rate = cosine_lr(epoch, epochs=np.int64(5), warmup_epochs=np.int32(2), **rates)
+    assert type(rate) is float
+    assert rate == cosine_lr(int(epoch), lr=0.5, min_lr=0.25, warmup_lr=0.125, epochs=5, warmup_epochs=2)
+
+
+def test_a_lowest_rate_equal_to_the_highest_is_the_rate_of_every_epoch() -> None:
+    rates = {cosine_lr(epoch, lr=0.5, min_lr=0.5, warmup_lr=0.5, epochs=4, warmup_epochs=1) for epoch in range(6)}
+    assert rates == {0.5}
+    assert cosine_lr(0, lr=0.0, min_lr=0.0, epochs=4) == 0
+
+
+STATEFUL: list[Callable[[Backend], SGD | AdamW]] = [SGD, AdamW]
+
+
+@pytest.mark.parametrize("make", STATEFUL)
+@pytest.mark.parametrize(
+    ("shape", "dtype"), [((5, 7), "float32"), ((3, 7), "float32"), ((1, 7), "float64")], ids=["more", "fewer", "dtype"]
+)
+def test_the_state_of_other_shapes_is_refused(
+    make: Callable[[Backend], SGD | AdamW], shape: tuple[int, int], dtype: str
+) -> None:
+    """As after a new classifier: moments of one class would be broadcast to five."""
+    optimizer = make(XP)
+    old = {"a": np.ones((1, 7), np.float32), "b": np.ones(3, np.float32)}
+    optimizer.update(old, old, lr=0.1)
+    before = optimizer.state
+    new = {**old, "a": np.ones(shape, dtype)}
+    message = rf"params: the \w+ of the earlier steps .*a is float32 \(1, 7\), its parameter {dtype} .*new optimizer"
+    with pytest.raises(ValueError, match=message):
+        optimizer.update(new, new, lr=0.1)
+    assert optimizer.state is before
+
+
+@pytest.mark.parametrize("make", STATEFUL)
+def test_the_state_of_another_model_is_refused(make: Callable[[Backend], SGD | AdamW]) -> None:
+    optimizer = make(XP)
+    optimizer.update(ones("a", "b"), ones("a", "b"), lr=0.1)
+    before = optimizer.state
+    with pytest.raises(ValueError, match="missing c; unexpected b; other parameters need a new optimizer"):
+        optimizer.update(ones("a", "c"), ones("a", "c"), lr=0.1)
+    assert optimizer.state is before
+
+
+def test_sgd_without_momentum_has_no_state_to_fit() -> None:
+    optimizer = SGD(XP, momentum=0)
+    optimizer.update(ones("a"), ones("a"), lr=0.1)
+    assert list(optimizer.update(ones("b"), ones("b"), lr=0.1)) == ["b"]
+
+
+def strict_ones(*names: str) -> dict[str, Any]:
+    return {name: StrictBackend().asarray(np.ones(3, np.float32)) for name in names}
+
+
+@pytest.mark.parametrize("make", STATEFUL)
+@pytest.mark.parametrize(
+    ("params", "grads", "message"),
+    [
+        (
+            strict_ones("a"),
+            strict_ones("a"),
+            "params: a is of type array_api_strict.*expected an array of backend 'numpy'",
+        ),
+        (ones("a"), strict_ones("a"), "grads: a is of type array_api_strict"),
+        ({"a": torch.ones(3)}, {"a": torch.ones(3)}, r"params: a is of type torch\.Tensor"),
+        (ones("a"), {"a": [1.0, 1.0, 1.0]}, r"grads: a is of type builtins\.list"),
+        ([np.ones(3)], ones("a"), "params: got list, expected a mapping"),
+    ],
+)
+def test_arrays_of_another_backend_are_refused(
+    make: Callable[[Backend], SGD | AdamW], params: Any, grads: Any, message: str
+) -> None:
+    optimizer = make(XP)
+    with pytest.raises(TypeError, match=message):
+        optimizer.update(params, grads, lr=0.1)
+
+
+def test_clipping_refuses_arrays_of_another_backend() -> None:
+    with pytest.raises(TypeError, match="grads: a is of type array_api_strict"):
+        clip_grad_norm(XP, strict_ones("a"), max_norm=1.0)
+    with pytest.raises(
+        TypeError, match=r"grads: a is of type numpy\.ndarray, expected an array of backend 'array_api_strict'"
+    ):
+        clip_grad_norm(StrictBackend(), ones("a"), max_norm=1.0)
+
+
 def test_clipping_hands_on_what_is_not_finite() -> None:
     xp = get_backend("numpy")
     clipped, norm = clip_grad_norm(xp, {"a": np.array([1.0, np.nan]), "b": np.array([2.0])}, max_norm=1.0)
@@ -187,11 +306,6 @@ def test_schedule_without_warmup_equals_pytorch() -> None:
         schedule.step()
 
 
-def ones(*names: str, dtype: str = "float32") -> Draw:
-    return {name: np.ones(3, dtype) for name in names}
-
-
-XP = get_backend("numpy")
 REFUSALS: list[tuple[Callable[[], Any], type[Exception], str]] = [
     (lambda: SGD(XP, momentum=1.0), ValueError, r"momentum: got 1\.0, expected a number in \[0, 1\)"),
     (lambda: SGD(XP, momentum=-0.1), ValueError, "momentum: got -0.1"),
@@ -200,6 +314,9 @@ REFUSALS: list[tuple[Callable[[], Any], type[Exception], str]] = [
     (lambda: SGD(XP, momentum=0, nesterov=True), ValueError, "nesterov: got True with momentum 0"),
     (lambda: SGD(XP.inference()), ValueError, "xp: got the inference form"),
     (lambda: AdamW(XP.inference()), ValueError, "xp: got the inference form"),
+    (lambda: SGD("numpy"), TypeError, "xp: got 'numpy', expected a Backend"),  # type: ignore[arg-type]
+    (lambda: AdamW(np), TypeError, "xp: got <module 'numpy'.*expected a Backend"),  # type: ignore[arg-type]
+    (lambda: clip_grad_norm("numpy", {}, max_norm=1), TypeError, "xp: got 'numpy'"),  # type: ignore[arg-type]
     (lambda: AdamW(XP, betas=(0.9, 1.0)), ValueError, r"betas\[1\]: got 1\.0"),
     (lambda: AdamW(XP, betas=(-0.9, 0.9)), ValueError, r"betas\[0\]: got -0\.9"),
     (lambda: AdamW(XP, betas=0.9), TypeError, "betas: got 0.9, expected a tuple"),  # type: ignore[arg-type]
@@ -220,6 +337,12 @@ REFUSALS: list[tuple[Callable[[], Any], type[Exception], str]] = [
     (lambda: cosine_lr(0, lr=-1, epochs=5), ValueError, "lr: got -1"),
     (lambda: cosine_lr(0, lr=1, epochs=5, min_lr=-1), ValueError, "min_lr: got -1"),
     (lambda: cosine_lr(0, lr=1, epochs=5, warmup_lr=-1), ValueError, "warmup_lr: got -1"),
+    (lambda: cosine_lr(0, lr=1e-6, epochs=5), ValueError, "min_lr: got 1e-05, expected at most lr = 1e-06"),
+    (
+        lambda: cosine_lr(0, lr=1e-3, epochs=5, warmup_epochs=1, warmup_lr=1e-2),
+        ValueError,
+        r"warmup_lr: got 0\.01, expected at most lr = 0\.001",
+    ),
 ]
 
 

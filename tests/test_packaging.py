@@ -117,6 +117,9 @@ PLANTED = {
     "models/planted.py": ("import vipnp.train\n", "vipnp.models.planted -> vipnp.train"),
     "train/planted.py": ("import vipnp.verify\n", "vipnp.train.planted -> vipnp.verify"),
     "verify/planted.py": ("import vipnp.fused\n", "vipnp.verify.planted -> vipnp.fused"),
+    "bench/planted.py": ("import vipnp.cli\n", "vipnp.bench.planted -> vipnp.cli"),
+    "data/upward.py": ("import vipnp.verify\n", "vipnp.data.upward -> vipnp.verify"),
+    "checkpoint.py": ("import vipnp.train\n", "vipnp.checkpoint -> vipnp.train"),
     "backends/planted.py": ("def f() -> None:\n    import vipnp.ops\n", "vipnp.backends.planted -> vipnp.ops"),
     "data/planted.py": ("import torch\n", "vipnp.data.planted -> torch"),
 }

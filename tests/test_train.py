@@ -135,6 +135,101 @@ def test_confusion_matrix_has_a_row_for_every_true_class() -> None:
     np.testing.assert_array_equal(counts, [[1, 0, 0, 0], [0, 1, 0, 0], [0, 2, 0, 0], [0, 0, 0, 0]])
 
 
+@pytest.mark.parametrize("wrong", [[0, -1], [0, 3]])
+def test_confusion_matrix_refuses_other_classes(wrong: list[int]) -> None:
+    good = np.array([0, 2])
+    for name, labels, predictions in (("labels", np.array(wrong), good), ("predictions", good, np.array(wrong))):
+        with pytest.raises(ValueError, match=rf"{name}: got values from .*expected classes in \[0, 3\)"):
+            confusion_matrix(labels, predictions, 3)
+        with pytest.raises(TypeError, match=f"{name}: got dtype float64, expected integers"):
+            confusion_matrix(labels.astype(float if name == "labels" else int), predictions.astype(float), 3)
+
+
+def test_confusion_matrix_refuses_what_does_not_fit() -> None:
+    with pytest.raises(ValueError, match=r"predictions: got shape \(1,\) for labels of shape \(2,\)"):
+        confusion_matrix(np.array([0, 1]), np.array([0]), 3)
+    with pytest.raises(TypeError, match="labels: got list, expected a NumPy array"):
+        confusion_matrix([0, 1], np.array([0, 1]), 3)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="num_classes: got 0"):
+        confusion_matrix(np.array([0]), np.array([0]), 0)
+
+
+def with_nan(images: HostArray) -> HostArray:
+    images = images.copy()
+    images[-1, 1, 2, 3] = np.nan
+    return images
+
+
+WRONG_SETS: list[tuple[Callable[[HostArray, HostArray], tuple[Any, Any]], type[Exception], str]] = [
+    (lambda x, y: (with_nan(x), y), ValueError, "images: image 5 has NaN or infinity"),
+    (lambda x, y: (x.astype("float64"), y), TypeError, "images: got dtype float64, expected float32"),
+    (lambda x, y: (x[:, :, :, :4], y), ValueError, r"images: got shape \(6, 2, 12, 4\), expected \(n, 2, 12, 8\)"),
+    (lambda x, y: (x[0], y), ValueError, r"images: got shape \(2, 12, 8\)"),
+    (lambda x, y: (x.tolist(), y), TypeError, "images: got list, expected a NumPy array"),
+    (lambda x, y: (np.ma.masked_array(x), y), TypeError, "images: got MaskedArray"),
+    (lambda x, y: (x, y.tolist()), TypeError, "labels: got list, expected a NumPy array"),
+    (lambda x, y: (x, y.astype(float)), TypeError, "labels: got dtype float64, expected integers"),
+    (lambda x, y: (x, y > 0), TypeError, "labels: got dtype bool, expected integers"),
+    (lambda x, y: (x, np.array([0, 1, 2, 3, 4, 5])), ValueError, r"labels: got values from 0 to 5, .* in \[0, 5\)"),
+    (lambda x, y: (x, np.array([0, 1, 2, 3, 4, -1])), ValueError, "labels: got values from -1 to 4"),
+]
+
+
+@pytest.mark.parametrize(("spoil", "error", "message"), WRONG_SETS)
+def test_a_wrong_set_is_refused_before_the_first_step(spoil: Any, error: type[Exception], message: str) -> None:
+    """What is wrong sits in the last image, so that a check batch by batch would have trained on the others."""
+    images, labels = spoil(*some_images(6))
+    model, recorder = VisionPermutator(small_config(), seed=0), Recorder()
+    with pytest.raises(error, match=message):
+        epoch(model, recorder, images, labels, batch_size=1)
+    assert recorder.seen == []
+    with pytest.raises(error, match=message):
+        evaluate(model, images, labels, batch_size=1)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"rng": None}, TypeError, "rng: got NoneType, expected a numpy.random.Generator"),
+        ({"rng": 0}, TypeError, "rng: got int, expected a numpy.random.Generator"),
+        ({"lr": -0.1}, ValueError, "lr: got -0.1"),
+        ({"lr": "0.1"}, TypeError, "lr: got '0.1', expected a number"),
+        ({"max_norm": 0}, ValueError, "max_norm: got 0"),
+        ({"max_norm": "1"}, TypeError, "max_norm: got '1'"),
+        ({"label_smoothing": 1.0}, ValueError, "label_smoothing: got 1.0"),
+        ({"label_smoothing": None}, TypeError, "label_smoothing: got None"),
+        ({"augment": "mixup"}, TypeError, "augment: got 'mixup', expected a function or None"),
+        ({"on_step": 3}, TypeError, "on_step: got 3, expected a function or None"),
+    ],
+)
+def test_wrong_options_are_refused_before_the_first_step(
+    options: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    recorder = Recorder()
+    with pytest.raises(error, match=message):
+        epoch(VisionPermutator(small_config(), seed=0), recorder, *some_images(6), **options)
+    assert recorder.seen == []
+
+
+@pytest.mark.parametrize("scalar", [np.float32, np.float64])
+def test_numpy_scalars_train_in_the_dtype_of_the_model(scalar: Any) -> None:
+    images, labels = some_images(6)
+    model = VisionPermutator(small_config(), seed=0)
+    options = {"lr": scalar(0.01), "max_norm": scalar(1), "label_smoothing": scalar(0.1), "batch_size": np.int64(3)}
+    epoch(model, AdamW(model.backend), images, labels, **options)
+    assert {p.dtype for p in model.parameters().values()} == {np.dtype("float32")}
+
+
+def test_a_new_classifier_needs_a_new_optimizer() -> None:
+    images, labels = some_images(6)
+    model = VisionPermutator(small_config(num_classes=1), seed=0)
+    optimizer = AdamW(model.backend)
+    epoch(model, optimizer, images, np.zeros_like(labels))
+    model.reset_classifier(5)
+    with pytest.raises(ValueError, match=r"head.weight is float32 \(1, 12\), .* need a new optimizer"):
+        epoch(model, optimizer, images, labels)
+
+
 @pytest.mark.parametrize("function", [evaluate, train_epoch])
 def test_loops_refuse_what_does_not_fit(function: Callable[..., Any]) -> None:
     images, labels = some_images(6)
@@ -344,3 +439,45 @@ def test_mixup_without_alpha_only_smooths() -> None:
     mixed, targets = mixup(images, labels, np.random.default_rng(1), alpha=0, num_classes=5, label_smoothing=0)
     np.testing.assert_array_equal(mixed, images)
     np.testing.assert_array_equal(targets, np.eye(5)[labels])
+
+
+WRONG_MIXUPS: list[tuple[dict[str, Any], type[Exception], str]] = [
+    ({"labels": np.array([0, 1, 2, 5])}, ValueError, r"labels: got values from 0 to 5, expected classes in \[0, 5\)"),
+    ({"labels": np.array([0, -1, 2, 3])}, ValueError, "labels: got values from -1 to 3"),
+    ({"labels": np.array([0.0, 1.0, 2.0, 3.0])}, TypeError, "labels: got dtype float64, expected integers"),
+    ({"labels": [0, 1, 2, 3]}, TypeError, "labels: got list"),
+    ({"labels": np.array([0, 1, 2])}, ValueError, r"labels: got shape \(3,\) for 4 images"),
+    ({"images": np.zeros((4, 2, 12, 8), np.uint8)}, TypeError, "images: got dtype uint8, expected floating-point"),
+    ({"images": np.zeros((4, 12, 8), np.float32)}, ValueError, r"images: got shape \(4, 12, 8\)"),
+    ({"rng": None}, TypeError, "rng: got NoneType"),
+    ({"alpha": -0.1}, ValueError, "alpha: got -0.1"),
+    ({"alpha": float("nan")}, ValueError, "alpha: got nan"),
+    ({"num_classes": 0}, ValueError, "num_classes: got 0"),
+    ({"label_smoothing": 1.0}, ValueError, "label_smoothing: got 1.0"),
+    ({"label_smoothing": -0.1}, ValueError, "label_smoothing: got -0.1"),
+]
+
+
+@pytest.mark.parametrize(("wrong", "error", "message"), WRONG_MIXUPS)
+def test_mixup_refuses_what_does_not_fit(wrong: dict[str, Any], error: type[Exception], message: str) -> None:
+    images, labels = some_images(4)
+    right: dict[str, Any] = {"images": images, "labels": labels, "rng": np.random.default_rng(0), "alpha": 0.4}
+    with pytest.raises(error, match=message):
+        mixup(**{**right, "num_classes": 5, "label_smoothing": 0.1, **wrong})
+
+
+@pytest.mark.parametrize(
+    ("wrong", "error", "message"),
+    [
+        ({"images": np.zeros((4, 2, 12, 8), np.uint8)}, TypeError, "images: got dtype uint8, expected floating-point"),
+        ({"images": np.zeros((2, 12, 8), np.float32)}, ValueError, r"images: got shape \(2, 12, 8\)"),
+        ({"rng": 0}, TypeError, "rng: got int"),
+        ({"max_degrees": -1}, ValueError, "max_degrees: got -1"),
+        ({"max_shift": -1}, ValueError, "max_shift: got -1"),
+        ({"background": float("inf")}, ValueError, "background: got inf"),
+    ],
+)
+def test_rotation_refuses_what_does_not_fit(wrong: dict[str, Any], error: type[Exception], message: str) -> None:
+    right: dict[str, Any] = {"images": some_images(4)[0], "rng": np.random.default_rng(0), "background": -1.0}
+    with pytest.raises(error, match=message):
+        rotate_and_shift(**{**right, "max_degrees": 5, "max_shift": 1, **wrong})

@@ -55,6 +55,7 @@ def test_a_run_writes_its_results(first: Any) -> None:
     assert result["backend"] == "numpy"
     assert (result["seed"], result["split"], result["epochs"]) == (3, 2, 2)
     assert (result["batch_size"], result["lr"]) == (64, 0.004)
+    assert 0 < result["cpu_seconds"] < 60
     assert result["train_seconds"] > 0
     assert len(result["loss_per_epoch"]) == len(result["test_accuracy_per_epoch"]) == 2
     assert result["test_accuracy_per_epoch"][-1] == result["test_accuracy"]
@@ -139,12 +140,87 @@ REFUSALS = [
     (["--batch-size", "0"], "--batch-size: got 0, expected a number >= 1"),
     (["--lr", "-1"], "lr: got -1.0"),
     (["--lr", "nan"], "lr: got nan"),
+    (["--lr", "inf", "--epochs", "0"], "--lr: got inf, expected a finite number >= 0"),
     (["--save", "no/such/w.safetensors"], "there is no folder no/such"),
     (["--plot", "no/such/p.png"], "there is no folder no/such"),
     (["--json", "no/such/r.json"], "there is no folder no/such"),
+    (["--save", "."], "--save: . is a folder, expected the name of a file"),
+    (["--plot", "."], "--plot: . is a folder"),
+    (["--json", "."], "--json: . is a folder"),
+    (["--save", "same.f", "--json", "./same.f"], "--save and --json: both are same.f, expected different files"),
+    (["--plot", "same.f", "--json", "same.f"], "--plot and --json: both are same.f"),
+    (["--json", "w.safetensors", "--load", "w.safetensors"], "--json and --load: both are w.safetensors"),
     (["--load", "none.safetensors"], "there is no file 'none.safetensors'"),
     (["--lo", "none"], "unrecognized arguments: --lo none"),
 ]
+
+
+def refused_before_training(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(train_tiny, "train_epoch", lambda *_, **__: pytest.fail("training began"))
+    with pytest.raises(SystemExit) as stopped:
+        train_tiny.main(arguments)
+    assert stopped.value.code == 2
+
+
+@pytest.mark.parametrize(("option", "library"), [("--save", "safetensors"), ("--plot", "matplotlib")])
+def test_a_missing_library_is_told_before_training(
+    option: str, library: str, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in [name for name in sys.modules if name.partition(".")[0] == library]:
+        monkeypatch.delitem(sys.modules, module)
+    monkeypatch.setitem(sys.modules, library, None)
+    refused_before_training([option, str(tmp_path / "file")], monkeypatch)
+    assert f'{option} needs {library}: pip install "vipnp[train]"' in capsys.readouterr().err
+
+
+def test_a_folder_that_cannot_be_written_is_told_before_training(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(train_tiny.os, "access", lambda path, mode: path != tmp_path)
+    refused_before_training(["--json", str(tmp_path / "result.json")], monkeypatch)
+    assert f"the folder {tmp_path} cannot be written" in capsys.readouterr().err
+
+
+def test_results_are_written_before_weights_and_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any) -> None:
+        raise OSError("disk full")
+
+    monkeypatch.setattr(train_tiny, "save_weights", fail)
+    files = ["--save", str(tmp_path / "w.safetensors"), "--json", str(tmp_path / "result.json")]
+    with pytest.raises(SystemExit):
+        train_tiny.main(["--epochs", "0", *files])
+    assert result_of(tmp_path)["epochs"] == 0
+
+
+def test_weights_may_go_back_to_the_file_they_came_from(first: Any, tmp_path: Path) -> None:
+    path = tmp_path / "w.safetensors"
+    path.write_bytes((first[0] / "w.safetensors").read_bytes())
+    train_tiny.main(["--epochs", "0", "--load", str(path), "--save", str(path)])
+    assert path.read_bytes() == (first[0] / "w.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize("lr", [0.0, 1e-7])
+def test_no_epoch_has_a_higher_rate_than_asked_for(lr: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    rates: list[float] = []
+
+    def note(*_: Any, lr: float, **__: Any) -> list[float]:
+        rates.append(lr)
+        return [0.0]
+
+    monkeypatch.setattr(train_tiny, "train_epoch", note)
+    recipe = replace(train_tiny.Recipe(), lr=lr, epochs=5)
+    digits = load_digits(0)
+    train_tiny.train(VisionPermutator(recipe.config), digits.train_images, digits.train_labels, recipe, seed=0)
+    assert rates == [lr] * 5
+
+
+def test_a_rate_of_zero_leaves_the_weights_alone() -> None:
+    digits = load_digits(0)
+    recipe = replace(train_tiny.Recipe(), lr=0.0, epochs=2)
+    model = VisionPermutator(recipe.config)
+    before = weights_sha256(model.state_dict())
+    train_tiny.train(model, digits.train_images[:64], digits.train_labels[:64], recipe, seed=0)
+    assert weights_sha256(model.state_dict()) == before
 
 
 @pytest.mark.parametrize(("arguments", "message"), REFUSALS)
@@ -156,9 +232,7 @@ def test_refusals_are_one_line_and_leave_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(SystemExit) as stopped:
-        train_tiny.main(arguments)
-    assert stopped.value.code == 2
+    refused_before_training(arguments, monkeypatch)
     last = capsys.readouterr().err.strip().split("\n")[-1]
     assert message in last
     assert "error: " in last
@@ -182,18 +256,34 @@ def test_the_confusion_table_has_truth_in_rows() -> None:
 
 
 @pytest.mark.parametrize(
-    ("accuracies", "status"),
-    [([0.985] * 5, 0), ([0.98, 0.99, 0.99, 0.99, 0.98], 0), ([0.984] * 5, 1), ([0.979, 1, 1, 1, 1], 1)],
+    ("accuracies", "cpu_seconds", "status"),
+    [
+        ([0.985] * 5, [60.0] * 5, 0),
+        ([0.98, 0.99, 0.99, 0.99, 0.98], [30.0] * 5, 0),
+        ([0.984] * 5, [30.0] * 5, 1),
+        ([0.979, 1, 1, 1, 1], [30.0] * 5, 1),
+        ([0.99] * 5, [30.0, 30.0, 30.0, 60.1, 30.0], 1),
+    ],
 )
-def test_five_splits_hold_mean_and_lowest_against_the_goal(
-    accuracies: list[float], status: int, monkeypatch: pytest.MonkeyPatch
+def test_five_splits_hold_accuracy_and_cpu_seconds_against_the_goals(
+    accuracies: list[float], cpu_seconds: list[float], status: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def pretend(arguments: list[str]) -> dict[str, Any]:
-        split = int(arguments[1])
-        return {"split": split, "test_accuracy": accuracies[split], "train_seconds": 1.0}
+    def pretend(split: int) -> dict[str, Any]:
+        return {
+            "split": split,
+            "test_accuracy": accuracies[split],
+            "train_seconds": 1.0,
+            "cpu_seconds": cpu_seconds[split],
+        }
 
-    monkeypatch.setattr(five_splits, "train_tiny", pretend)
+    monkeypatch.setattr(five_splits, "run_split", pretend)
     assert five_splits.main() == status
+
+
+def test_one_of_the_five_runs_is_a_process_of_its_own() -> None:
+    result = five_splits.run_split(3, "--epochs", "0")
+    assert (result["split"], result["epochs"]) == (3, 0)
+    assert 0 < result["cpu_seconds"] < 60
 
 
 def test_the_recipe_was_chosen_among_candidates_without_test_images(

@@ -19,10 +19,14 @@ def save_weights(path: str | os.PathLike[str], tensors: Mapping[str, HostArray])
 
     The file is written under a temporary name in the same folder and then renamed, so a reader sees the old file or
     the whole new one.
-    Raises TypeError if a value is no NumPy array of float32 or float64, OSError where the folder cannot be written,
-    ImportError naming the extra to install where safetensors is missing.
+    Raises TypeError if `tensors` is no mapping, a name no string or a value no NumPy array of float32 or float64,
+    OSError where the folder cannot be written, ImportError naming the extra to install where safetensors is missing.
     """
+    if not isinstance(tensors, Mapping):
+        raise TypeError(f"tensors: got {type(tensors).__name__}, expected a mapping from names to NumPy arrays")
     for name, tensor in tensors.items():
+        if not isinstance(name, str):
+            raise TypeError(f"tensors: got the name {name!r}, expected a string")
         if not isinstance(tensor, np.ndarray) or tensor.dtype not in (np.float32, np.float64):
             kind = tensor.dtype if isinstance(tensor, np.ndarray) else type(tensor).__name__
             raise TypeError(f"{name}: got {kind}, expected a NumPy array of float32 or float64")
@@ -30,7 +34,7 @@ def save_weights(path: str | os.PathLike[str], tensors: Mapping[str, HostArray])
         from safetensors.numpy import save
     except ImportError as error:
         raise _missing_safetensors() from error
-    contents = save({name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()})
+    contents = save({name: np.asarray(tensor, order="C") for name, tensor in tensors.items()})
     with replaced_when_done(path) as temporary:
         temporary.write_bytes(contents)
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from scipy.ndimage import affine_transform
 
 from vipnp.backends import HostArray
+from vipnp.backends.checks import check_generator, check_host_images, check_labels, check_real, check_whole
 
 
 def rotate_and_shift(
@@ -21,7 +24,14 @@ def rotate_and_shift(
     images : (B, channels, height, width); the result has the same shape and dtype. max_degrees : the angle is uniform
     in +-max_degrees. max_shift : down and right, each uniform in +-max_shift, in pixels. background : the value that
     comes in from outside. Values between the pixels are interpolated linearly.
+    Raises TypeError for images that are no host array of floating-point numbers, a `rng` that is no generator and what
+    is no number, ValueError for another shape and a number that is negative (but for `background`) or not finite.
     """
+    check_host_images(images)
+    check_generator(rng)
+    max_degrees = check_real("max_degrees", max_degrees, low=0)
+    max_shift = check_real("max_shift", max_shift, low=0)
+    background = check_real("background", background, low=-math.inf, low_included=False)
     centre = (np.array(images.shape[2:]) - 1) / 2
     angles = np.deg2rad(rng.uniform(-max_degrees, max_degrees, len(images)))
     shifts = rng.uniform(-max_shift, max_shift, (len(images), 2))
@@ -50,10 +60,19 @@ def mixup(
         t_bk = (1 - label_smoothing) * (labels_b = k) + label_smoothing / num_classes.
 
     images : (B, channels, height, width). labels : integers (B,) in [0, num_classes). Returns new images and targets
-    (B, num_classes), both in the dtype of the images.
+    (B, num_classes), both in the dtype of the images. alpha : >= 0. label_smoothing : in [0, 1).
+    Raises TypeError for images that are no host array of floating-point numbers, labels that are no host integers, a
+    `rng` that is no generator and what is no number, ValueError for other shapes, labels of no class and numbers
+    outside their bounds.
     Source: Zhang, Cisse, Dauphin, Lopez-Paz, "mixup: Beyond Empirical Risk Minimization", arXiv 1710.09412, with the
     smoothing and the partners of the official training recipe.
     """
+    check_host_images(images)
+    check_generator(rng)
+    alpha = check_real("alpha", alpha, low=0)
+    num_classes = check_whole("num_classes", num_classes, low=1)
+    label_smoothing = check_real("label_smoothing", label_smoothing, low=0, high=1)
+    check_labels(labels, len(images), num_classes)
     lam = rng.beta(alpha, alpha) if alpha else 1.0
     onehot = labels[:, None] == np.arange(num_classes)
     targets = (1 - label_smoothing) * onehot + label_smoothing / num_classes

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from vipnp.backends import Array, Backend
-from vipnp.train.checks import check_backend, check_gradients, check_real
+from vipnp.backends.checks import check_real
+from vipnp.train.checks import check_backend, check_gradients, check_state
 
 
 class AdamWState(NamedTuple):
@@ -67,7 +68,8 @@ class AdamW:
     eps : > 0, added to the root of the mean square.
     weight_decay : >= 0, for tensors of two or more dimensions only.
 
-    Raises ValueError for a number outside these bounds, TypeError for what is no number.
+    Raises ValueError for a number outside these bounds or a backend made for inference, TypeError for what is no number
+    or no backend.
     """
 
     def __init__(
@@ -81,24 +83,25 @@ class AdamW:
         check_backend(xp)
         if not isinstance(betas, tuple) or len(betas) != 2:
             raise TypeError(f"betas: got {betas!r}, expected a tuple of two numbers")
-        for i, beta in enumerate(betas):
-            check_real(f"betas[{i}]", beta, low=0, high=1)
-        check_real("eps", eps, low=0, low_included=False)
-        check_real("weight_decay", weight_decay, low=0)
         self.xp = xp
-        self.betas = betas
-        self.eps = eps
-        self.weight_decay = weight_decay
+        self.betas = (
+            check_real("betas[0]", betas[0], low=0, high=1),
+            check_real("betas[1]", betas[1], low=0, high=1),
+        )
+        self.eps = check_real("eps", eps, low=0, low_included=False)
+        self.weight_decay = check_real("weight_decay", weight_decay, low=0)
         self.state = AdamWState(0, {}, {})
 
     def update(self, params: Mapping[str, Array], grads: Mapping[str, Array], *, lr: float) -> dict[str, Array]:
         """The parameters after one step with learning rate `lr`; both mappings stay as they were.
 
-        Raises TypeError if `lr` is no number, ValueError if it is negative or if names, shapes or dtypes of gradients
-        and parameters differ.
+        Raises TypeError if `lr` is no number or an array is not of the backend, ValueError if `lr` is negative or if
+        names, shapes or dtypes of gradients, parameters and earlier parameters differ; the state is then as it was.
         """
-        check_real("lr", lr, low=0)
-        check_gradients(params, grads)
+        lr = check_real("lr", lr, low=0)
+        check_gradients(self.xp, params, grads)
+        if self.state.step:
+            check_state(params, {"exp_avg": self.state.exp_avg, "exp_avg_sq": self.state.exp_avg_sq})
         new_params, self.state = self.xp.run(
             adamw,
             params,

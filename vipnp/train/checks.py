@@ -2,45 +2,89 @@
 
 from __future__ import annotations
 
-import math
-import numbers
 from collections.abc import Mapping
 from typing import Any
 
-from vipnp.backends import Array, Backend
+import numpy as np
+
+from vipnp.backends import Array, Backend, HostArray
+from vipnp.backends.checks import check_host_array, check_labels
+from vipnp.models import VisionPermutator
 
 
-def check_real(name: str, value: Any, *, low: float, high: float = math.inf, low_included: bool = True) -> None:
-    """Raise TypeError unless `value` is a real number, ValueError unless it lies in [low, high) or (low, high)."""
-    if isinstance(value, bool) or not isinstance(value, numbers.Real):
-        raise TypeError(f"{name}: got {value!r}, expected a number")
-    number = float(value)
-    if not (low < number < high or (low_included and number == low)):
-        raise ValueError(f"{name}: got {value!r}, expected a number in {'[' if low_included else '('}{low}, {high})")
-
-
-def check_whole(name: str, value: Any, *, low: int) -> None:
-    """Raise TypeError unless `value` is an integer, ValueError unless value >= low."""
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
-        raise TypeError(f"{name}: got {value!r}, expected an integer")
-    if int(value) < low:
-        raise ValueError(f"{name}: got {value!r}, expected an integer >= {low}")
-
-
-def check_backend(xp: Backend) -> None:
-    """Raise ValueError if `xp` is an inference backend, which would drop the state of an optimiser."""
+def check_backend(xp: Any) -> None:
+    """Raise TypeError if `xp` is no backend, ValueError if it is made for inference and would drop the state."""
+    _check_is_backend(xp)
     if not xp.keep:
         raise ValueError(f"xp: got the inference form of {xp!r}, expected a backend that keeps pullbacks")
 
 
-def check_gradients(params: Mapping[str, Array], grads: Mapping[str, Array]) -> None:
-    """Raise ValueError unless every parameter has a gradient of its shape and dtype, and nothing else has one."""
-    problems = [f"missing {name}" for name in params if name not in grads]
-    problems += [f"unexpected {name}" for name in grads if name not in params]
-    problems += [
-        f"{name} is {grads[name].dtype} {tuple(grads[name].shape)}, its parameter {p.dtype} {tuple(p.shape)}"
-        for name, p in params.items()
-        if name in grads and (grads[name].shape != p.shape or grads[name].dtype != p.dtype)
-    ]
+def check_owned(xp: Any, name: str, tensors: Any) -> None:
+    """Raise TypeError unless `tensors` is a mapping whose values are arrays of the backend `xp`, on its device."""
+    _check_is_backend(xp)
+    if not isinstance(tensors, Mapping):
+        raise TypeError(f"{name}: got {type(tensors).__name__}, expected a mapping from names to arrays")
+    for key, tensor in tensors.items():
+        if not xp.owns(tensor):
+            raise TypeError(
+                f"{name}: {key} is of type {type(tensor).__module__}.{type(tensor).__name__}, expected an array of "
+                f"backend {xp.name!r}" + ("" if xp.device is None else f" on {xp.device}")
+            )
+
+
+def check_gradients(xp: Backend, params: Mapping[str, Array], grads: Mapping[str, Array]) -> None:
+    """Raise TypeError for arrays that are not of `xp`, ValueError unless every parameter has a gradient of its shape
+    and dtype, and nothing else has one."""
+    check_owned(xp, "params", params)
+    check_owned(xp, "grads", grads)
+    problems = _differences(params, grads)
     if problems:
         raise ValueError(f"grads: {'; '.join(problems)}; expected one gradient like each of the parameters")
+
+
+def check_state(params: Mapping[str, Array], state: Mapping[str, Mapping[str, Array]]) -> None:
+    """Raise ValueError unless every part of the state of an optimiser, by its name, is like the parameters."""
+    for part, tensors in state.items():
+        problems = _differences(params, tensors)
+        if problems:
+            raise ValueError(
+                f"params: the {part} of the earlier steps differs from them: {'; '.join(problems)}; other parameters "
+                "need a new optimizer"
+            )
+
+
+def check_labelled(model: VisionPermutator, images: HostArray, labels: HostArray, *, batch_size: int) -> None:
+    """Raise TypeError or ValueError unless all of `images` and `labels`, one or more, suit `model`.
+
+    Values are looked at `batch_size` images at a time, so that a set in a file need not fit into memory.
+    """
+    config = model.config
+    check_host_array("images", images)
+    if images.ndim != 4 or images.shape[1:] != (config.in_channels, *config.image_size):
+        expected = ", ".join(map(str, (config.in_channels, *config.image_size)))
+        raise ValueError(f"images: got shape {images.shape}, expected (n, {expected})")
+    if images.dtype != np.dtype(model.dtype):
+        raise TypeError(f"images: got dtype {images.dtype}, expected {model.dtype}, the dtype of the model")
+    check_labels(labels, len(images), config.num_classes)
+    for start in range(0, len(images), batch_size):
+        finite = np.isfinite(images[start : start + batch_size]).all(axis=(1, 2, 3))
+        if not finite.all():
+            raise ValueError(
+                f"images: image {start + int(finite.argmin())} has NaN or infinity, expected finite numbers"
+            )
+
+
+def _check_is_backend(xp: Any) -> None:
+    if not isinstance(xp, Backend):
+        raise TypeError(f"xp: got {xp!r}, expected a Backend such as vipnp.get_backend returns")
+
+
+def _differences(params: Mapping[str, Array], others: Mapping[str, Array]) -> list[str]:
+    problems = [f"missing {name}" for name in params if name not in others]
+    problems += [f"unexpected {name}" for name in others if name not in params]
+    problems += [
+        f"{name} is {others[name].dtype} {tuple(others[name].shape)}, its parameter {p.dtype} {tuple(p.shape)}"
+        for name, p in params.items()
+        if name in others and (others[name].shape != p.shape or others[name].dtype != p.dtype)
+    ]
+    return problems

@@ -9,8 +9,9 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from vipnp.backends import Array, HostArray
+from vipnp.backends.checks import check_classes, check_generator, check_real, check_whole
 from vipnp.models import VisionPermutator
-from vipnp.train.checks import check_whole
+from vipnp.train.checks import check_labelled
 from vipnp.train.clip import clip_grad_norm
 
 Augment = Callable[[HostArray, HostArray, np.random.Generator], tuple[HostArray, HostArray]]
@@ -48,16 +49,27 @@ def train_epoch(
     """One pass over the images in a random order; returns the loss of every step, before its update.
 
     model : its weights are replaced step by step. optimizer : on the backend of the model. images : host array
-    (n, channels, height, width) in the dtype of the model. labels : host integers (n,). batch_size : the last batch
-    takes what is left. lr : learning rate of the epoch. rng : draws order, augmentation, drop path and dropout.
-    label_smoothing : see `VisionPermutator.loss_and_grads`. max_norm : clip the gradients to this norm, None does not.
-    augment : what to do to the images and labels of a batch. on_step : called after every step.
+    (n, channels, height, width) in the dtype of the model. labels : host integers (n,) in [0, num_classes).
+    batch_size : the last batch takes what is left. lr : learning rate of the epoch. rng : draws order, augmentation,
+    drop path and dropout. label_smoothing : see `VisionPermutator.loss_and_grads`. max_norm : clip the gradients to
+    this norm, None does not. augment : what to do to the images and labels of a batch. on_step : called after every
+    step.
 
     Losses stay on the device until the epoch is over, so that steps need not wait for each other.
-    Raises ValueError or TypeError for what does not fit; FloatingPointError if a loss is NaN or infinite.
+    Raises ValueError or TypeError for what does not fit, before the first step; only what `augment` returns is checked
+    batch by batch. Raises FloatingPointError if a loss is NaN or infinite: that is seen when the epoch is over, and the
+    weights and the state of the optimiser may then be NaN too, so keep a `state_dict` to go back to.
     """
-    check_labelled(images, labels)
-    check_whole("batch_size", batch_size, low=1)
+    batch_size = check_whole("batch_size", batch_size, low=1)
+    lr = check_real("lr", lr, low=0)
+    check_generator(rng)
+    label_smoothing = check_real("label_smoothing", label_smoothing, low=0, high=1)
+    if max_norm is not None:
+        max_norm = check_real("max_norm", max_norm, low=0, low_included=False)
+    for name, function in (("augment", augment), ("on_step", on_step)):
+        if function is not None and not callable(function):
+            raise TypeError(f"{name}: got {function!r}, expected a function or None")
+    check_labelled(model, images, labels, batch_size=batch_size)
     order = rng.permutation(len(images))
     losses = []
     for start in range(0, len(order), batch_size):
@@ -80,12 +92,13 @@ def train_epoch(
 
 
 def evaluate(model: VisionPermutator, images: HostArray, labels: HostArray, *, batch_size: int) -> Evaluation:
-    """Run the model on host images (n, channels, height, width) and compare with labels, host integers (n,).
+    """Run the model on host images (n, channels, height, width) and compare with labels, host integers (n,)
+    in [0, num_classes).
 
-    Raises ValueError or TypeError for what does not fit.
+    Raises ValueError or TypeError for what does not fit, before any work.
     """
-    check_labelled(images, labels)
-    check_whole("batch_size", batch_size, low=1)
+    batch_size = check_whole("batch_size", batch_size, low=1)
+    check_labelled(model, images, labels, batch_size=batch_size)
     starts = range(0, len(images), batch_size)
     logits = [model.backend.to_numpy(model(images[start : start + batch_size])) for start in starts]
     predictions = np.concatenate(logits).argmax(axis=1)
@@ -93,13 +106,18 @@ def evaluate(model: VisionPermutator, images: HostArray, labels: HostArray, *, b
 
 
 def confusion_matrix(labels: HostArray, predictions: HostArray, num_classes: int) -> HostArray:
-    """counts[i, j]: how many images of class i were given class j; integers (num_classes, num_classes)."""
+    """counts[i, j]: how many images of class i were given class j; integers (num_classes, num_classes).
+
+    labels, predictions : host integers (n,) in [0, num_classes).
+    Raises TypeError if they are anything else, ValueError for another class or if their shapes differ.
+    """
+    num_classes = check_whole("num_classes", num_classes, low=1)
+    check_classes("labels", labels, num_classes)
+    check_classes("predictions", predictions, num_classes)
+    if labels.ndim != 1 or predictions.shape != labels.shape:
+        raise ValueError(
+            f"predictions: got shape {predictions.shape} for labels of shape {labels.shape}, expected (n,) for both"
+        )
     counts = np.zeros((num_classes, num_classes), dtype=np.int64)
     np.add.at(counts, (labels, predictions), 1)
     return counts
-
-
-def check_labelled(images: HostArray, labels: HostArray) -> None:
-    """Raise ValueError unless there is one label for every image, and at least one image."""
-    if len(images) == 0 or labels.shape != (len(images),):
-        raise ValueError(f"labels: got shape {labels.shape} for {len(images)} images, expected one label an image")

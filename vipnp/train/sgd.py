@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from vipnp.backends import Array, Backend
-from vipnp.train.checks import check_backend, check_gradients, check_real
+from vipnp.backends.checks import check_real
+from vipnp.train.checks import check_backend, check_gradients, check_state
 
 
 class SGDState(NamedTuple):
@@ -61,31 +62,32 @@ class SGD:
     nesterov : look ahead along the momentum; needs momentum > 0.
     weight_decay : >= 0.
 
-    Raises ValueError for a number outside these bounds, TypeError for what is no number.
+    Raises ValueError for a number outside these bounds or a backend made for inference, TypeError for what is no number
+    or no backend.
     """
 
     def __init__(
         self, xp: Backend, *, momentum: float = 0.9, nesterov: bool = False, weight_decay: float = 0.0
     ) -> None:
         check_backend(xp)
-        check_real("momentum", momentum, low=0, high=1)
-        check_real("weight_decay", weight_decay, low=0)
+        self.xp = xp
+        self.momentum = check_real("momentum", momentum, low=0, high=1)
+        self.weight_decay = check_real("weight_decay", weight_decay, low=0)
         if nesterov and not momentum:
             raise ValueError(f"nesterov: got {nesterov} with momentum {momentum}, expected momentum > 0")
-        self.xp = xp
-        self.momentum = momentum
         self.nesterov = nesterov
-        self.weight_decay = weight_decay
         self.state = SGDState({})
 
     def update(self, params: Mapping[str, Array], grads: Mapping[str, Array], *, lr: float) -> dict[str, Array]:
         """The parameters after one step with learning rate `lr`; both mappings stay as they were.
 
-        Raises TypeError if `lr` is no number, ValueError if it is negative or if names, shapes or dtypes of gradients
-        and parameters differ.
+        Raises TypeError if `lr` is no number or an array is not of the backend, ValueError if `lr` is negative or if
+        names, shapes or dtypes of gradients, parameters and earlier parameters differ; the state is then as it was.
         """
-        check_real("lr", lr, low=0)
-        check_gradients(params, grads)
+        lr = check_real("lr", lr, low=0)
+        check_gradients(self.xp, params, grads)
+        if self.state.momentum_buffer:
+            check_state(params, {"momentum_buffer": self.state.momentum_buffer})
         new_params, self.state = self.xp.run(
             sgd,
             params,

@@ -1,0 +1,74 @@
+"""Checks of numbers and host arrays that several parts share; the errors name the argument, what came, what was due."""
+
+from __future__ import annotations
+
+import math
+import numbers
+from typing import Any
+
+import numpy as np
+
+
+def check_real(name: str, value: Any, *, low: float, high: float = math.inf, low_included: bool = True) -> float:
+    """`value` as a Python float, which never changes the dtype of an array it meets, as a NumPy scalar may.
+
+    Raises TypeError unless `value` is a real number, ValueError unless it lies in [low, high) or (low, high).
+    """
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise TypeError(f"{name}: got {value!r}, expected a number")
+    number = float(value)
+    if not (low < number < high or (low_included and number == low)):
+        raise ValueError(f"{name}: got {value!r}, expected a number in {'[' if low_included else '('}{low}, {high})")
+    return number
+
+
+def check_whole(name: str, value: Any, *, low: int) -> int:
+    """`value` as a Python int; raises TypeError unless it is an integer, ValueError unless value >= low."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
+        raise TypeError(f"{name}: got {value!r}, expected an integer")
+    number = int(value)
+    if number < low:
+        raise ValueError(f"{name}: got {value!r}, expected an integer >= {low}")
+    return number
+
+
+def check_generator(rng: Any) -> None:
+    """Raise TypeError unless `rng` is a numpy.random.Generator."""
+    if not isinstance(rng, np.random.Generator):
+        raise TypeError(f"rng: got {type(rng).__name__}, expected a numpy.random.Generator")
+
+
+def check_host_array(name: str, value: Any) -> None:
+    """Raise TypeError unless `value` is a NumPy array, and not a masked one."""
+    if not isinstance(value, np.ndarray) or isinstance(value, np.ma.MaskedArray):
+        raise TypeError(f"{name}: got {type(value).__name__}, expected a NumPy array")
+
+
+def check_host_images(images: Any) -> None:
+    """Raise TypeError unless `images` is a NumPy array of floating-point numbers, ValueError unless it has 4 axes."""
+    check_host_array("images", images)
+    if images.dtype.kind != "f":
+        raise TypeError(f"images: got dtype {images.dtype}, expected floating-point numbers")
+    if images.ndim != 4:
+        raise ValueError(f"images: got shape {images.shape}, expected (B, channels, height, width)")
+
+
+def check_classes(name: str, classes: Any, num_classes: int) -> None:
+    """Raise TypeError unless `classes` is a NumPy array of integers, ValueError unless all are in [0, num_classes)."""
+    check_host_array(name, classes)
+    if classes.dtype.kind not in "iu":
+        raise TypeError(f"{name}: got dtype {classes.dtype}, expected integers")
+    if classes.size and not 0 <= classes.min() <= classes.max() < num_classes:
+        raise ValueError(
+            f"{name}: got values from {classes.min()} to {classes.max()}, expected classes in [0, {num_classes})"
+        )
+
+
+def check_labels(labels: Any, count: int, num_classes: int) -> None:
+    """Raise ValueError unless there is a class for each of `count` >= 1 images; TypeError as `check_classes`."""
+    check_host_array("labels", labels)
+    if count == 0 or labels.shape != (count,):
+        raise ValueError(
+            f"labels: got shape {labels.shape} for {count} images, expected one label an image, and at least one image"
+        )
+    check_classes("labels", labels, num_classes)
