@@ -24,7 +24,7 @@ train: .venv/.train ## train on the digits; options in TRAIN_ARGS, e.g. TRAIN_AR
 digits: .venv/.train ## train on all five splits of the digits and hold the accuracy against its goal
 	$(BIN)/python examples/five_splits.py
 
-test: .venv/.kernels ## the tests, in two processes (needs g++ for the CUDA kernels on the CPU)
+test: .venv/.kernels ## the tests, in two processes
 	OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
 coverage: .venv/.test ## every line and branch of ops and layers, reached on the strict array library alone

@@ -23,6 +23,8 @@ from vipnp.train import AdamW
 from vipnp.train.clip import clip_grad_norm
 from vipnp.verify.cases import small_config
 
+pytestmark = pytest.mark.kernels
+
 SIZES = {"B": 2, "H": 2, "W": 1, "N": 2, "S": 4, "P": 2, "K": 4}
 BATCH = 4
 STEPS = 20

@@ -12,6 +12,8 @@ import pytest
 from tests.cuda_emulator.stand_in import Machine, installed
 from vipnp.models import get_config
 
+pytestmark = pytest.mark.kernels
+
 
 @pytest.fixture(scope="module")
 def gpu_step() -> Any:

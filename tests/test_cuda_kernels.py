@@ -22,6 +22,8 @@ from vipnp.train.clip import clip_grad_norm
 from vipnp.verify.cases import Case, cases_of
 from vipnp.verify.trees import tree_arrays, tree_map
 
+pytestmark = pytest.mark.kernels
+
 NUMPY = get_backend("numpy")
 
 REPLACED_OPS = (
@@ -97,8 +99,7 @@ def all_cases() -> Iterator[Any]:
                         continue
                     if "K" in sizes and op is ops.split_attention:
                         sizes = {**sizes, "K": case.sizes["K"]}
-                    marks = () if dtype == "float32" and i == 0 else (pytest.mark.kernels,)
-                    yield pytest.param(case, dtype, sizes, id=f"{case.name}-{dtype}-{i}", marks=marks)
+                    yield pytest.param(case, dtype, sizes, id=f"{case.name}-{dtype}-{i}")
 
 
 def rounded(array: Any, dtype: str) -> Any:
@@ -227,7 +228,7 @@ def test_same_bits_again(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> N
 SHAPES = {"a.weight": (7, 5), "a.bias": (7,), "b.weight": (300, 11), "b.bias": (1,)}
 
 
-@pytest.mark.parametrize("dtype", ["float32", pytest.param("float64", marks=pytest.mark.kernels)])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("max_norm", [None, 0.5, 1e4])
 def test_optimizer_against_the_readable_functions(machine: Machine, dtype: str, max_norm: float | None) -> None:
     """Five steps of AdamW, gradients clipped, not clipped because small, and not asked to be."""

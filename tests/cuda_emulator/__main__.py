@@ -3,6 +3,7 @@
     compile    every instantiation by NVRTC for five architectures: registers, shared memory, no spills
     seed n     every kernel against the readable ops, blocks, warps and lanes in the order of seed n, with address and
                undefined-behaviour sanitizers
+    backend    the backend's own Python code on a stand-in for CuPy, and what the GPU benchmark computes
     mistakes   planted mistakes, each of which must be caught, and the emulator's own tests
 
 Two run at a time. Ends with one line each and exit status 1 if one failed.
@@ -41,7 +42,8 @@ def parts() -> list[Part]:
     ]
     compiled = Part("compile", ("tests/test_cuda_compile.py", "-s", *everything), {})
     mistakes = Part("mistakes", ("tests/test_cuda_mistakes.py", "tests/test_cuda_emulator.py", *everything), {})
-    return [seeds[0], compiled, mistakes, *seeds[1:]]
+    backend = Part("backend", ("tests/test_cuda_backend.py", "tests/test_cuda_benchmark.py", *everything), {})
+    return [seeds[0], compiled, mistakes, backend, *seeds[1:]]
 
 
 def run(part: Part) -> tuple[str, int, float]:
