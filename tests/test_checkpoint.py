@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import pickle
 import stat
@@ -129,6 +130,9 @@ def test_refusals(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="is no whole safetensors file"):
         load_weights(tmp_path / "cut.safetensors")
     safetensors.torch.save_file({"a": torch.ones(2).bfloat16()}, tmp_path / "bf16.safetensors")
+    with pytest.raises(ValueError, match="convert it to float32"):
+        load_weights(tmp_path / "bf16.safetensors")
+    importlib.import_module("ml_dtypes")
     with pytest.raises(ValueError, match="convert it to float32"):
         load_weights(tmp_path / "bf16.safetensors")
     with pytest.raises(TypeError, match="b: got int64, expected a NumPy array of float32 or float64"):

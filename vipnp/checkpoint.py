@@ -54,13 +54,20 @@ def load_weights(path: str | os.PathLike[str]) -> dict[str, HostArray]:
     if not Path(path).is_file():
         raise FileNotFoundError(f"path: there is no file {os.fspath(path)!r}")
     try:
-        return dict(load_file(path))
+        tensors = dict(load_file(path))
     except SafetensorError as error:
         raise ValueError(f"path: {os.fspath(path)!r} is no whole safetensors file ({error})") from error
     except TypeError as error:
         raise ValueError(
             f"path: {os.fspath(path)!r} holds a number type that NumPy lacks ({error}); convert it to float32 first"
         ) from error
+    for name, tensor in tensors.items():
+        if tensor.dtype.kind not in "fiub":  # bfloat16, once ml_dtypes has made it known to NumPy
+            raise ValueError(
+                f"path: {os.fspath(path)!r} holds a number type that NumPy lacks ({name} is {tensor.dtype}); "
+                "convert it to float32 first"
+            )
+    return tensors
 
 
 def weights_sha256(tensors: Mapping[str, HostArray]) -> str:
