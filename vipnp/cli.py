@@ -31,8 +31,6 @@ def audit(
     sabotage: Annotated[bool, typer.Option("--sabotage", help="Plant mistakes; each must fail the ladder.")] = False,
 ) -> None:
     """Hold every hand-written gradient against the ladder of checks. Exit status 1 if anything fails."""
-    from rich.console import Console
-
     from vipnp.backends import get_backend
     from vipnp.verify import page, planting, terminal
     from vipnp.verify.report import write_json, write_text
@@ -40,7 +38,7 @@ def audit(
     for name, path in (("--json", json), ("--html", html)):
         if path is not None and not path.parent.is_dir():
             raise typer.BadParameter(f"{name}: the folder {path.parent} does not exist")
-    console = Console()
+    console = terminal.new_console()
     try:
         held = None if backend is None else get_backend(backend)
         report = terminal.audit_with_progress(console, ops=op, rungs=rung, backend=held, seed=seed)

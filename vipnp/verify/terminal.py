@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -14,6 +15,16 @@ from vipnp.verify.audit import Step, audit, plan
 from vipnp.verify.report import Report, Row, Verdict, worst
 
 STYLES = {Verdict.PASS: "green", Verdict.FAIL: "bold red", Verdict.INCONCLUSIVE: "yellow"}
+
+
+FILE_WIDTH = 132
+"""Columns for what is written to a file or a pipe, where no window sets a width."""
+
+
+def new_console() -> Console:
+    """The terminal, or standard output at `FILE_WIDTH` columns where that is no terminal."""
+    console = Console()
+    return console if console.is_terminal else Console(width=max(console.width, FILE_WIDTH))
 
 
 def bar(console: Console) -> Progress:
@@ -44,9 +55,9 @@ def print_report(console: Console, report: Report, *, every_argument: bool) -> N
 
     With `every_argument` a line for each row, else one for each case and rung: the argument with the largest error.
     """
-    table = Table(header_style="bold", pad_edge=False)
-    table.add_column("op", overflow="fold")
-    table.add_column("argument", overflow="fold")
+    table = Table(header_style="bold", box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("op", overflow="fold", min_width=10)
+    table.add_column("argument", overflow="fold", min_width=8)
     table.add_column("rung", no_wrap=True)
     for heading in ("error", "bound"):
         table.add_column(heading, justify="right", no_wrap=True)
