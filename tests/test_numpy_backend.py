@@ -34,9 +34,8 @@ def test_phi_is_accurate_relative_to_itself_in_both_tails() -> None:
     truth = ndtr(x.astype(np.float64))
     error = np.abs(phi(x) - truth)
     normal = truth >= SMALLEST_NORMAL
-    assert float((error[normal] / truth[normal]).max()) <= 10 * UNIT
-    assert float(np.sqrt(np.mean((error[normal] / truth[normal]) ** 2))) <= 2 * UNIT
-    assert float(error[~normal].max()) <= 4 * SMALLEST_SUBNORMAL
+    assert float((error[normal] / truth[normal]).max()) <= 1.05 * UNIT
+    assert float(error[~normal].max()) <= SMALLEST_SUBNORMAL
     assert normal.sum() < x.size
 
 
@@ -53,7 +52,7 @@ def test_phi_of_any_shape(shape: tuple[int, ...]) -> None:
     assert y.shape == shape
     assert y.dtype == np.float32
     assert np.array_equal(x, before)
-    np.testing.assert_allclose(y, ndtr(x.astype(np.float64)), rtol=10 * UNIT)
+    np.testing.assert_allclose(y, ndtr(x.astype(np.float64)), rtol=1.05 * UNIT)
 
 
 def test_phi_of_an_array_that_is_not_contiguous() -> None:

@@ -26,6 +26,7 @@ import numpy as np
 from scipy.special import ndtr
 
 from vipnp.backends import Backend, Generator, HostArray, get_backend
+from vipnp.backends.numpy import NumpyBackend
 from vipnp.models import ViPConfig, get_config, unflatten
 from vipnp.models.initialization import initial_parameters
 from vipnp.verify import definitions, torch_twins
@@ -186,23 +187,26 @@ def _in_pytorch(torch: Any, case: Case, args: Any, kwargs: Any, dy: HostArray) -
 
 PHI_INTERVALS = ((-12.0, -5.0), (-5.0, -1.0), (-1.0, 1.0), (1.0, 6.0))
 PHI_POINTS = 200_000
-PHI_UNITS = 16.0
-"""Phi passes with at most PHI_UNITS units of relative error in every interval."""
+PHI_UNITS, DEVICE_PHI_UNITS = 1.1, 16.0
+"""Phi passes with so many units of relative error in every interval: SciPy's and a tenth on the host, where it is the
+library's own; on a device that of CUDA, documented to 5 ulp, which are 10 units."""
 
 
 @dataclass(frozen=True)
 class PhiErrors:
-    """The largest relative errors of Phi in units on an interval: ours, of the form in PyTorch's GELU, SciPy's."""
+    """The largest relative errors of Phi in units on an interval: ours, of the form in PyTorch's GELU, SciPy's; and
+    the limit that ours is held to."""
 
     interval: tuple[float, float]
     ours: float
     pytorch: float
     scipy: float
+    limit: float
 
     @property
     def ok(self) -> bool:
         """Whether ours passes."""
-        return self.ours <= PHI_UNITS
+        return self.ours <= self.limit
 
 
 def measure_phi(backend: Backend | None = None) -> list[PhiErrors]:
@@ -213,6 +217,7 @@ def measure_phi(backend: Backend | None = None) -> list[PhiErrors]:
     """
     torch = need("torch", "test")
     xp = get_backend("numpy") if backend is None else backend
+    limit = PHI_UNITS if isinstance(xp, NumpyBackend) else DEVICE_PHI_UNITS
     rows = []
     for interval in PHI_INTERVALS:
         x = np.linspace(*interval, PHI_POINTS).astype(np.float32)
@@ -223,7 +228,8 @@ def measure_phi(backend: Backend | None = None) -> list[PhiErrors]:
             ((1 + torch.erf(tensor * math.sqrt(0.5))) * 0.5).numpy(),
             ndtr(x),
         )
-        rows.append(PhiErrors(interval, *(float(np.abs(value / truth - 1).max()) / UNIT for value in values)))
+        ours, pytorch, scipy = (float(np.abs(value / truth - 1).max()) / UNIT for value in values)
+        rows.append(PhiErrors(interval, ours, pytorch, scipy, limit))
     return rows
 
 
@@ -383,7 +389,7 @@ def page(results: Sequence[CaseErrors], phi: Sequence[PhiErrors], *, command: st
     layers = [result for result in results if result.kind != "op"]
     if layers:
         text += LAYERS_HEADING.format(vip_batch=VIP_S7.sizes["B"]) + "".join(map(_layer_row, layers))
-    text += PHI_HEADING.format(points=PHI_POINTS, limit=PHI_UNITS)
+    text += PHI_HEADING.format(points=PHI_POINTS, limit=phi[0].limit)
     return text + "".join(map(_phi_row, phi))
 
 
