@@ -11,7 +11,9 @@ import pytest
 from scipy.special import erf
 
 from vipnp import get_backend
-from vipnp.backends.numpy import GROUP, INNER, NumpyBackend
+from vipnp.backends import HostArray
+from vipnp.backends.blas import INNER, numpy_product
+from vipnp.backends.numpy import GROUP, NumpyBackend
 from vipnp.verify import accuracy
 from vipnp.verify.accuracy import CaseErrors, TensorErrors, error_in_units, geometric_mean, measure
 from vipnp.verify.cases import CASES
@@ -78,10 +80,53 @@ def test_products_in_steps_are_the_product(inner: int) -> None:
     rng = np.random.default_rng(inner)
     x, y = rng.integers(-9, 10, size=(3, inner)).astype(float), rng.integers(-9, 10, size=(inner, 4)).astype(float)
     before = x.copy(), y.copy()
-    assert np.array_equal(XP.matmul(x, y), x @ y)
-    assert np.array_equal(XP.matmul(np.asfortranarray(x), np.asfortranarray(y)), x @ y)
+    for xp in (XP, NumpyBackend(product=numpy_product)):
+        assert np.array_equal(xp.matmul(x, y), x @ y)
+        assert np.array_equal(xp.matmul(np.asfortranarray(x), np.asfortranarray(y)), x @ y)
     assert np.array_equal(x, before[0])
     assert np.array_equal(y, before[1])
+
+
+def odd_layouts(x: HostArray) -> dict[str, HostArray]:
+    """The same numbers where cblas does not take them as they are, or must not write."""
+    wide = np.zeros((len(x), 2 * x.shape[1]), x.dtype)
+    wide[:, ::2] = x
+    shifted = np.frombuffer(b"_" + x.tobytes(), x.dtype, x.size, 1).reshape(x.shape)
+    read_only = x.copy()
+    read_only.flags.writeable = False
+    return {
+        "every other column": wide[:, ::2],
+        "backwards": x[::-1].copy()[::-1],
+        "some columns": np.hstack([x, x])[:, : x.shape[1]],
+        "not aligned": shifted,
+        "read-only": read_only,
+        "other byte order": x.astype(x.dtype.newbyteorder()),
+        "other dtype": x.astype(np.float64 if x.dtype == np.float32 else np.float32),
+        "integers": x.astype(np.int64),
+        "complex": x.astype(complex),
+        "objects": x.astype(object),
+        "half": x.astype(np.float16),
+    }
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("layout", list(odd_layouts(np.zeros((1, 1)))))
+def test_products_of_any_layout(layout: str, dtype: Any) -> None:
+    rng = np.random.default_rng(5)
+    x, y = rng.integers(-3, 4, (3, INNER + 5)).astype(dtype), rng.integers(-3, 4, (INNER + 5, 4)).astype(dtype)
+    odd_x, odd_y = odd_layouts(x)[layout], odd_layouts(y)[layout]
+    for left, right in ((odd_x, y), (x, odd_y), (odd_x, odd_y)):
+        product = XP.matmul(left, right)
+        assert np.array_equal(product, x @ y)
+        assert product.dtype == np.matmul(left, right).dtype
+
+
+def test_what_is_not_two_matrices_is_left_to_numpy() -> None:
+    x = np.random.default_rng(6).normal(size=(2, 3, 4))
+    assert np.array_equal(XP.matmul(x, x[0].T), x @ x[0].T)
+    assert np.array_equal(XP.matmul(x[0], x[0, 0]), x[0] @ x[0, 0])
+    with pytest.raises(ValueError, match="mismatch"):
+        XP.matmul(x[0], x[0])
 
 
 @pytest.mark.parametrize("rows", [0, 1, GROUP, GROUP + 1, GROUP**2 + GROUP + 1, 1000])

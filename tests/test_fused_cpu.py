@@ -20,7 +20,7 @@ from scipy.special import ndtr
 from threadpoolctl import threadpool_info
 
 from vipnp import VisionPermutator, get_backend
-from vipnp.backends import Replacements
+from vipnp.backends import Replacements, blas
 from vipnp.backends import numba as backend
 from vipnp.fused import cpu, cpu_kernels, cpu_optimizer, cpu_products, cpu_shards
 from vipnp.fused.cpu_threads import Crew, blas_threads, bounds, sum_trees
@@ -239,7 +239,7 @@ def test_openblas_in_steps_is_more_accurate_than_in_one() -> None:
     truth, out = a.astype(np.float64) @ b.astype(np.float64), np.empty((64, 64), np.float32)
     error = []
     for step in (32, 192, None):
-        cpu_products.openblas_product(step)(a, b, out)
+        blas.openblas_product(step)(a, b, out)
         error.append(float(np.sqrt(np.mean((out - truth) ** 2))))
     assert error[0] < error[1] <= error[2]
 
@@ -536,12 +536,30 @@ def test_missing_mkl_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_without_openblas_numpy_multiplies(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cpu_products, "threadpool_info", list)
+    monkeypatch.setattr(blas, "OPENBLAS_NAMES", ())
+    blas.openblas_product.cache_clear()
     with pytest.raises(ImportError, match='use products="numpy"'):
         get_backend("numba", products="openblas")
-    out = np.empty((2, 3))
-    product = get_backend("numba", products="auto").shard.product  # type: ignore[attr-defined]
-    assert np.array_equal(product(np.ones((2, 400)), np.ones((400, 3)), out), np.full((2, 3), 400.0))
+    for xp in (get_backend("numba"), get_backend("numpy")):
+        assert xp.product is blas.numpy_product  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("processor", "installed", "expected"),
+    [("icelake-server", True, "mkl"), ("icelake-server", False, "other"), ("znver4", True, "other")],
+)
+def test_auto_takes_mkl_where_it_is_the_faster(
+    processor: str, installed: bool, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def mkl_product() -> str:
+        if not installed:
+            raise ImportError("no MKL")
+        return "mkl"
+
+    monkeypatch.setattr(cpu_products, "get_host_cpu_name", lambda: processor)
+    monkeypatch.setattr(cpu_products, "mkl_product", mkl_product)
+    monkeypatch.setattr(cpu_products, "default_product", lambda: "other")
+    assert cpu_products.PRODUCTS["auto"]() == expected
 
 
 def test_unknown_products_are_refused() -> None:

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
+from vipnp.backends.blas import Product
 from vipnp.backends.numpy import NumpyBackend, check_keep_memory, check_shards, crew_of, keep_freed_memory
 
 PRODUCTS = ("auto", "openblas", "mkl", "numpy")
 
 
 class ShardBackend(NumpyBackend):
-    """What runs in one thread on one shard: NumPy, kernels in the place of blocks, and `product` for their products."""
+    """What runs in one thread on one shard: NumPy, kernels in the place of blocks, and `product` for all products."""
 
-    def __init__(self, product: Callable[..., Any]) -> None:
-        super().__init__("numba shard", replacements=import_module("vipnp.fused.cpu").TABLE)
-        self.product = product
+    def __init__(self, product: Product) -> None:
+        super().__init__("numba shard", replacements=import_module("vipnp.fused.cpu").TABLE, product=product)
 
 
 def create(*, shards: int | None = None, products: str = "auto", keep_memory: bool = True) -> NumpyBackend:
@@ -27,7 +26,8 @@ def create(*, shards: int | None = None, products: str = "auto", keep_memory: bo
     shards : threads, each with its part of the batch; None means one for each core this process may use. Results are
         deterministic for a given number of shards.
     products : who multiplies matrices. "openblas", the one inside NumPy; "mkl" (extra `mkl`); "numpy", whatever NumPy
-        calls; "auto", openblas where it is and numpy elsewhere.
+        calls; "auto", mkl where it is installed and the processor is not AMD's, else openblas where NumPy has it, else
+        numpy.
     keep_memory : see vipnp.backends.numpy.create.
 
     Raises ImportError naming the extra where Numba, MKL or OpenBLAS is missing, ValueError or TypeError for a wrong

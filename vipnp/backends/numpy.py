@@ -20,6 +20,7 @@ import numpy as np
 from scipy.special import ndtr
 
 from vipnp.backends.base import NO_REPLACEMENTS, Array, Backend, HostArray, Op
+from vipnp.backends.blas import Product, cblas_takes, default_product, numpy_product
 
 GRID = 512
 """Points of `phi`'s table in a unit of x, a power of two, so that they are exact in float32."""
@@ -116,10 +117,6 @@ def keep_freed_memory() -> bool:
 GROUP = 8
 """Rows that `sum_rows` adds one after another."""
 
-INNER = 192
-"""Products that `matmul` lets BLAS add up before it adds the partial sums, as in Intel's MKL. It costs 4 to 8 % of the
-time of the product and takes a factor of 0.7 off its rounding error."""
-
 
 class NumpyBackend(Backend):
     """NumPy arrays in host memory.
@@ -128,6 +125,7 @@ class NumpyBackend(Backend):
     ----------
     shard : the backend that works on one shard of the batch where there are several; None where there are none.
     crew : the threads that take the shards; None likewise.
+    product : multiplies matrices into given memory, see vipnp.backends.blas.
     """
 
     def __init__(
@@ -137,9 +135,11 @@ class NumpyBackend(Backend):
         replacements: Mapping[Op, Op] = NO_REPLACEMENTS,
         crew: Any = None,
         shard: Any = None,
+        product: Product | None = None,
     ) -> None:
         super().__init__(name, np, np.ndarray, replacements=replacements)
         self.crew = crew
+        self.product = product or default_product()
         self.shard: Backend | None = shard
 
     def inference(self) -> Backend:
@@ -157,20 +157,14 @@ class NumpyBackend(Backend):
         return phi(x) if x.dtype == np.float32 else ndtr(x)
 
     def matmul(self, x: Array, y: Array) -> Array:
-        """The product x @ y, summed in steps of `INNER` along the inner axis: x (M, K), y (K, N) -> (M, N).
+        """The product x @ y, summed in steps along the inner axis (vipnp.backends.blas): x (M, K), y (K, N) -> (M, N).
 
         What is not two matrices is `numpy.matmul`'s, which raises ValueError where sizes do not match.
-
-        A BLAS that adds several hundred products one after another into a float32 loses more than one that stops to
-        add partial sums. How far it goes is its own affair (OpenBLAS: up to 384 on AVX-512); here no more than `INNER`.
         """
-        inner = x.shape[-1]
-        if x.ndim != 2 or y.ndim != 2 or inner != len(y):
+        if x.ndim != 2 or y.ndim != 2 or x.shape[1] != len(y):
             return np.matmul(x, y)
-        product = x[:, :INNER] @ y[:INNER]
-        for start in range(INNER, inner, INNER):
-            product += x[:, start : start + INNER] @ y[start : start + INNER]
-        return product
+        product = self.product if cblas_takes(x, y) else numpy_product
+        return product(x, y, np.empty((len(x), y.shape[1]), np.result_type(x, y)))
 
     def sum_rows(self, x: Array) -> Array:
         """Sum over all axes but the last, by groups of rows, groups of groups, and so on: (*, C) -> (C,).

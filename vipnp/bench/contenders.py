@@ -129,7 +129,8 @@ def floor_step(products: str) -> Callable[[Work, int], Step]:
     """
 
     def build(work: Work, cores: int) -> Step:
-        from vipnp.fused.cpu_products import mkl_product, openblas_product
+        from vipnp.backends.blas import openblas_product
+        from vipnp.fused.cpu_products import mkl_product
         from vipnp.fused.cpu_threads import Crew, bounds
 
         product = mkl_product() if products == "mkl" else openblas_product(step=None)

@@ -243,7 +243,8 @@ def layer_norm_permuted(
     x (B, H, W, C); weight, bias (C,); segment, anything of length S (a tuple's is known when the kernel is compiled,
     so that the loops along a segment unroll); out: y (B, H, W, N*S), yh (B, N, W, H*S), yw (B, H, N, W*S), mean, rstd
     (B, H, W).
-    Fuses LayerNorm with the permutations of the height and the width branch.
+    Fuses LayerNorm with the permutations of the height and the width branch. Each output is written from its first
+    entry to its last, while what is read again, one sample of y, stays in the cache.
     """
     B, H, W, C = x.shape
     S = len(segment)
@@ -259,10 +260,13 @@ def layer_norm_permuted(
                 rstd[b, h, w] = r
                 for c in range(C):
                     y[b, h, w, c] = (x[b, h, w, c] - m) * r * weight[c] + bias[c]
-                for n in range(N):
+            for n in range(N):
+                for w in range(W):
                     for s in range(S):
                         yw_[b, h, n, w, s] = y_[b, h, w, n, s]
-                for n in range(N):
+        for n in range(N):
+            for w in range(W):
+                for h in range(H):
                     for s in range(S):
                         yh_[b, n, w, h, s] = y_[b, h, w, n, s]
 
@@ -560,7 +564,8 @@ def weighted_sum_backward(
 
     dy (B, H, W, C); a (B, 3, C); dmean (B, C), the gradient of the mean over the tokens divided by their number; out:
     dyh (B, N, W, H*S), dyw (B, H, N, W*S), dyc (B, H, W, N*S).
-    Fuses split attention's pullback, the pooling's, and the permutations to the rows of the branches.
+    Fuses split attention's pullback, the pooling's, and the permutations to the rows of the branches. Each output is
+    written from its first entry to its last, while what is read again, one sample of dy, stays in the cache.
     """
     B, H, W, C = dy.shape
     S = len(segment)
@@ -570,16 +575,20 @@ def weighted_sum_backward(
     dmean_ = dmean.reshape((B, N, S))
     dyh_ = dyh.reshape((B, N, W, H, S))
     dyw_ = dyw.reshape((B, H, N, W, S))
-    dyc_ = dyc.reshape((B, H, W, N, S))
     for b in range(B):
         for h in range(H):
             for w in range(W):
-                for n in range(N):
+                for c in range(C):
+                    dyc[b, h, w, c] = dy[b, h, w, c] * a[b, 2, c] + dmean[b, c]
+            for n in range(N):
+                for w in range(W):
                     for s in range(S):
-                        d = dy_[b, h, w, n, s]
-                        dyh_[b, n, w, h, s] = d * a_[b, 0, n, s] + dmean_[b, n, s]
-                        dyw_[b, h, n, w, s] = d * a_[b, 1, n, s] + dmean_[b, n, s]
-                        dyc_[b, h, w, n, s] = d * a_[b, 2, n, s] + dmean_[b, n, s]
+                        dyw_[b, h, n, w, s] = dy_[b, h, w, n, s] * a_[b, 1, n, s] + dmean_[b, n, s]
+        for n in range(N):
+            for w in range(W):
+                for h in range(H):
+                    for s in range(S):
+                        dyh_[b, n, w, h, s] = dy_[b, h, w, n, s] * a_[b, 0, n, s] + dmean_[b, n, s]
 
 
 # --- the optimizer ----------------------------------------------------------------------------------------------------
