@@ -195,8 +195,11 @@ def test_missing_packages_name_their_extra(
     assert contender in capsys.readouterr().err
 
 
-def test_a_missing_mkl_is_left_out(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(command, "_mkl_installed", lambda: False)
+@pytest.mark.parametrize("extra", ["onednn", "mkl"])
+def test_a_missing_library_is_left_out(
+    extra: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(command.DISTRIBUTIONS, extra, "no-such-distribution")
     seen: list[Any] = []
 
     def recorded(works: Any, names: Any, **options: Any) -> command.Bench:
@@ -205,9 +208,11 @@ def test_a_missing_mkl_is_left_out(monkeypatch: pytest.MonkeyPatch, capsys: pyte
 
     monkeypatch.setattr(command, "run_bench", recorded)
     assert main(["--rounds", "1"]) == 0
-    assert "left out: numba-mkl: MKL is not installed" in capsys.readouterr().err
+    assert f'left out: numba-{extra}: no-such-distribution is not installed: pip install "vipnp[{extra}]"' in (
+        capsys.readouterr().err
+    )
     assert "numba" in seen
-    assert "numba-mkl" not in seen
+    assert f"numba-{extra}" not in seen
 
 
 def test_the_command_line_hands_its_arguments_on(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -90,7 +91,7 @@ def test_every_replacement_has_cases() -> None:
     assert {case.op for case in FUSED_CASES} == {*REPLACED, vision_permutator}
 
 
-@pytest.mark.parametrize("products", ["openblas", "mkl", "numpy"])
+@pytest.mark.parametrize("products", ["openblas", "onednn", "mkl", "numpy"])
 @pytest.mark.parametrize("shards", [1, 2, 3])
 @pytest.mark.parametrize("case", FUSED_CASES, ids=lambda case: case.name)
 def test_fused_is_the_readable_layer(case: Case, shards: int, products: str) -> None:
@@ -218,7 +219,7 @@ def test_nan_and_infinity_go_where_numpy_sends_them() -> None:
 # --- products ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("products", ["openblas", "mkl", "numpy", "auto"])
+@pytest.mark.parametrize("products", ["openblas", "onednn", "mkl", "numpy", "auto"])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize(("M", "K", "N"), [(5, 7, 3), (4, 1000, 6), (1, 193, 1), (3, 0, 4), (0, 3, 2), (2, 3, 0)])
 def test_products(products: str, dtype: Any, M: int, K: int, N: int) -> None:
@@ -242,6 +243,61 @@ def test_openblas_in_steps_is_more_accurate_than_in_one() -> None:
         blas.openblas_product(step)(a, b, out)
         error.append(float(np.sqrt(np.mean((out - truth) ** 2))))
     assert error[0] < error[1] <= error[2]
+
+
+class FakeLibrary:
+    """A library whose products fail, and that tells how many threads it had for the last."""
+
+    class Function:
+        """What ctypes makes of a function."""
+
+        def __init__(self, body: Callable[[], int]) -> None:
+            self.body = body
+
+        def __call__(self, *arguments: Any) -> int:
+            return self.body()
+
+    def __init__(self) -> None:
+        self.threads, self.seen = 7, 0
+        self.dnnl_sgemm = self.cblas_sgemm = self.cblas_dgemm = self.Function(self.fail)
+
+    def fail(self) -> int:
+        self.seen = self.threads
+        return 3
+
+    def omp_get_max_threads(self) -> int:
+        return self.threads
+
+    def omp_set_num_threads(self, threads: int) -> None:
+        self.threads = threads
+
+    def MKL_Set_Num_Threads_Local(self, threads: int) -> int:  # noqa: N802 - MKL's name
+        before, self.threads = self.threads, threads
+        return before
+
+
+@pytest.mark.parametrize("shards", [1, 2, 4])
+@pytest.mark.parametrize("products", ["onednn", "mkl"])
+def test_a_library_starts_the_threads_of_a_shard(products: str, shards: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    library, lock = FakeLibrary(), threading.Lock()
+    monkeypatch.setattr(cpu_products, "library_of", lambda *_, **__: library)
+    product = cpu_products.PRODUCTS[products]()
+    a = np.ones((2, 3), np.float32)
+
+    def multiply(_: int) -> None:
+        with lock, contextlib.suppress(RuntimeError):
+            product(a, a.T, np.empty((2, 2), np.float32))
+
+    Crew(4).run(multiply, shards)
+    assert library.seen == 4 // shards
+    assert library.threads == 7
+
+
+def test_a_failure_of_onednn_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cpu_products, "library_of", lambda *_, **__: FakeLibrary())
+    a = np.ones((2, 3), np.float32)
+    with pytest.raises(RuntimeError, match=r"dnnl_sgemm failed with status 3 on \(2, 3\) @ \(3, 2\)"):
+        cpu_products.onednn_product()(a, a.T, np.empty((2, 2), np.float32))
 
 
 # --- memory -----------------------------------------------------------------------------------------------------------
@@ -526,13 +582,30 @@ def test_a_missing_package_names_the_extra(package: str, monkeypatch: pytest.Mon
         get_backend("numba")
 
 
-def test_missing_mkl_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("products", "title"), [("onednn", "oneDNN"), ("mkl", "MKL")])
+def test_a_missing_library_names_the_extra(products: str, title: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def missing(name: str) -> Any:
         raise metadata.PackageNotFoundError(name)
 
     monkeypatch.setattr(metadata, "files", missing)
-    with pytest.raises(ImportError, match=r'needs MKL.*pip install "vipnp\[mkl\]"'):
-        get_backend("numba", products="mkl")
+    with pytest.raises(ImportError, match=rf'needs {title}.*pip install "vipnp\[{products}\]"'):
+        get_backend("numba", products=products)
+
+
+@pytest.mark.parametrize(("products", "name"), [("onednn", "libdnnl.so"), ("mkl", "libmkl_rt.so.2")])
+def test_a_library_that_cannot_be_loaded_names_the_extra(
+    products: str, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class NoLibrary:
+        def __init__(self) -> None:
+            self.name = name
+
+        def locate(self) -> str:
+            return f"/nowhere/{name}"
+
+    monkeypatch.setattr(metadata, "files", lambda _: [NoLibrary()])
+    with pytest.raises(ImportError, match=rf'cannot be loaded .*nowhere.*pip install "vipnp\[{products}\]"'):
+        get_backend("numba", products=products)
 
 
 def test_without_openblas_numpy_multiplies(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -546,24 +619,31 @@ def test_without_openblas_numpy_multiplies(monkeypatch: pytest.MonkeyPatch) -> N
 
 @pytest.mark.parametrize(
     ("processor", "installed", "expected"),
-    [("icelake-server", True, "mkl"), ("icelake-server", False, "other"), ("znver4", True, "other")],
+    [
+        ("icelake-server", ["onednn", "mkl"], "mkl"),
+        ("icelake-server", ["onednn"], "onednn"),
+        ("icelake-server", [], "default"),
+        ("znver4", ["onednn", "mkl"], "onednn"),
+        ("znver4", ["mkl"], "default"),
+    ],
 )
-def test_auto_takes_mkl_where_it_is_the_faster(
-    processor: str, installed: bool, expected: str, monkeypatch: pytest.MonkeyPatch
+def test_auto_takes_the_fastest_that_is_installed(
+    processor: str, installed: list[str], expected: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def mkl_product() -> str:
-        if not installed:
-            raise ImportError("no MKL")
-        return "mkl"
+    def made(name: str) -> str:
+        if name not in installed:
+            raise ImportError(name)
+        return name
 
     monkeypatch.setattr(cpu_products, "get_host_cpu_name", lambda: processor)
-    monkeypatch.setattr(cpu_products, "mkl_product", mkl_product)
-    monkeypatch.setattr(cpu_products, "default_product", lambda: "other")
+    monkeypatch.setattr(cpu_products, "onednn_product", lambda: made("onednn"))
+    monkeypatch.setattr(cpu_products, "mkl_product", lambda: made("mkl"))
+    monkeypatch.setattr(cpu_products, "default_product", lambda: "default")
     assert cpu_products.PRODUCTS["auto"]() == expected
 
 
 def test_unknown_products_are_refused() -> None:
-    with pytest.raises(ValueError, match="products: got 'blis', expected one of auto, openblas, mkl, numpy"):
+    with pytest.raises(ValueError, match="products: got 'blis', expected one of auto, openblas, onednn, mkl, numpy"):
         get_backend("numba", products="blis")
 
 

@@ -9,7 +9,7 @@ the time; `numpy.matmul` cannot, and it costs 11 %.
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
 from importlib import import_module
 from typing import Any, TypeAlias
@@ -21,6 +21,10 @@ from vipnp.backends.base import HostArray
 Product: TypeAlias = Callable[[HostArray, HostArray, HostArray], HostArray]
 """product(a, b, out): out = a @ b, and out is returned. a (M, K), b (K, N), each C-contiguous or the transpose of such;
 out (M, N) C-contiguous; all of one dtype, float32 or float64. It starts in the caller's thread."""
+
+Gemm: TypeAlias = Callable[[bool, bool, int, int, int, int, int, int, int, float, int], None]
+"""gemm(a_turned, b_turned, M, N, K, a, lda, b, ldb, beta, out): out = a @ b + beta * out, all at the addresses a, b and
+out, the rows of a and b (columns, where turned) lda and ldb entries apart, those of out N."""
 
 INNER = 192
 """Products that are added up before partial sums are. It takes a factor of 0.7 off the rounding error of OpenBLAS."""
@@ -37,19 +41,8 @@ OPENBLAS_NAMES = (
 among them, since it does not tell the size of the integers."""
 
 
-def cblas_product(library: Any, pattern: str, integer: Any, step: int | None) -> Product:
-    """The product by cblas_sgemm and cblas_dgemm of `library`, `step` terms of the inner sum at a time (None: all).
-
-    pattern : how the library names its functions. integer : the type of their sizes.
-    Raises AttributeError if the library lacks them.
-    """
-    enumerator, pointer = ctypes.c_int, ctypes.c_void_p
-    functions = {}
-    for dtype, name, real in ((np.float32, "sgemm", ctypes.c_float), (np.float64, "dgemm", ctypes.c_double)):
-        gemm = getattr(library, pattern.format(name))
-        gemm.argtypes = [*[enumerator] * 3, *[integer] * 3, real, *[pointer, integer] * 2, real, pointer, integer]
-        gemm.restype = None
-        functions[np.dtype(dtype)] = gemm
+def in_steps(functions: Mapping[Any, Gemm], step: int | None) -> Product:
+    """The product by one of `functions`, dtype -> gemm, `step` terms of the inner sum at a time (None: all)."""
 
     def product(a: HostArray, b: HostArray, out: HostArray) -> HostArray:
         (M, K), N = a.shape, b.shape[1]
@@ -59,27 +52,49 @@ def cblas_product(library: Any, pattern: str, integer: Any, step: int | None) ->
         gemm, size = functions[out.dtype], out.itemsize
         a_at, b_at, out_at = a.ctypes.data, b.ctypes.data, out.ctypes.data
         a_turned, b_turned = not a.flags.c_contiguous, not b.flags.c_contiguous
+        lda, ldb = M if a_turned else K, K if b_turned else N
         a_stride, b_stride = size * (M if a_turned else 1), size * (1 if b_turned else N)
         for start in range(0, K, step or K):
-            gemm(
-                ROW_MAJOR,
-                TRANSPOSE if a_turned else NO_TRANSPOSE,
-                TRANSPOSE if b_turned else NO_TRANSPOSE,
-                M,
-                N,
-                min(step or K, K - start),
-                1.0,
-                a_at + start * a_stride,
-                M if a_turned else K,
-                b_at + start * b_stride,
-                K if b_turned else N,
-                1.0 if start else 0.0,
-                out_at,
-                N,
-            )
+            terms, beta = min(step or K, K - start), 1.0 if start else 0.0
+            a_from, b_from = a_at + start * a_stride, b_at + start * b_stride
+            gemm(a_turned, b_turned, M, N, terms, a_from, lda, b_from, ldb, beta, out_at)
         return out
 
     return product
+
+
+def cblas_product(library: Any, pattern: str, integer: Any, step: int | None) -> Product:
+    """The product by cblas_sgemm and cblas_dgemm of `library`, in steps of the inner sum.
+
+    pattern : how the library names its functions. integer : the type of their sizes.
+    Raises AttributeError if the library lacks them.
+    """
+    enumerator, pointer = ctypes.c_int, ctypes.c_void_p
+    functions: dict[Any, Gemm] = {}
+    for dtype, name, real in ((np.float32, "sgemm", ctypes.c_float), (np.float64, "dgemm", ctypes.c_double)):
+        function = getattr(library, pattern.format(name))
+        function.argtypes = [*[enumerator] * 3, *[integer] * 3, real, *[pointer, integer] * 2, real, pointer, integer]
+        function.restype = None
+
+        def gemm(
+            a_turned: bool,
+            b_turned: bool,
+            M: int,
+            N: int,
+            K: int,
+            a: int,
+            lda: int,
+            b: int,
+            ldb: int,
+            beta: float,
+            out: int,
+            function: Any = function,
+        ) -> None:
+            a_order, b_order = TRANSPOSE if a_turned else NO_TRANSPOSE, TRANSPOSE if b_turned else NO_TRANSPOSE
+            function(ROW_MAJOR, a_order, b_order, M, N, K, 1.0, a, lda, b, ldb, beta, out, N)
+
+        functions[np.dtype(dtype)] = gemm
+    return in_steps(functions, step)
 
 
 def cblas_takes(*matrices: HostArray) -> bool:
@@ -126,10 +141,12 @@ def default_product() -> Product:
 
 __all__ = [
     "INNER",
+    "Gemm",
     "Product",
     "cblas_product",
     "cblas_takes",
     "default_product",
+    "in_steps",
     "numpy_product",
     "openblas_product",
 ]

@@ -10,7 +10,7 @@ from typing import Any
 from vipnp.backends.blas import Product
 from vipnp.backends.numpy import NumpyBackend, check_keep_memory, check_shards, crew_of, keep_freed_memory
 
-PRODUCTS = ("auto", "openblas", "mkl", "numpy")
+PRODUCTS = ("auto", "openblas", "onednn", "mkl", "numpy")
 
 
 class ShardBackend(NumpyBackend):
@@ -25,13 +25,13 @@ def create(*, shards: int | None = None, products: str = "auto", keep_memory: bo
 
     shards : threads, each with its part of the batch; None means one for each core this process may use. Results are
         deterministic for a given number of shards.
-    products : who multiplies matrices. "openblas", the one inside NumPy; "mkl" (extra `mkl`); "numpy", whatever NumPy
-        calls; "auto", mkl where it is installed and the processor is not AMD's, else openblas where NumPy has it, else
-        numpy.
+    products : who multiplies matrices. "openblas", the one inside NumPy; "onednn" and "mkl", extras of the same names;
+        "numpy", whatever NumPy calls; "auto", the first that is there of onednn, openblas, numpy, and on processors
+        other than AMD's of mkl before these.
     keep_memory : see vipnp.backends.numpy.create.
 
-    Raises ImportError naming the extra where Numba, MKL or OpenBLAS is missing, ValueError or TypeError for a wrong
-    option.
+    Raises ImportError naming the extra where Numba, oneDNN, MKL or OpenBLAS is missing, ValueError or TypeError for a
+    wrong option.
     """
     if shards is None:
         shards = available_cores()

@@ -8,6 +8,7 @@ import shutil
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -24,6 +25,10 @@ BATCHES_TOGETHER = 8
 """From larger batches on, training steps of all contenders at once may not fit into memory: they run in pairs."""
 
 
+DISTRIBUTIONS = {"onednn": "onednn-cpu-gomp", "mkl": "mkl"}
+"""Extra, which is also the end of a contender's name -> what it installs."""
+
+
 @dataclass(frozen=True)
 class Bench:
     """All that was measured: times of every contender on every work, and seconds a step of every kernel."""
@@ -37,14 +42,14 @@ def unavailable(contender: str) -> str | None:
     needs = {
         "torch": ["torch"],
         "numba": ["numba", "threadpoolctl"],
-        "floor": ["threadpoolctl"],
+        "floor": ["numba", "threadpoolctl"],
     }
     family, _, variant = contender.partition("-")
     missing = [package for package in needs.get(family, []) if find_spec(package) is None]
     if missing:
         return f'{missing[0]} is not installed: pip install "vipnp[{"test" if family == "torch" else "numba"}]"'
-    if variant == "mkl" and not _mkl_installed():
-        return 'MKL is not installed: pip install "vipnp[mkl]"'
+    if variant in DISTRIBUTIONS and not _installed(DISTRIBUTIONS[variant]):
+        return f'{DISTRIBUTIONS[variant]} is not installed: pip install "vipnp[{variant}]"'
     if variant == "shards" and find_spec("threadpoolctl") is None:
         return 'threadpoolctl is not installed: pip install "vipnp[numba]"'
     if variant == "compile" and not (shutil.which("g++") or shutil.which("clang++")):
@@ -54,11 +59,9 @@ def unavailable(contender: str) -> str | None:
     return None
 
 
-def _mkl_installed() -> bool:
-    from importlib import metadata
-
+def _installed(distribution: str) -> bool:
     try:
-        metadata.version("mkl")
+        metadata.version(distribution)
     except metadata.PackageNotFoundError:
         return False
     return True

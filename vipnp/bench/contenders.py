@@ -130,10 +130,10 @@ def floor_step(products: str) -> Callable[[Work, int], Step]:
 
     def build(work: Work, cores: int) -> Step:
         from vipnp.backends.blas import openblas_product
-        from vipnp.fused.cpu_products import mkl_product
+        from vipnp.fused.cpu_products import PRODUCTS
         from vipnp.fused.cpu_threads import Crew, bounds
 
-        product = mkl_product() if products == "mkl" else openblas_product(step=None)
+        product = openblas_product(step=None) if products == "openblas" else PRODUCTS[products]()
         layers = linear_layers(work.config())
         parts = [part.stop - part.start for part in bounds(work.batch, min(cores, work.batch))]
         crew = Crew(cores)
@@ -175,8 +175,10 @@ CONTENDERS: Mapping[str, Callable[[Work, int], Step]] = MappingProxyType(
         "numpy": vipnp_step("numpy", sharded=False),
         "numpy-shards": vipnp_step("numpy", sharded=True),
         "numba": vipnp_step("numba", sharded=True, products="openblas"),
+        "numba-onednn": vipnp_step("numba", sharded=True, products="onednn"),
         "numba-mkl": vipnp_step("numba", sharded=True, products="mkl"),
         "floor": floor_step("openblas"),
+        "floor-onednn": floor_step("onednn"),
         "floor-mkl": floor_step("mkl"),
     }
 )

@@ -14,7 +14,7 @@ from typing import Any
 
 from vipnp.bench.measure import REFERENCE, Result
 
-PACKAGES = ("vipnp", "numpy", "scipy", "numba", "mkl", "torch")
+PACKAGES = ("vipnp", "numpy", "scipy", "numba", "onednn-cpu-gomp", "mkl", "torch")
 
 
 def table(results: Sequence[Result]) -> str:

@@ -1,6 +1,6 @@
-"""Who multiplies the matrices of the fused CPU table: OpenBLAS, MKL or NumPy, behind one signature.
+"""Who multiplies the matrices of the fused CPU table: OpenBLAS, oneDNN, MKL or NumPy, behind one signature.
 
-The first and the last are those of vipnp.backends.blas; MKL is loaded here.
+The first and the last are those of vipnp.backends.blas; oneDNN and MKL are loaded here.
 """
 
 from __future__ import annotations
@@ -9,53 +9,128 @@ import ctypes
 from collections.abc import Callable, Mapping
 from importlib import metadata
 from types import MappingProxyType
+from typing import Any
 
+import numpy as np
 from llvmlite.binding import get_host_cpu_name
 
-from vipnp.backends.blas import Product, cblas_product, default_product, numpy_product, openblas_product
-
-MKL_THREADING_SEQUENTIAL = 1
-"""From mkl_service.h."""
+from vipnp.backends import HostArray
+from vipnp.backends.blas import (
+    INNER,
+    Product,
+    cblas_product,
+    default_product,
+    in_steps,
+    numpy_product,
+    openblas_product,
+)
+from vipnp.fused.cpu_threads import share
 
 AMD = ("amdfam", "athlon", "barcelona", "bdver", "btver", "k8", "opteron", "znver")
 """How LLVM's names of AMD's processors begin."""
 
 
 def mkl_product() -> Product:
-    """The product by MKL, MKL itself running in one thread.
+    """The product by MKL, in as many threads as the calling thread has of the cores.
 
     Raises ImportError naming the extra if the `mkl` wheel is missing or cannot be loaded.
     """
+    library = library_of("mkl", ("libmkl_rt.", "mkl_rt."), extra="mkl", title="MKL")
+    multiply = cblas_product(library, "cblas_{}", ctypes.c_int, None)
+
+    def product(a: HostArray, b: HostArray, out: HostArray) -> HostArray:
+        before = library.MKL_Set_Num_Threads_Local(share.threads)
+        try:
+            return multiply(a, b, out)
+        finally:
+            library.MKL_Set_Num_Threads_Local(before)
+
+    return product
+
+
+def onednn_product() -> Product:
+    """The product by oneDNN's dnnl_sgemm, in steps of the inner sum; in float64, which it lacks, by `default_product`.
+
+    oneDNN starts as many threads of OpenMP as the calling thread has of the cores. How many it may start is a property
+    of the calling thread, which is put back.
+    Raises ImportError naming the extra if its wheel is missing or cannot be loaded.
+    """
+    library = library_of("onednn-cpu-gomp", ("libdnnl.",), extra="onednn", title="oneDNN")
+    letter, size, real, pointer = ctypes.c_char, ctypes.c_int64, ctypes.c_float, ctypes.c_void_p
+    sgemm = library.dnnl_sgemm
+    sgemm.argtypes = [letter, letter, size, size, size, real, *[pointer, size] * 2, real, pointer, size]
+    get_threads, set_threads = library.omp_get_max_threads, library.omp_set_num_threads
+
+    def gemm(
+        a_turned: bool,
+        b_turned: bool,
+        M: int,
+        N: int,
+        K: int,
+        a: int,
+        lda: int,
+        b: int,
+        ldb: int,
+        beta: float,
+        out: int,
+    ) -> None:
+        before = get_threads()
+        set_threads(share.threads)
+        try:
+            a_order, b_order = b"T" if a_turned else b"N", b"T" if b_turned else b"N"
+            status = sgemm(a_order, b_order, M, N, K, 1.0, a, lda, b, ldb, beta, out, N)
+        finally:
+            set_threads(before)
+        if status:
+            raise RuntimeError(f"oneDNN's dnnl_sgemm failed with status {status} on ({M}, {K}) @ ({K}, {N})")
+
+    single, double = in_steps({np.dtype(np.float32): gemm}, INNER), default_product()
+
+    def product(a: HostArray, b: HostArray, out: HostArray) -> HostArray:
+        return (single if out.dtype == np.float32 else double)(a, b, out)
+
+    return product
+
+
+def library_of(distribution: str, names: tuple[str, ...], *, extra: str, title: str) -> Any:
+    """The shared library of an installed distribution whose file name begins with one of `names`.
+
+    Raises ImportError naming the extra if it is missing or cannot be loaded.
+    """
     try:
-        files = metadata.files("mkl") or []
+        files = metadata.files(distribution) or []
     except metadata.PackageNotFoundError:
         files = []
     for file in files:
-        if file.name.startswith(("libmkl_rt.", "mkl_rt.")) and not file.name.endswith(".lib"):
+        if file.name.startswith(names) and not file.name.endswith(".lib"):
             try:
-                library = ctypes.CDLL(str(file.locate()))
+                return ctypes.CDLL(str(file.locate()))
             except OSError as problem:
-                raise ImportError(f'MKL cannot be loaded ({problem}): pip install "vipnp[mkl]"') from problem
-            library.MKL_Set_Threading_Layer(MKL_THREADING_SEQUENTIAL)
-            return cblas_product(library, "cblas_{}", ctypes.c_int, None)
-    raise ImportError('products="mkl" needs MKL, which is not installed: pip install "vipnp[mkl]"')
+                raise ImportError(f'{title} cannot be loaded ({problem}): pip install "vipnp[{extra}]"') from problem
+    raise ImportError(f'products="{extra}" needs {title}, which is not installed: pip install "vipnp[{extra}]"')
 
 
 def fastest_product() -> Product:
-    """MKL where it is installed, unless the processor is AMD's, on which OpenBLAS is the faster; else OpenBLAS, else
-    NumPy.
+    """The first that is there of oneDNN, OpenBLAS, NumPy; on processors other than AMD's, of MKL before these.
 
     The choice depends on nothing that varies between runs, since other products round otherwise.
     """
-    if not get_host_cpu_name().startswith(AMD):
+    amd = get_host_cpu_name().startswith(AMD)
+    for make in (onednn_product,) if amd else (mkl_product, onednn_product):
         try:
-            return mkl_product()
+            return make()
         except ImportError:
-            pass
+            continue
     return default_product()
 
 
 PRODUCTS: Mapping[str, Callable[[], Product]] = MappingProxyType(
-    {"auto": fastest_product, "openblas": openblas_product, "mkl": mkl_product, "numpy": lambda: numpy_product}
+    {
+        "auto": fastest_product,
+        "openblas": openblas_product,
+        "onednn": onednn_product,
+        "mkl": mkl_product,
+        "numpy": lambda: numpy_product,
+    }
 )
 """Name -> the function that makes the product."""

@@ -22,6 +22,20 @@ from vipnp.backends import HostArray
 T = TypeVar("T")
 
 
+class Share(threading.local):
+    """What the current thread has of the cores.
+
+    Attributes
+    ----------
+    threads : how many a library may start for what the current thread asks of it.
+    """
+
+    threads = 1
+
+
+share = Share()
+
+
 class BLASThreads:
     """How many threads BLAS uses, in the whole process, while anyone is inside; the last to leave resets it.
 
@@ -69,13 +83,22 @@ class Crew:
         Part 0 runs in the thread that asks. All parts have ended when this returns or raises; the error of the first
         part that failed is raised.
         """
-        with blas_threads.limited_to(max(1, self.size // parts)):
-            if parts == 1:
-                return [task(0)]
-            pool = self.workers()
-            others: list[Future[T]] = [pool.submit(task, part) for part in range(1, parts)]
+        threads = max(1, self.size // parts)
+
+        def with_share(part: int) -> T:
+            before, share.threads = share.threads, threads
             try:
-                results = [task(0)]
+                return task(part)
+            finally:
+                share.threads = before
+
+        with blas_threads.limited_to(threads):
+            if parts == 1:
+                return [with_share(0)]
+            pool = self.workers()
+            others: list[Future[T]] = [pool.submit(with_share, part) for part in range(1, parts)]
+            try:
+                results = [with_share(0)]
             finally:
                 wait(others)
             return results + [other.result() for other in others]

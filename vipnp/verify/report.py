@@ -148,6 +148,7 @@ def versions() -> dict[str, str]:
         "cupy-cuda12x",
         "cupy-cuda13x",
         "numba",
+        "onednn-cpu-gomp",
         "mkl",
     ):
         try:
