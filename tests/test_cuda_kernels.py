@@ -274,3 +274,10 @@ def test_optimizer_leaves_what_it_cannot_take_to_the_readable_functions(machine:
         xp.run(clip_grad_norm, {}, max_norm=1.0)
     with pytest.raises(ValueError, match="max_norm"):
         xp.run(clip_grad_norm, params, max_norm=-1.0)
+
+
+def test_clipping_refuses_gradients_of_another_backend(machine: Machine) -> None:
+    xp = get_backend("cupy")
+    grads = {"a": xp.asarray(np.ones((2, 3), np.float32)), "b": np.ones(3, np.float32)}
+    with pytest.raises(TypeError, match=r"grads: b is of type numpy\.ndarray, expected an array of backend 'cupy'"):
+        xp.run(clip_grad_norm, grads, max_norm=1.0)

@@ -511,6 +511,33 @@ def test_a_forked_process_gets_threads_of_its_own() -> None:
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
+FORKED = """
+import os, signal, sys
+import numpy as np
+from vipnp.fused.cpu_products import PRODUCTS
+from vipnp.fused.cpu_threads import Crew
+
+product, crew, a = PRODUCTS[sys.argv[1]](), Crew(2), np.ones((512, 512), np.float32)
+
+def multiplied():
+    return crew.run(lambda _: product(a, a, np.empty_like(a)), 1)[0]
+
+assert (multiplied() == 512).all()
+child = os.fork()
+if child == 0:
+    signal.alarm(30)
+    os._exit(0 if (multiplied() == 512).all() else 1)
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+@pytest.mark.parametrize("products", ["openblas", "onednn", "mkl", "numpy"])
+def test_products_in_a_forked_process(products: str) -> None:
+    """Threads of the library that the parent started are not in the child, which must not wait for them."""
+    subprocess.run([sys.executable, "-c", FORKED, products], check=True, timeout=120)
+
+
 @pytest.mark.parametrize("length", [0, 1, 5, 12])
 @pytest.mark.parametrize("parts", [1, 2, 5])
 def test_bounds_cover_everything_once(length: int, parts: int) -> None:

@@ -97,12 +97,24 @@ def draw(path: Path, results: Sequence[Result]) -> None:
         raise ImportError('a picture needs matplotlib: pip install "vipnp[train]"') from problem
     import io
 
-    works = list(dict.fromkeys(result.work for result in results))
-    figure = Figure(figsize=(8, 0.6 + 0.32 * (len(results) + len(works))), layout="constrained")
+    columns: dict[str, list[Result]] = {}
+    for result in results:
+        if result.ratio_of_medians is not None:
+            columns.setdefault(result.work.task, []).append(result)
+    rows = max((len(column) + len({result.work for result in column}) for column in columns.values()), default=0)
+    figure = Figure(figsize=(7 * max(1, len(columns)), 0.8 + 0.25 * rows), layout="constrained")
     FigureCanvasAgg(figure)
-    axes = figure.subplots()
+    for axes, column in zip(figure.subplots(1, max(1, len(columns)), squeeze=False)[0], columns.values(), strict=False):
+        _bars(axes, column)
+    picture = io.BytesIO()
+    figure.savefig(picture, dpi=150, format="png")
+    _replace(path, picture.getvalue())
+
+
+def _bars(axes: Any, results: Sequence[Result]) -> None:
+    """A group of bars for every work."""
     names, position = [], 0.0
-    for work in works:
+    for work in dict.fromkeys(result.work for result in results):
         for result in results:
             median, minimum = result.ratio_of_medians, result.ratio_of_minima
             if result.work != work or median is None or minimum is None:
@@ -111,7 +123,14 @@ def draw(path: Path, results: Sequence[Result]) -> None:
             color = "tab:blue" if ours else "tab:gray" if result.contender.startswith("floor") else "tab:orange"
             axes.barh(position, median, color=color)
             axes.plot(minimum, position, "k|", markersize=9)
-            axes.text(max(median, minimum), position, f"  {median:.2f}", va="center", fontsize=8)
+            axes.text(
+                max(median, minimum) + 0.02,
+                position,
+                f"{median:.2f}",
+                va="center",
+                fontsize=8,
+                bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5},
+            )
             names.append((position, f"{work.label()}: {result.contender}"))
             position += 1
         position += 0.6
@@ -120,9 +139,6 @@ def draw(path: Path, results: Sequence[Result]) -> None:
     axes.axvline(1, color="black", linewidth=0.8)
     axes.margins(x=0.08, y=0.02)
     axes.set_xlabel("time / PyTorch eager (bar: medians, mark: minima)")
-    picture = io.BytesIO()
-    figure.savefig(picture, dpi=150, format="png")
-    _replace(path, picture.getvalue())
 
 
 def _replace(path: Path, content: bytes) -> None:

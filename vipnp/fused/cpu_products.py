@@ -6,6 +6,7 @@ The first and the last are those of vipnp.backends.blas; oneDNN and MKL are load
 from __future__ import annotations
 
 import ctypes
+import os
 from collections.abc import Callable, Mapping
 from importlib import metadata
 from types import MappingProxyType
@@ -52,7 +53,8 @@ def onednn_product() -> Product:
     """The product by oneDNN's dnnl_sgemm, in steps of the inner sum; in float64, which it lacks, by `default_product`.
 
     oneDNN starts as many threads of OpenMP as the calling thread has of the cores. How many it may start is a property
-    of the calling thread, which is put back.
+    of the calling thread, which is put back. In a forked process it is one: GNU's OpenMP has lost its threads there and
+    would wait for them for ever.
     Raises ImportError naming the extra if its wheel is missing or cannot be loaded.
     """
     library = library_of("onednn-cpu-gomp", ("libdnnl.",), extra="onednn", title="oneDNN")
@@ -60,6 +62,7 @@ def onednn_product() -> Product:
     sgemm = library.dnnl_sgemm
     sgemm.argtypes = [letter, letter, size, size, size, real, *[pointer, size] * 2, real, pointer, size]
     get_threads, set_threads = library.omp_get_max_threads, library.omp_set_num_threads
+    process = os.getpid()
 
     def gemm(
         a_turned: bool,
@@ -75,7 +78,7 @@ def onednn_product() -> Product:
         out: int,
     ) -> None:
         before = get_threads()
-        set_threads(share.threads)
+        set_threads(share.threads if os.getpid() == process else 1)
         try:
             a_order, b_order = b"T" if a_turned else b"N", b"T" if b_turned else b"N"
             status = sgemm(a_order, b_order, M, N, K, 1.0, a, lda, b, ldb, beta, out, N)

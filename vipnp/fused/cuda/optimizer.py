@@ -19,6 +19,7 @@ from vipnp.fused.cuda.arrays import dtype_name, empty
 from vipnp.fused.cuda.kernels import THREADS, WIDE_TYPES, launch, row_blocks
 from vipnp.fused.cuda.ops import column_sum
 from vipnp.train.adamw import AdamWState, adamw
+from vipnp.train.checks import check_owned
 from vipnp.train.clip import EPS, clip_grad_norm
 
 TABLE = Replacements()
@@ -119,6 +120,7 @@ def adamw_cuda(
 def clip_grad_norm_cuda(xp: Any, grads: Mapping[str, Array], *, max_norm: float) -> tuple[dict[str, Array], Array]:
     """Two kernels for all gradients; what they return lies flat for the AdamW kernel."""
     max_norm = check_real("max_norm", max_norm, low=0, low_included=False)
+    check_owned(xp, "grads", grads)
     order = flat_order(grads)
     if order is None:
         return clip_grad_norm(xp, grads, max_norm=max_norm)
