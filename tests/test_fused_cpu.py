@@ -259,6 +259,7 @@ class FakeLibrary:
 
     def __init__(self) -> None:
         self.threads, self.seen = 7, 0
+        self.layer: int | None = None
         self.dnnl_sgemm = self.cblas_sgemm = self.cblas_dgemm = self.Function(self.fail)
 
     def fail(self) -> int:
@@ -270,6 +271,9 @@ class FakeLibrary:
 
     def omp_set_num_threads(self, threads: int) -> None:
         self.threads = threads
+
+    def MKL_Set_Threading_Layer(self, layer: int) -> None:  # noqa: N802 - MKL's name
+        self.layer = layer
 
     def MKL_Set_Num_Threads_Local(self, threads: int) -> int:  # noqa: N802 - MKL's name
         before, self.threads = self.threads, threads
@@ -291,6 +295,17 @@ def test_a_library_starts_the_threads_of_a_shard(products: str, shards: int, mon
     Crew(4).run(multiply, shards)
     assert library.seen == 4 // shards
     assert library.threads == 7
+
+
+@pytest.mark.parametrize(("system", "layer"), [("linux", None), ("darwin", 1), ("win32", 1)])
+def test_mkl_loads_no_openmp_elsewhere_than_on_linux(
+    system: str, layer: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library = FakeLibrary()
+    monkeypatch.setattr(cpu_products, "library_of", lambda *_, **__: library)
+    monkeypatch.setattr(cpu_products.sys, "platform", system)
+    cpu_products.mkl_product()
+    assert library.layer == layer
 
 
 def test_a_failure_of_onednn_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -633,6 +648,9 @@ def test_a_library_that_cannot_be_loaded_names_the_extra(
     monkeypatch.setattr(metadata, "files", lambda _: [NoLibrary()])
     with pytest.raises(ImportError, match=rf'cannot be loaded .*nowhere.*pip install "vipnp\[{products}\]"'):
         get_backend("numba", products=products)
+    monkeypatch.setattr(cpu_products, "get_host_cpu_name", lambda: "icelake-server")
+    with pytest.warns(RuntimeWarning, match=rf"cannot be loaded .*vipnp\[{products}\].*another library multiplies"):
+        get_backend("numba")
 
 
 def test_without_openblas_numpy_multiplies(monkeypatch: pytest.MonkeyPatch) -> None:

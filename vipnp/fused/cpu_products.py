@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import ctypes
 import os
+import sys
+import warnings
 from collections.abc import Callable, Mapping
 from importlib import metadata
 from types import MappingProxyType
@@ -31,12 +33,19 @@ AMD = ("amdfam", "athlon", "barcelona", "bdver", "btver", "k8", "opteron", "znve
 """How LLVM's names of AMD's processors begin."""
 
 
-def mkl_product() -> Product:
-    """The product by MKL, in as many threads as the calling thread has of the cores.
+MKL_THREADING_SEQUENTIAL = 1
+"""From mkl_service.h."""
 
+
+def mkl_product() -> Product:
+    """The product by MKL, in as many threads as the calling thread has of the cores; elsewhere than on Linux in one.
+
+    There, PyTorch brings the OpenMP of Intel that MKL would load a second time, which ends the process.
     Raises ImportError naming the extra if the `mkl` wheel is missing or cannot be loaded.
     """
     library = library_of("mkl", ("libmkl_rt.", "mkl_rt."), extra="mkl", title="MKL")
+    if sys.platform != "linux":
+        library.MKL_Set_Threading_Layer(MKL_THREADING_SEQUENTIAL)
     multiply = cblas_product(library, "cblas_{}", ctypes.c_int, None)
 
     def product(a: HostArray, b: HostArray, out: HostArray) -> HostArray:
@@ -116,14 +125,16 @@ def library_of(distribution: str, names: tuple[str, ...], *, extra: str, title: 
 def fastest_product() -> Product:
     """The first that is there of oneDNN, OpenBLAS, NumPy; on processors other than AMD's, of MKL before these.
 
-    The choice depends on nothing that varies between runs, since other products round otherwise.
+    The choice depends on nothing that varies between runs, since other products round otherwise. Warns of a library
+    that is installed and cannot be loaded.
     """
     amd = get_host_cpu_name().startswith(AMD)
     for make in (onednn_product,) if amd else (mkl_product, onednn_product):
         try:
             return make()
-        except ImportError:
-            continue
+        except ImportError as problem:
+            if isinstance(problem.__cause__, OSError):
+                warnings.warn(f"{problem}; until then another library multiplies", RuntimeWarning, stacklevel=2)
     return default_product()
 
 
