@@ -71,6 +71,12 @@ def test_large_training_steps_run_in_pairs() -> None:
     assert command.groups(names, Work("vip_s7", 32, "infer")) == [names]
     assert command.groups(names, Work("vip_s7", 32, "train")) == [["torch", "numpy"], ["torch", "numba"]]
     assert command.groups(["numba"], Work("vip_s7", 32, "train")) == [["numba"]]
+    floors = ["floor", "floor-mkl"]
+    assert command.groups([*names, *floors], Work("vip_s7", 32, "train")) == [
+        ["torch", "numpy"],
+        ["torch", "numba"],
+        ["torch", *floors],
+    ]
 
 
 @pytest.mark.parametrize("name", [name for name in CONTENDERS if name not in ("torch-compile", "torch-malloc")])
@@ -117,6 +123,20 @@ def test_a_whole_run(tmp_path: Path) -> None:
     assert content["results"][1]["work"]["image_size"] == 28
     assert content["machine"]["versions"]["numpy"]
     assert [file.name for file in tmp_path.iterdir()] == ["bench.json"]
+
+
+def test_a_run_that_stops_keeps_what_it_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def measured(names: Any, work: Work, **options: Any) -> list[Any]:
+        if work.task == "infer":
+            raise RuntimeError("torch: its process ended")
+        return tiny_results()
+
+    monkeypatch.setattr(command, "measure", measured)
+    files = tmp_path / "bench.json", tmp_path / "bench.png"
+    with pytest.raises(RuntimeError, match="its process ended"):
+        main(["--contenders", "numpy", "--json", str(files[0]), "--png", str(files[1])])
+    assert [result["contender"] for result in json.loads(files[0].read_text())["results"]] == ["torch", "numba"]
+    assert files[1].read_bytes().startswith(b"\x89PNG")
 
 
 def test_a_contender_that_fails_is_named(capfd: pytest.CaptureFixture[str]) -> None:

@@ -68,11 +68,13 @@ def _installed(distribution: str) -> bool:
 
 
 def groups(contenders: Sequence[str], work: Work) -> list[list[str]]:
-    """Who runs at the same time: all, or, for large training steps, one at a time beside the reference."""
-    others = [name for name in contenders if name != REFERENCE]
+    """Who runs at the same time: all, or, for large training steps, one at a time beside the reference, and the floors,
+    which need little memory, together."""
+    floors = [name for name in contenders if name.startswith("floor")]
+    others = [name for name in contenders if name != REFERENCE and name not in floors]
     if work.task == "infer" or work.batch <= BATCHES_TOGETHER or REFERENCE not in contenders or not others:
         return [list(contenders)]
-    return [[REFERENCE, name] for name in others]
+    return [[REFERENCE, name] for name in others] + ([[REFERENCE, *floors]] if floors else [])
 
 
 def scaling_works(model: str) -> list[Work]:
@@ -92,11 +94,13 @@ def run_bench(
     cores: Sequence[int],
     profiled: Work | None = None,
     tell: Callable[[str], None] = lambda _: None,
+    keep: Callable[[Bench], None] = lambda _: None,
 ) -> Bench:
     """Measure `contenders` on every work, and the kernels of the fused backend on `profiled`.
 
     rounds : turns. cores : the cores that every contender is pinned to. tell : called with what happens, and with the
-    figures of every work as soon as they are there.
+    figures of every work as soon as they are there. keep : called with all that was measured so far, whenever there is
+    more of it, so that what stops the run does not lose it.
     Raises RuntimeError if a contender's process fails.
     """
     results: list[Result] = []
@@ -106,7 +110,10 @@ def run_bench(
             tell(table(measured))
             known = {(result.contender, result.work) for result in results}
             results += [result for result in measured if (result.contender, result.work) not in known]
-    return Bench(results, profile(profiled, shards=len(cores)) if profiled else {})
+            keep(Bench(results, {}))
+    bench = Bench(results, profile(profiled, shards=len(cores)) if profiled else {})
+    keep(bench)
+    return bench
 
 
 def parser() -> argparse.ArgumentParser:
@@ -127,7 +134,7 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--full", action="store_true", help="vip_s7 and vip_s14 at batch 1, 8, 32")
     options.add_argument("--scaling", action="store_true", help="batch, resolution and depth, torch and numba only")
     options.add_argument("--profile", action="store_true", help="seconds of every kernel of the numba backend")
-    options.add_argument("--json", type=Path, metavar="FILE", help="write everything measured")
+    options.add_argument("--json", type=Path, metavar="FILE", help="write everything measured, anew after every work")
     options.add_argument("--png", type=Path, metavar="FILE", help="draw the ratios")
     return options
 
@@ -159,6 +166,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         models, batches = (["vip_s7", "vip_s14"], [1, 8, 32]) if given.full else (given.model, given.batch)
         works = [Work(model, batch, task) for model in models for batch in batches for task in given.task]
     affinity = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else range(available_cores())
+
+    def keep(bench: Bench) -> None:
+        if given.json:
+            write_json(given.json, machine(given.cores), bench.results, bench.profile)
+        if given.png:
+            draw(given.png, bench.results)
+
     bench = run_bench(
         works,
         contenders,
@@ -166,12 +180,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         cores=list(affinity)[: given.cores],
         profiled=Work(given.model[0], given.batch[0], "train") if given.profile else None,
         tell=lambda line: print(line, file=sys.stderr, flush=True),
+        keep=keep,
     )
     print(table(bench.results))
     if bench.profile:
         print(f"\n{profile_table(bench.profile)}")
-    if given.json:
-        write_json(given.json, machine(given.cores), bench.results, bench.profile)
-    if given.png:
-        draw(given.png, bench.results)
     return 0
