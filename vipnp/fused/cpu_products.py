@@ -38,17 +38,21 @@ MKL_THREADING_SEQUENTIAL = 1
 
 
 def mkl_product() -> Product:
-    """The product by MKL, in as many threads as the calling thread has of the cores; elsewhere than on Linux in one.
+    """The product by MKL, in as many threads as the calling thread has of the cores.
 
-    There, PyTorch brings the OpenMP of Intel that MKL would load a second time, which ends the process.
+    It is one elsewhere than on Linux, where PyTorch brings the OpenMP of Intel that MKL would load a second time, which
+    ends the process. In a forked process `default_product` multiplies: Intel's OpenMP may wait there for ever.
     Raises ImportError naming the extra if the `mkl` wheel is missing or cannot be loaded.
     """
     library = library_of("mkl", ("libmkl_rt.", "mkl_rt."), extra="mkl", title="MKL")
     if sys.platform != "linux":
         library.MKL_Set_Threading_Layer(MKL_THREADING_SEQUENTIAL)
     multiply = cblas_product(library, "cblas_{}", ctypes.c_int, None)
+    process, in_fork = os.getpid(), default_product()
 
     def product(a: HostArray, b: HostArray, out: HostArray) -> HostArray:
+        if os.getpid() != process:
+            return in_fork(a, b, out)
         before = library.MKL_Set_Num_Threads_Local(share.threads)
         try:
             return multiply(a, b, out)

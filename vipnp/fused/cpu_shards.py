@@ -102,9 +102,9 @@ def stage_in_shards(
 ) -> tuple[Array, Callable[[Array], tuple[Array, dict[str, PermutatorParams]]]]:
     """y = block_L(... block_2(block_1(x))), the batch in shards.
 
-    x, y (B, H, W, C). Forwards every shard goes through all blocks by itself; backwards the shards meet after each
-    block, where their parameter gradients are added while they are in the cache. The pullback frees the blocks as it
-    goes: one-shot, RuntimeError the second time.
+    x, y (B, H, W, C). Every shard goes through all blocks by itself, forwards and backwards; their parameter gradients
+    are added at the end, so that no shard waits for another after each block. The pullback frees the blocks as it goes:
+    one-shot, RuntimeError the second time.
     """
     block_masks = [BlockMasks()] * len(params) if masks is None else masks
     parts = parts_of(xp, x)
@@ -132,16 +132,15 @@ def stage_in_shards(
     def pullback(dy: Array) -> tuple[Array, dict[str, PermutatorParams]]:
         if not pullbacks[0]:
             raise RuntimeError("this pullback of a stage was called before: it is one-shot and has freed its blocks")
-        dshards = [dy[part] for part in parts]
-        dparams = {}
 
-        def block_back(i: int) -> PermutatorParams:
-            dshards[i], grads = pullbacks[i].pop()(dshards[i])
-            return grads  # type: ignore[no-any-return]
+        def backward(i: int) -> tuple[Array, dict[str, PermutatorParams]]:
+            dshard, grads = dy[parts[i]], {}
+            for name in reversed(params):
+                dshard, grads[name] = pullbacks[i].pop()(dshard)
+            return dshard, dict(reversed(grads.items()))
 
-        for name in reversed(params):
-            dparams[name] = sum_trees(xp.crew, xp.crew.run(block_back, len(parts)))
-        return np.concatenate(dshards), dict(reversed(dparams.items()))
+        shards = xp.crew.run(backward, len(parts))
+        return np.concatenate([dshard for dshard, _ in shards]), sum_trees(xp.crew, [grads for _, grads in shards])
 
     return y, pullback
 
