@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable, Mapping
-from functools import cache
+from functools import cache, partial
 from importlib import import_module
 from typing import Any, TypeAlias
 
@@ -22,9 +22,9 @@ Product: TypeAlias = Callable[[HostArray, HostArray, HostArray], HostArray]
 """product(a, b, out): out = a @ b, and out is returned. a (M, K), b (K, N), each C-contiguous or the transpose of such;
 out (M, N) C-contiguous; all of one dtype, float32 or float64. It starts in the caller's thread."""
 
-Gemm: TypeAlias = Callable[[bool, bool, int, int, int, int, int, int, int, float, int], None]
-"""gemm(a_turned, b_turned, M, N, K, a, lda, b, ldb, beta, out): out = a @ b + beta * out, all at the addresses a, b and
-out, the rows of a and b (columns, where turned) lda and ldb entries apart, those of out N."""
+Gemm: TypeAlias = Callable[..., object]
+"""gemm(a_order, b_order, M, N, K, 1.0, a, lda, b, ldb, beta, out, ldc): out = a @ b + beta * out, all row by row at the
+addresses a, b and out, the rows of a and b (columns, where their order says transposed) lda and ldb entries apart."""
 
 INNER = 192
 """Products that are added up before partial sums are. It takes a factor of 0.7 off the rounding error of OpenBLAS."""
@@ -41,8 +41,11 @@ OPENBLAS_NAMES = (
 among them, since it does not tell the size of the integers."""
 
 
-def in_steps(functions: Mapping[Any, Gemm], step: int | None) -> Product:
-    """The product by one of `functions`, dtype -> gemm, `step` terms of the inner sum at a time (None: all)."""
+def in_steps(functions: Mapping[Any, Gemm], orders: tuple[Any, Any], step: int | None) -> Product:
+    """The product by one of `functions`, dtype -> gemm, `step` terms of the inner sum at a time (None: all).
+
+    orders : how they call a matrix as it is, and a transposed one.
+    """
 
     def product(a: HostArray, b: HostArray, out: HostArray) -> HostArray:
         (M, K), N = a.shape, b.shape[1]
@@ -57,7 +60,7 @@ def in_steps(functions: Mapping[Any, Gemm], step: int | None) -> Product:
         for start in range(0, K, step or K):
             terms, beta = min(step or K, K - start), 1.0 if start else 0.0
             a_from, b_from = a_at + start * a_stride, b_at + start * b_stride
-            gemm(a_turned, b_turned, M, N, terms, a_from, lda, b_from, ldb, beta, out_at)
+            gemm(orders[a_turned], orders[b_turned], M, N, terms, 1.0, a_from, lda, b_from, ldb, beta, out_at, N)
         return out
 
     return product
@@ -70,31 +73,13 @@ def cblas_product(library: Any, pattern: str, integer: Any, step: int | None) ->
     Raises AttributeError if the library lacks them.
     """
     enumerator, pointer = ctypes.c_int, ctypes.c_void_p
-    functions: dict[Any, Gemm] = {}
+    functions = {}
     for dtype, name, real in ((np.float32, "sgemm", ctypes.c_float), (np.float64, "dgemm", ctypes.c_double)):
         function = getattr(library, pattern.format(name))
         function.argtypes = [*[enumerator] * 3, *[integer] * 3, real, *[pointer, integer] * 2, real, pointer, integer]
         function.restype = None
-
-        def gemm(
-            a_turned: bool,
-            b_turned: bool,
-            M: int,
-            N: int,
-            K: int,
-            a: int,
-            lda: int,
-            b: int,
-            ldb: int,
-            beta: float,
-            out: int,
-            function: Any = function,
-        ) -> None:
-            a_order, b_order = TRANSPOSE if a_turned else NO_TRANSPOSE, TRANSPOSE if b_turned else NO_TRANSPOSE
-            function(ROW_MAJOR, a_order, b_order, M, N, K, 1.0, a, lda, b, ldb, beta, out, N)
-
-        functions[np.dtype(dtype)] = gemm
-    return in_steps(functions, step)
+        functions[np.dtype(dtype)] = partial(function, ROW_MAJOR)
+    return in_steps(functions, (NO_TRANSPOSE, TRANSPOSE), step)
 
 
 def cblas_takes(*matrices: HostArray) -> bool:

@@ -77,30 +77,18 @@ def onednn_product() -> Product:
     get_threads, set_threads = library.omp_get_max_threads, library.omp_set_num_threads
     process = os.getpid()
 
-    def gemm(
-        a_turned: bool,
-        b_turned: bool,
-        M: int,
-        N: int,
-        K: int,
-        a: int,
-        lda: int,
-        b: int,
-        ldb: int,
-        beta: float,
-        out: int,
-    ) -> None:
+    def gemm(*arguments: Any) -> None:
         before = get_threads()
         set_threads(share.threads if os.getpid() == process else 1)
         try:
-            a_order, b_order = b"T" if a_turned else b"N", b"T" if b_turned else b"N"
-            status = sgemm(a_order, b_order, M, N, K, 1.0, a, lda, b, ldb, beta, out, N)
+            status = sgemm(*arguments)
         finally:
             set_threads(before)
         if status:
+            M, N, K = arguments[2:5]
             raise RuntimeError(f"oneDNN's dnnl_sgemm failed with status {status} on ({M}, {K}) @ ({K}, {N})")
 
-    single, double = in_steps({np.dtype(np.float32): gemm}, INNER), default_product()
+    single, double = in_steps({np.dtype(np.float32): gemm}, (b"N", b"T"), INNER), default_product()
 
     def product(a: HostArray, b: HostArray, out: HostArray) -> HostArray:
         return (single if out.dtype == np.float32 else double)(a, b, out)
