@@ -16,6 +16,7 @@ from vipnp.backends.boundary import (
     receive_labels_or_targets,
     receive_parameter,
 )
+from vipnp.backends.checks import check_real
 from vipnp.models.config import ViPConfig, get_config
 from vipnp.models.draws import draw_masks
 from vipnp.models.initialization import initial_head, initial_parameters, parameter_shapes
@@ -251,12 +252,9 @@ def _checked_seed(seed: Any) -> int:
 
 
 def _checked_smoothing(label_smoothing: Any, distributions: Array | None) -> float:
-    if isinstance(label_smoothing, bool) or not isinstance(label_smoothing, numbers.Real):
-        raise TypeError(f"label_smoothing: got {label_smoothing!r}, expected a number in [0, 1)")
-    if not 0 <= float(label_smoothing) < 1:
-        raise ValueError(f"label_smoothing: got {label_smoothing}, expected a number in [0, 1)")
-    if label_smoothing and distributions is not None:
+    smoothing = check_real("label_smoothing", label_smoothing, low=0, high=1)
+    if smoothing and distributions is not None:
         raise ValueError(
             f"label_smoothing: got {label_smoothing} with targets that are distributions; smooth the targets themselves"
         )
-    return float(label_smoothing)
+    return smoothing
