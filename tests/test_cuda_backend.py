@@ -144,7 +144,7 @@ def test_first_ten_losses_of_the_tiny_example(machine: Machine) -> None:
             model, images, labels, recipe, seed=0, on_epoch=lambda _, values, name=name: losses.update({name: values})
         )
     assert len(losses["numpy"]) == 10
-    np.testing.assert_allclose(losses["cupy"], losses["numpy"], rtol=1e-5)
+    np.testing.assert_allclose(losses["cupy"], losses["numpy"], rtol=1e-6)
 
 
 def test_inference_keeps_nothing(machine: Machine) -> None:
@@ -184,7 +184,7 @@ def test_features_and_weights_come_back(machine: Machine) -> None:
         grids[xp.name] = [xp.to_numpy(grid) for grid in model.features(images)]
         assert all(isinstance(value, np.ndarray) for value in model.state_dict().values())
     for mine, theirs in zip(grids["cupy"], grids["numpy"], strict=True):
-        np.testing.assert_allclose(mine, theirs, rtol=0, atol=1e-5 * np.abs(theirs).max())
+        np.testing.assert_allclose(mine, theirs, rtol=0, atol=1e-6 * np.abs(theirs).max())
 
 
 # --- streams and devices --------------------------------------------------------------------------------------------

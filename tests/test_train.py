@@ -372,13 +372,13 @@ def test_a_shift_by_whole_pixels_moves_down_and_right() -> None:
     moved = rotate_and_shift(images, Fixed(), max_degrees=0, max_shift=2, background=-1.5)
     expected = np.full_like(images, -1.5)
     expected[:, :, 2:, 2:] = images[:, :, :-2, :-2]
-    np.testing.assert_allclose(moved, expected, rtol=0, atol=1e-6)
+    np.testing.assert_allclose(moved, expected, rtol=0, atol=1e-12)
 
 
 def test_a_quarter_turn_is_that_of_numpy() -> None:
     images = some_images(3)[0][:, :, :8]
     moved = rotate_and_shift(images, Fixed(), max_degrees=90, max_shift=0, background=0.0)
-    np.testing.assert_allclose(moved, np.rot90(images, -1, axes=(2, 3)), rtol=0, atol=1e-5)
+    np.testing.assert_allclose(moved, np.rot90(images, -1, axes=(2, 3)), rtol=0, atol=1e-12)
 
 
 @settings(max_examples=30, deadline=None)
