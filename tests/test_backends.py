@@ -13,7 +13,7 @@ import torch
 
 import vipnp
 from vipnp import ops
-from vipnp.backends import Array, Backend, Replacements
+from vipnp.core import Array, Backend, Replacements
 from vipnp.layers import mlp
 
 XP = vipnp.get_backend("numpy")

@@ -36,7 +36,7 @@ BORROWED_MODULES = (
     "cupy_backends",
     "array_api_compat.cupy",
     "vipnp.backends.cupy",
-    "vipnp.fused.cuda",
+    "vipnp.backends.cupy",
 )
 """Modules that are taken out of sys.modules while the stand-in is installed, and put back afterwards."""
 
