@@ -7,7 +7,6 @@ import inspect
 from collections.abc import Callable
 from importlib import import_module
 from importlib.metadata import entry_points
-from importlib.util import find_spec
 from typing import Any, NamedTuple
 
 from vipnp.core.backend import Backend
@@ -89,11 +88,11 @@ def _built_in(name: str) -> Callable[..., Any]:
     """The function that makes the backend `name`; ImportError where a library it needs is missing or does not load."""
     module, libraries, hint = BUILT_IN[name]
     for library in libraries:
-        if find_spec(library) is None:
-            raise ImportError(f'backend "{name}" needs {library}, which is not installed: {hint}')
         try:
             import_module(library)
         except ImportError as error:
+            if isinstance(error, ModuleNotFoundError) and error.name == library:
+                raise ImportError(f'backend "{name}" needs {library}, which is not installed: {hint}') from error
             raise ImportError(f'backend "{name}": {library} is installed and cannot be loaded: {error}') from error
     create: Callable[..., Any] = import_module(module).create
     return create
