@@ -16,7 +16,7 @@ from vipnp.backends.boundary import (
     receive_labels_or_targets,
     receive_parameter,
 )
-from vipnp.backends.checks import check_real
+from vipnp.backends.checks import check_real, shown
 from vipnp.models.config import ViPConfig, get_config
 from vipnp.models.draws import draw_masks
 from vipnp.models.initialization import initial_head, initial_parameters, parameter_shapes
@@ -78,7 +78,7 @@ class VisionPermutator:
         if not isinstance(config, ViPConfig):
             raise TypeError(f"config: got {type(config).__name__}, expected a ViPConfig")
         if dtype not in DTYPES:
-            raise ValueError(f"dtype: got {dtype!r}, expected one of {', '.join(DTYPES)}")
+            raise ValueError(f"dtype: got {shown(dtype)}, expected one of {', '.join(DTYPES)}")
         self.config = config
         self.backend = get_backend(backend)
         self.dtype = dtype
@@ -245,7 +245,7 @@ class VisionPermutator:
 
 def _checked_seed(seed: Any) -> int:
     if isinstance(seed, bool) or not isinstance(seed, numbers.Integral):
-        raise TypeError(f"seed: got {seed!r}, expected a non-negative integer")
+        raise TypeError(f"seed: got {shown(seed)}, expected a non-negative integer")
     if seed < 0:
         raise ValueError(f"seed: got {seed}, expected a non-negative integer")
     return int(seed)

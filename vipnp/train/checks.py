@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
 from vipnp.backends import Array, Backend, HostArray
-from vipnp.backends.checks import check_host_array, check_labels
+from vipnp.backends.checks import check_host_array, check_labels, shown
 from vipnp.models import VisionPermutator
 
 
@@ -76,7 +76,8 @@ def check_labelled(model: VisionPermutator, images: HostArray, labels: HostArray
 
 def _check_is_backend(xp: Any) -> None:
     if not isinstance(xp, Backend):
-        raise TypeError(f"xp: got {xp!r}, expected a Backend such as vipnp.get_backend returns")
+        hint = "; parameters are given to update, not to the optimizer" if isinstance(xp, Mapping | Iterable) else ""
+        raise TypeError(f"xp: got {shown(xp)}, expected a Backend such as vipnp.get_backend returns{hint}")
 
 
 def _differences(params: Mapping[str, Array], others: Mapping[str, Array]) -> list[str]:

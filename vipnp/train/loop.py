@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from vipnp.backends import Array, HostArray
-from vipnp.backends.checks import check_classes, check_generator, check_real, check_whole
+from vipnp.backends.checks import check_classes, check_generator, check_real, check_whole, shown
 from vipnp.models import VisionPermutator
 from vipnp.train.checks import check_labelled
 from vipnp.train.clip import clip_grad_norm
@@ -68,7 +68,7 @@ def train_epoch(
         max_norm = check_real("max_norm", max_norm, low=0, low_included=False)
     for name, function in (("augment", augment), ("on_step", on_step)):
         if function is not None and not callable(function):
-            raise TypeError(f"{name}: got {function!r}, expected a function or None")
+            raise TypeError(f"{name}: got {shown(function)}, expected a function or None")
     check_labelled(model, images, labels, batch_size=batch_size)
     order = rng.permutation(len(images))
     losses = []
