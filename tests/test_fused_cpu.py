@@ -389,7 +389,7 @@ def test_any_form_of_array_works(op: Any, form: Callable[[Any], Any]) -> None:
     truth = results(READABLE, op, args, kwargs)
     args = tree_map(form, args)
     y, pullback = fused().run(op, *args, **kwargs)
-    dy = form(np.random.default_rng(6).normal(size=np.shape(y)))
+    dy = form(np.random.default_rng(6).normal(size=np.shape(y))).astype(y.dtype, copy=False)
     found = {"value": y} | dict(tree_arrays(tuple(pullback(dy))))
     for name, expected in truth.items():
         np.testing.assert_allclose(found[name], expected, rtol=0, atol=1e-12 * np.abs(expected).max(), err_msg=name)

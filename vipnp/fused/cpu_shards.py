@@ -108,9 +108,8 @@ def stage_in_shards(
     """
     block_masks = [BlockMasks()] * len(params) if masks is None else masks
     parts = parts_of(xp, x)
-    y = np.empty(x.shape, x.dtype)
 
-    def forward(i: int) -> list[Callable[[Array], tuple[Array, PermutatorParams]]]:
+    def forward(i: int) -> tuple[Array, list[Callable[[Array], tuple[Array, PermutatorParams]]]]:
         shard, backs = x[parts[i]], []
         for block, mask in zip(params.values(), block_masks, strict=True):
             shard, back = xp.shard.run(
@@ -124,10 +123,9 @@ def stage_in_shards(
                 masks=masks_of(mask, parts[i]),
             )
             backs.append(back)
-        y[parts[i]] = shard
-        return backs
+        return shard, backs
 
-    pullbacks = xp.crew.run(forward, len(parts))
+    ys, pullbacks = zip(*xp.crew.run(forward, len(parts)), strict=True)
 
     def pullback(dy: Array) -> tuple[Array, dict[str, PermutatorParams]]:
         if not pullbacks[0]:
@@ -142,7 +140,7 @@ def stage_in_shards(
         shards = xp.crew.run(backward, len(parts))
         return np.concatenate([dshard for dshard, _ in shards]), sum_trees(xp.crew, [grads for _, grads in shards])
 
-    return y, pullback
+    return np.concatenate(ys), pullback
 
 
 @SHARDS.replaces(permutator)
