@@ -8,8 +8,9 @@ the device. A training step is loss, gradients of all parameters and AdamW (PyTo
 Precisions: float32 in full; tf32, matrix products alone; bfloat16, this library's setting against autocast.
 
 Prints medians, ratios, peak memory (what the step needs beside weights, optimiser state and data) and the share of the
-roofline: the time that the products need at the rate of a large product measured here, plus the time that one read and
-one write of every array between two kernels need at the rate of a large copy measured here. Writes JSON and a PNG.
+roofline: the time that the products need at the rate of a large product measured here, or that one read and one write
+of every array between two kernels need at the rate of a large copy measured here, whichever is longer, as if the two
+overlapped. Writes JSON and a PNG after every row.
 
 Needs a GPU, PyTorch with CUDA, and `pip install "vipnp[cuda13,train]"`.
 """
@@ -197,7 +198,7 @@ class TorchClock:
 
 
 def measure(case: Case, contenders: tuple[str, ...], rounds: int) -> dict[str, Timing]:
-    """Warm up every contender, then time them in turns."""
+    """Warm up every contender, then time them in turns; each gives back what its library caches before the next."""
     import torch
 
     steps: dict[str, Step] = {}
@@ -212,9 +213,12 @@ def measure(case: Case, contenders: tuple[str, ...], rounds: int) -> dict[str, T
             except (MemoryError, torch.cuda.OutOfMemoryError) as error:
                 timings[name].failed = str(error).split("\n")[0]
                 release()
+            give_back()
         for _ in range(rounds):
             for name, step in steps.items():
+                step()  # takes the memory that was given back
                 timings[name].seconds.append(clocks[name](step))
+                give_back()
     steps.clear()
     release()
     return timings
@@ -242,15 +246,22 @@ def prepared(case: Case, name: str) -> tuple[Step, int]:
     return step, torch.cuda.max_memory_allocated() - before
 
 
-def release() -> None:
-    """Give cached memory of both libraries back."""
+def give_back() -> None:
+    """Give cached memory of both libraries back to the device."""
     import cupy
+    import torch
+
+    torch.cuda.empty_cache()
+    cupy.get_default_memory_pool().free_all_blocks()
+
+
+def release() -> None:
+    """Let go of compiled models too."""
     import torch
 
     gc.collect()
     torch._dynamo.reset()
-    torch.cuda.empty_cache()
-    cupy.get_default_memory_pool().free_all_blocks()
+    give_back()
 
 
 # --- roofline -------------------------------------------------------------------------------------------------------
@@ -287,14 +298,14 @@ def best(clock: Callable[[Step], float], step: Step, times: int = 8) -> float:
 
 
 def roofline(case: Case, measured: Ceilings) -> float:
-    """Seconds below which the kernels and products of this library cannot come."""
+    """Seconds below which this library cannot come: its products or its traffic alone, whichever takes longer."""
     config = case.config
     operations = 2 * config.macs * case.batch * (3 if case.task == "train" else 1)
     entries = sum(shape.depth * shape.height * shape.width * shape.channels for shape in config.stages()) * case.batch
     moved = PASSES[case.task] * entries * (2 if case.precision == "bfloat16" else 4)
     if case.task == "train":
         moved += ADAMW_PASSES * 4 * create_model(case.model).num_parameters
-    return operations / measured.product[case.precision] + moved / measured.copy
+    return max(operations / measured.product[case.precision], moved / measured.copy)
 
 
 # --- report ---------------------------------------------------------------------------------------------------------
@@ -435,7 +446,10 @@ def main(arguments: list[str] | None = None) -> int:
         print("gpu_step: error: this PyTorch finds no CUDA device", file=sys.stderr)
         return 2
     contenders = tuple(name for name in CONTENDERS if name == "vipnp" or name in options.contenders)
+    for path in (options.json, options.plot):
+        path.parent.mkdir(parents=True, exist_ok=True)
     measured = ceilings()
+    where = environment()
     rows = []
     for model in options.models:
         for batch in options.batches:
@@ -445,13 +459,15 @@ def main(arguments: list[str] | None = None) -> int:
                     timings = measure(case, contenders, options.rounds)
                     rows.append(row(case, timings, roofline(case, measured)))
                     print(table(rows[-1:]).split("\n")[-1], flush=True)
-    where = environment()
-    for path in (options.json, options.plot):
-        path.parent.mkdir(parents=True, exist_ok=True)
-    result = {"environment": where, "ceilings": asdict(measured), "rounds": options.rounds, "rows": rows}
-    with replaced_when_done(options.json) as temporary:
-        temporary.write_text(json.dumps(result, indent=1) + "\n")
-    plot(rows, f"{where['device']}, {where['date']}", options.plot)
+                    result = {
+                        "environment": where,
+                        "ceilings": asdict(measured),
+                        "rounds": options.rounds,
+                        "rows": rows,
+                    }
+                    with replaced_when_done(options.json) as temporary:
+                        temporary.write_text(json.dumps(result, indent=1) + "\n")
+                    plot(rows, f"{where['device']}, {where['date']}", options.plot)
     print(
         f"\n{where['device']}: copy {measured.copy / 1e12:.2f} TB/s, products in TFLOP/s "
         + ", ".join(f"{name} {rate / 1e12:.0f}" for name, rate in measured.product.items())

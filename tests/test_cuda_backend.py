@@ -75,7 +75,8 @@ def test_a_tiny_model_trains_as_on_numpy_and_no_step_waits(machine: Machine, fus
         machine.forget()
         loss, grads = device.step()
         assert machine.waits == []
-        assert machine.uploads == 1, "the drop-path draws of all blocks, together"
+        joined = fused * (2 if step == 0 else 1)
+        assert machine.uploads == 1 + 3 * joined, "drop-path draws; the gradients are joined, and at first the weights"
         assert bool(machine.launches) is fused
         host_loss, host_grads = host.step()
         losses.append(loss)
@@ -222,6 +223,38 @@ def test_a_second_device(machine: Machine) -> None:
 
 
 # --- bad input ------------------------------------------------------------------------------------------------------
+
+
+def test_a_step_on_the_second_device(machine: Machine) -> None:
+    """The stand-in refuses a kernel that is handed an array of another device than the current one."""
+    machine.devices = 2
+    losses = []
+    for device in (0, 1):
+        training = Training(get_backend("cupy", device=device), small_config(SIZES, drop_path=0.4))
+        loss, grads = training.step()
+        assert {array.device.id for array in (loss, *grads.values())} == {device}
+        losses.append(float(training.xp.to_numpy(loss)))
+    assert losses[0] == losses[1]
+    assert machine.current_device == 0
+
+
+def test_a_pullback_belongs_to_the_stream_of_its_forward_pass(machine: Machine) -> None:
+    cupy = import_module("cupy")
+    xp = get_backend("cupy")
+    x = xp.asarray(np.ones((2, 3), np.float32))
+    with cupy.cuda.Stream(non_blocking=True):
+        y, pullback = xp.run(ops.gelu, x)
+        pullback(y)
+    with pytest.raises(RuntimeError, match=r"gelu: its pullback was called on .*, expected .* forward pass"):
+        pullback(y)
+
+
+def test_what_is_reached_in_the_wheel_is_there() -> None:
+    """`cupy.cuda.nvrtc` is an attribute and no module; importing `...libs.cublas` goes past what loads pip's cuBLAS."""
+    assert wheel.cuda.nvrtc.getVersion()[0] in (12, 13)
+    with pytest.raises(ModuleNotFoundError):
+        import_module("cupy.cuda.nvrtc")
+    assert callable(import_module("cupy_backends.cuda.libs").__getattr__)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from importlib import util
 from pathlib import Path
@@ -50,6 +51,8 @@ def test_roofline_of_a_training_step(gpu_step: Any) -> None:
     assert products == pytest.approx(5.3, rel=0.01)
     traffic = gpu_step.roofline(case, gpu_step.Ceilings(1e9, {"float32": 1e30}))
     assert traffic == pytest.approx(107 * 0.2768 * 4 + 9 * 0.0251 * 4, rel=1e-3)
+    both = gpu_step.roofline(case, gpu_step.Ceilings(1e9, {"float32": 1e12}))
+    assert both == max(products, traffic), "products and traffic overlap: their sum would be no lower bound"
     half = gpu_step.roofline(
         gpu_step.Case("vip_s7", 128, "bfloat16", "infer"), gpu_step.Ceilings(1e9, {"bfloat16": 1e30})
     )
@@ -77,6 +80,30 @@ def test_report(gpu_step: Any, tmp_path: Path) -> None:
     gpu_step.plot(made, "a device", path)
     assert path.read_bytes().startswith(b"\x89PNG")
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_every_row_is_kept_at_once(gpu_step: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second case that fails costs nothing of the first."""
+    import torch
+
+    done = []
+
+    def measure(case: Any, *_: Any) -> Any:
+        if done:
+            raise KeyboardInterrupt
+        done.append(case)
+        return {"vipnp": gpu_step.Timing([0.2], 10), "eager": gpu_step.Timing([0.4], 20)}
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(gpu_step, "get_backend", lambda name: None)
+    monkeypatch.setattr(gpu_step, "measure", measure)
+    monkeypatch.setattr(gpu_step, "ceilings", lambda: gpu_step.Ceilings(3e12, {"float32": 5e13}))
+    monkeypatch.setattr(gpu_step, "environment", lambda: {"device": "a device", "date": "today"})
+    outputs = [tmp_path / "new" / "r.json", tmp_path / "new" / "r.png"]
+    with pytest.raises(KeyboardInterrupt):
+        gpu_step.main(["--precisions", "float32", "--json", str(outputs[0]), "--plot", str(outputs[1])])
+    assert len(json.loads(outputs[0].read_text())["rows"]) == 1
+    assert outputs[1].read_bytes().startswith(b"\x89PNG")
 
 
 def test_without_a_gpu(gpu_step: Any, capsys: pytest.CaptureFixture[str]) -> None:

@@ -111,6 +111,27 @@ def test_constraints_pin_every_direct_requirement() -> None:
     assert not unpinned
 
 
+PUBLIC_TORCH = {
+    # torch-2.13.0-cp312-cp312-manylinux_2_28_x86_64.whl requires cuda-toolkit 13.0.3 on Linux, and that these.
+    "torch": "2.13.0",
+    "nvidia-cuda-nvrtc": "13.0.88",
+    "nvidia-cuda-runtime": "13.0.96",
+}
+
+
+def test_constraints_agree_with_the_public_wheel_of_pytorch() -> None:
+    """It pins libraries of CUDA to exact versions; another one here and pip finds no solution on x86-64 Linux."""
+    pinned = dict(line.split("==") for line in (ROOT / "constraints.txt").read_text().split("\n") if "==" in line)
+    assert {name: pinned[name] for name in PUBLIC_TORCH} == PUBLIC_TORCH
+
+
+@pytest.mark.parametrize("extra", ["cuda12", "cuda13"])
+def test_cupy_is_new_enough_to_keep_compiled_kernels(extra: str) -> None:
+    """Before 14.2 CuPy compiles modules with name expressions anew in every process."""
+    (wanted,) = (r for r in PROJECT["optional-dependencies"][extra] if r.startswith("cupy"))
+    assert ">=14.2" in wanted
+
+
 PLANTED = {
     "ops/planted.py": ("from vipnp.layers import mlp\n", "vipnp.ops.planted -> vipnp.layers"),
     "layers/planted.py": ("import vipnp.models\n", "vipnp.layers.planted -> vipnp.models"),

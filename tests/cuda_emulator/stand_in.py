@@ -355,6 +355,8 @@ class Simulation:
         function = getattr(np, name)
 
         def call(*args: Any, **kwargs: Any) -> Any:
+            if name == "concatenate":
+                self.machine.uploads += 3  # the addresses, ends and strides of what it joins
             sources = [value for value in (*args, *kwargs.values()) if isinstance(value, self.ndarray)]
             kwargs.pop("blocking", None)
             return self.wrap(
@@ -474,7 +476,8 @@ class Simulation:
         cuda.using_allocator = bound("cupy.cuda.using_allocator", using_allocator)
         cuda.get_current_stream = bound("cupy.cuda.get_current_stream", lambda device_id=-1: machine.current_stream)
         self.modules["cupy"].cuda = cuda
-        return {module.__name__: module for module in (cuda, runtime, memory, device, nvrtc, compiler)}
+        # nvrtc is an attribute of cupy.cuda in the wheel and no module of that name.
+        return {module.__name__: module for module in (cuda, runtime, memory, device, compiler)}
 
     def _device(self) -> type:
         simulation, machine = self, self.machine
@@ -549,6 +552,21 @@ class Simulation:
             if parent:
                 setattr(modules[parent], last, module)
         return modules
+
+    def libraries(self) -> Any:
+        """The package cupy_backends.cuda.libs, whose __getattr__ loads what pip installed; past it nothing is found."""
+        package = types.ModuleType("cupy_backends.cuda.libs")
+        package.__path__ = []
+
+        def load(name: str) -> Any:
+            if name != "cublas":
+                raise AttributeError(name)
+            if not self.machine.cublas:
+                raise ImportError('Failure finding "libcublas.so.13"')
+            return self.cublas()
+
+        package.__getattr__ = load  # type: ignore[method-assign]
+        return package
 
     def cublas(self) -> Any:
         """The module cupy_backends.cuda.libs.cublas, with the one function used of it."""
@@ -691,8 +709,7 @@ def installed(machine: Machine | None = None) -> Iterator[Machine]:
     for name in held:
         del sys.modules[name]
     sys.modules.update(simulation.modules)
-    if machine.cublas:
-        sys.modules["cupy_backends.cuda.libs.cublas"] = simulation.cublas()
+    sys.modules["cupy_backends.cuda.libs"] = simulation.libraries()
     try:
         yield machine
     finally:

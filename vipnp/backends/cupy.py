@@ -91,6 +91,18 @@ class CupyBackend(Backend):
     def __repr__(self) -> str:
         return f"<vipnp backend 'cupy' device={self.device_id} precision={self.precision!r} fused={self.fused}>"
 
+    def __getattr__(self, name: str) -> Any:
+        """A name of the namespace; its functions work on this backend's device, whichever is current."""
+        value = super().__getattr__(name)
+        if name.startswith("_") or isinstance(value, type) or not callable(value) or self._shared.depth.value:
+            return value
+
+        def on_this_device(*args: Any, **kwargs: Any) -> Any:
+            with self.device:
+                return value(*args, **kwargs)
+
+        return on_this_device
+
     @property
     def host_waits(self) -> int:
         return self._shared.host_waits
@@ -102,7 +114,8 @@ class CupyBackend(Backend):
     ) -> tuple[Y, Back]:
         """See `Backend.run`. The outermost call selects the device and turns a lack of memory into DeviceMemoryError.
 
-        Raises TypeError for an array of another library, another device or an unsupported dtype.
+        Raises TypeError for an array of another library, another device or an unsupported dtype. The pullback raises
+        RuntimeError on another stream than that of the forward pass: nothing would make it wait for what it reads.
         """
         for value in (*args, *kwargs.values()):
             if isinstance(value, self.array_type):
@@ -120,10 +133,21 @@ class CupyBackend(Backend):
         if not self.keep or not callable(pullback):
             return y, pullback
 
+        stream = self._stream()
+
         def outermost_pullback(*cotangents: Array) -> Any:
+            if self._stream() != stream:
+                raise RuntimeError(
+                    f"{op.__name__}: its pullback was called on {self._stream()}, expected {stream}, the stream of its "
+                    "forward pass"
+                )
             return self._outermost(batch, measure, pullback, *cotangents)
 
         return y, outermost_pullback  # type: ignore[return-value]
+
+    def _stream(self) -> Any:
+        with self.device:
+            return self.cupy.cuda.get_current_stream()
 
     def _outermost(
         self,
@@ -182,7 +206,7 @@ class CupyBackend(Backend):
         with self.watch_memory() as peak, self._shared.depth:
             y, pullback = super().run(op, *args, **kwargs)
             if self.keep:
-                pullback(self.namespace.ones_like(y))
+                pullback(self.ones_like(y))
         return peak.added
 
     def _check_array(self, op: Op, array: Array) -> None:
@@ -368,14 +392,15 @@ def _check_libraries(cupy: Any, precision: str) -> None:
         except ImportError as error:
             raise ImportError(f"precision 'bfloat16' needs ml_dtypes: pip install \"vipnp[cuda{major}]\"") from error
     try:
-        import_module("cupy_backends.cuda.libs.cublas")
+        # The package's __getattr__ loads pip's cuBLAS first; importing the module goes past it.
+        _ = import_module("cupy_backends.cuda.libs").cublas
     except ImportError as error:
         raise ImportError(
             f'backend "cupy": cuBLAS of CUDA {major} is missing: pip install "cupy-cuda{major}x[ctk]", or install the '
             f"CUDA toolkit ({error})"
         ) from error
     try:
-        import_module("cupy.cuda.nvrtc").getVersion()
+        cupy.cuda.nvrtc.getVersion()
     except (ImportError, RuntimeError) as error:
         raise RuntimeError(
             f'backend "cupy": the compiler NVRTC of CUDA {major} is missing: pip install "vipnp[cuda{major}]" ({error})'
