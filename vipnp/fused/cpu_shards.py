@@ -44,8 +44,18 @@ def parts_of(xp: Sharded, x: HostArray) -> list[slice]:
     return bounds(len(x), max(1, min(xp.crew.size, len(x))))
 
 
-def masks_of(masks: BlockMasks, part: slice) -> BlockMasks:
-    """The masks of the samples in `part`."""
+def masks_of(masks: BlockMasks, part: slice, batch: int) -> BlockMasks:
+    """The masks of the samples in `part` of `batch`.
+
+    Raises TypeError where a mask is no array of NumPy's own class, ValueError where it is of another batch.
+    """
+    for name, mask in masks._asdict().items():
+        if mask is None:
+            continue
+        if type(mask.mask) is not np.ndarray:
+            raise TypeError(f"{name}: got a mask of type {type(mask.mask).__name__}, expected numpy.ndarray")
+        if mask.mask.shape[:1] != (batch,):
+            raise ValueError(f"{name}: got a mask of shape {mask.mask.shape}, expected a batch of {batch}")
     return BlockMasks(*(None if mask is None else Mask(mask.mask[part], mask.rate) for mask in masks))
 
 
@@ -120,7 +130,7 @@ def stage_in_shards(
                 fusion=fusion,
                 branches=branches,
                 skip_lam=skip_lam,
-                masks=masks_of(mask, parts[i]),
+                masks=masks_of(mask, parts[i], len(x)),
             )
             backs.append(back)
         return shard, backs
@@ -167,7 +177,7 @@ def permutator_in_shards(
             fusion=fusion,
             branches=branches,
             skip_lam=skip_lam,
-            masks=masks_of(masks, parts[i]),
+            masks=masks_of(masks, parts[i], len(x)),
         )
 
     results = xp.crew.run(forward, len(parts))
