@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 import torch
 
 import vipnp
-from vipnp import ops
+from vipnp import get_backend, ops
 from vipnp.core import Array, Backend, Replacements
 from vipnp.layers import mlp
 
@@ -151,6 +152,75 @@ def test_foreign_arrays_are_refused() -> None:
     }
     with pytest.raises(TypeError, match=r"linear: got an array of type torch.Tensor"):
         XP.run(mlp, x, params)
+
+
+class Derived(np.ndarray[Any, Any]):
+    """An array class of somebody else's."""
+
+
+DERIVED: list[Callable[[Any], Any]] = [lambda a: a.view(Derived), lambda a: a.view(np.matrix), np.ma.masked_array]
+"""Views of a host array as one of a derived class, which may multiply otherwise or hide what it holds."""
+
+
+@pytest.mark.parametrize("derive", DERIVED)
+@pytest.mark.parametrize("backend", ["numpy", "numba"])
+def test_arrays_of_a_derived_class_are_refused(backend: str, derive: Callable[[Any], Any]) -> None:
+    xp, x = get_backend(backend), np.ones((2, 4))
+    name = type(derive(x)).__name__
+    with pytest.raises(
+        TypeError, match=rf"gelu: got an array of type .*\.{name}; backend '{backend}' takes numpy.ndarr"
+    ):
+        xp.run(ops.gelu, derive(x))
+    _, pullback = xp.run(ops.gelu, x)
+    with pytest.raises(TypeError, match=rf"cotangent of gelu: got an array of type .*\.{name}; backend"):
+        pullback(derive(x))
+
+
+COTANGENTS: list[tuple[Any, type[Exception], str]] = [
+    (1.0, TypeError, "got an array of type builtins.float; backend '.*' takes numpy.ndarray"),
+    (None, TypeError, "got an array of type builtins.NoneType"),
+    (np.ones((2, 3, 4, 4)).tolist(), TypeError, "got an array of type builtins.list"),
+    (torch.ones(2, 3, 4, 4), TypeError, "got an array of type torch.Tensor"),
+    (np.float64(1), TypeError, "got an array of type numpy.float64"),
+    (np.ones((1, 3, 1, 4)), ValueError, r"got shape \(1, 3, 1, 4\), expected \(2, 3, 4, 4\), that of its y"),
+    (np.ones((2, 3, 4, 4, 1)), ValueError, r"got shape \(2, 3, 4, 4, 1\)"),
+    (np.ones(()), ValueError, r"got shape \(\), expected"),
+    (np.ones((2, 3, 4, 4), np.float32), TypeError, "got dtype float32, expected float64, that of its y"),
+    (np.ones((2, 3, 4, 4), ">f8"), TypeError, "got dtype >f8, expected float64"),
+]
+
+
+@pytest.mark.parametrize(("dy", "error", "message"), COTANGENTS, ids=lambda value: getattr(value, "__name__", ""))
+@pytest.mark.parametrize("options", [{}, {"shards": 2}, {"name": "numba"}, {"name": "numba", "shards": 3}])
+def test_a_cotangent_that_is_not_like_y_is_refused(
+    options: dict[str, Any], dy: Any, error: type[Exception], message: str
+) -> None:
+    """Broadcast, a cotangent of another shape gave wrong gradients without a word."""
+    xp = get_backend(**{"name": "numpy", **options})
+    x, weight, bias = (np.random.default_rng(1).normal(size=shape) for shape in ((2, 3, 4, 4), 4, 4))
+    _, pullback = xp.run(ops.layer_norm, x, weight, bias)
+    with pytest.raises(error, match=f"cotangent of layer_norm: {message}"):
+        pullback(dy)
+    whole = np.broadcast_to(np.ones((1, 3, 1, 4)), x.shape)
+    np.testing.assert_allclose(pullback(whole)[2], np.full(4, 24.0))
+
+
+def test_the_cotangent_of_a_loss_is_an_array_like_it() -> None:
+    logits, labels = np.zeros((3, 5)), np.array([1, 0, 4])
+    loss, pullback = XP.run(ops.cross_entropy, logits, labels=labels)
+    (expected,) = pullback(np.ones_like(loss))
+    assert np.array_equal(pullback(np.float64(1))[0], expected)
+    with pytest.raises(TypeError, match=r"cotangent of cross_entropy: got an array of type builtins.float"):
+        pullback(1.0)
+
+
+def test_a_guarded_pullback_does_not_keep_the_result() -> None:
+    x = np.ones((2, 3))
+    y, pullback = XP.run(ops.residual, x, x, 2.0)
+    result = weakref.ref(y)
+    del y
+    assert result() is None
+    assert np.array_equal(pullback(x)[0], x)
 
 
 @pytest.mark.parametrize(

@@ -119,7 +119,7 @@ def stored(xp: Any, array: Any, dtype: str) -> Any:
 def run(xp: Any, case: Case, args: Any, kwargs: Any, dy: Any, *, replaced: bool) -> list[tuple[str, Any]]:
     """y and every gradient, as float64 host arrays by name."""
     y, pullback = xp.run(case.op, *args, **kwargs) if replaced else case.op(xp, *args, **kwargs)
-    gradients = tuple(pullback(dy))
+    gradients = tuple(pullback(xp.astype(dy, y.dtype)))
     return [("y", y), *tree_arrays(gradients)]
 
 

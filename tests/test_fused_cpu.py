@@ -178,6 +178,70 @@ def batch(B: int = 4, dtype: Any = np.float32) -> tuple[Any, Any]:
     return rng.normal(size=(B, 2, 8, 12)).astype(dtype), rng.integers(0, 5, B)
 
 
+# --- what does not fit ------------------------------------------------------------------------------------------------
+
+
+def spoilt_block(**spoilt: Any) -> Any:
+    """The call of a fused block, one array of its parameters replaced, or another number of segments."""
+    args, kwargs = block_inputs()
+    norm1, mlp = dict(args[1]["norm1"]), dict(args[1]["mlp"])
+    norm1["bias"] = spoilt.get("bias", norm1["bias"])
+    mlp["fc2"] = {"weight": mlp["fc2"]["weight"], "bias": spoilt.get("fc2_bias", mlp["fc2"]["bias"])}
+    kwargs = {**kwargs, "segments": spoilt.get("segments", kwargs["segments"])}
+    if "mask" in spoilt:
+        kwargs["masks"] = BlockMasks(attn_path=Mask(spoilt["mask"], 0.25))
+    numba_block.permutator_fused(fused(1).shard, args[0], {**args[1], "norm1": norm1, "mlp": mlp}, **kwargs)
+
+
+def spoilt_cotangent(op: Any, dy: Any) -> Any:
+    args, kwargs = block_inputs()
+    if op is layer_norm:
+        args, kwargs = (args[0], np.ones(12), np.ones(12)), {}
+    numba_block.TABLE[op](fused(1).shard, *args, **kwargs)[1](dy)
+
+
+def spoilt_step(part: str, array: Any) -> Any:
+    tensors = {name: {"w": np.ones((3, 4))} for name in ("params", "grads", "exp_avg", "exp_avg_sq")}
+    tensors[part] = {"w": array}
+    state = AdamWState(1, tensors["exp_avg"], tensors["exp_avg_sq"])
+    options: Any = {"lr": 0.1, "betas": (0.9, 0.99), "eps": 1e-8, "weight_decay": 0.0}
+    numba_optimizer.TABLE[adamw](fused(2), tensors["params"], tensors["grads"], state, **options)
+
+
+REFUSED: list[tuple[Callable[[], Any], type[Exception], str]] = [
+    (
+        lambda: spoilt_block(segments=2),
+        ValueError,
+        r"params.attn.mlp_h.weight: got shape \(8, 8\), expected \(12, 12\)",
+    ),
+    (lambda: spoilt_block(segments=5), ValueError, "segments: got 5, expected a divisor of C = 12"),
+    (lambda: spoilt_block(segments=0), ValueError, "segments: got 0, expected a divisor"),
+    (lambda: spoilt_block(segments=4.0), ValueError, "segments: got 4.0, expected a divisor"),
+    (lambda: spoilt_block(bias=np.ones(2)), ValueError, r"params.norm1.bias: got shape \(2,\), expected \(12,\)"),
+    (lambda: spoilt_block(fc2_bias=np.ones(1)), ValueError, r"params.mlp.fc2.bias: got shape \(1,\)"),
+    (lambda: spoilt_block(mask=np.ones(2)), ValueError, r"mask: got shape \(2,\), expected \(3,\)"),
+    (
+        lambda: spoilt_block(bias=np.ma.ones(12)),
+        TypeError,
+        r"params.norm1.bias: got an array of type numpy.ma.*MaskedArray, expected numpy.ndarray",
+    ),
+    (lambda: spoilt_cotangent(permutator, np.ones((1, 1, 1, 12))), ValueError, r"cotangent: got shape \(1, 1, 1, 12\)"),
+    (lambda: spoilt_cotangent(layer_norm, np.ones((1, 1, 1, 12))), ValueError, r"cotangent: got shape \(1, 1, 1, 12\)"),
+    (lambda: spoilt_step("exp_avg", np.ones(2)), ValueError, r"exp_avg of w: got shape \(2,\), expected \(3, 4\)"),
+    (lambda: spoilt_step("grads", np.ones((4, 3))), ValueError, r"grads of w: got shape \(4, 3\)"),
+    (lambda: spoilt_step("params", np.ones((3, 4)).view(np.matrix)), TypeError, "w: got an array of type numpy.matrix"),
+]
+
+
+@pytest.mark.parametrize(("call", "error", "message"), REFUSED)
+def test_fused_functions_refuse_what_does_not_fit(
+    call: Callable[[], Any], error: type[Exception], message: str
+) -> None:
+    """Called without `run`: the kernels look at no index, so what they are given must be looked at before."""
+    with pytest.raises(error, match=message):
+        call()
+
+
 # --- Phi --------------------------------------------------------------------------------------------------------------
 
 
@@ -394,7 +458,7 @@ def test_any_form_of_array_works(op: Any, form: Callable[[Any], Any]) -> None:
     truth = results(READABLE, op, args, kwargs)
     args = tree_map(form, args)
     y, pullback = fused().run(op, *args, **kwargs)
-    dy = form(np.random.default_rng(6).normal(size=np.shape(y)))
+    dy = form(np.random.default_rng(6).normal(size=np.shape(y))).astype(y.dtype, copy=False)
     found = {"value": y} | dict(tree_arrays(tuple(pullback(dy))))
     for name, expected in truth.items():
         np.testing.assert_allclose(found[name], expected, rtol=0, atol=1e-12 * np.abs(expected).max(), err_msg=name)

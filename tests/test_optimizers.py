@@ -132,6 +132,27 @@ def test_update_leaves_its_arguments_alone(make: Callable[[Backend], SGD | AdamW
     assert list(params) == list(new) == list(SHAPES)
 
 
+@pytest.mark.parametrize("backend", ["numpy", "numba"])
+@pytest.mark.parametrize(
+    "make", [SGD, AdamW, lambda xp: SGD(xp, nesterov=True), lambda xp: SGD(xp, momentum=0.0, weight_decay=0.1)]
+)
+def test_one_gradient_array_may_be_used_for_every_step(make: Callable[[Backend], SGD | AdamW], backend: str) -> None:
+    """Nothing of the caller's is kept: what is written into its arrays later changes no earlier step's memory."""
+    xp = get_backend(backend)
+    reusing, apart = make(xp), make(xp)
+    expected, grads = draw(0, "float32"), draw(0, "float32")
+    for step in range(1, 4):
+        params = {name: value.copy() for name, value in expected.items()}
+        for name, value in draw(step, "float32").items():
+            grads[name][...] = value
+        found = reusing.update(params, grads, lr=0.1)
+        expected = apart.update(expected, draw(step, "float32"), lr=0.1)
+        for name in SHAPES:
+            np.testing.assert_array_equal(found[name], expected[name])
+            params[name][...] = np.nan
+        assert all(np.isfinite(found[name]).all() for name in SHAPES)
+
+
 @pytest.mark.parametrize("make", [SGD, AdamW])
 def test_the_step_can_be_replaced_like_an_op(make: Callable[[Backend], SGD | AdamW]) -> None:
     xp = get_backend("numpy").counting()
@@ -306,6 +327,8 @@ def test_schedule_without_warmup_equals_pytorch() -> None:
         schedule.step()
 
 
+PARAMETERS = draw(0, "float32")
+
 REFUSALS: list[tuple[Callable[[], Any], type[Exception], str]] = [
     (lambda: SGD(XP, momentum=1.0), ValueError, r"momentum: got 1\.0, expected a number in \[0, 1\)"),
     (lambda: SGD(XP, momentum=-0.1), ValueError, "momentum: got -0.1"),
@@ -315,7 +338,18 @@ REFUSALS: list[tuple[Callable[[], Any], type[Exception], str]] = [
     (lambda: SGD(XP.inference()), ValueError, "xp: got the inference form"),
     (lambda: AdamW(XP.inference()), ValueError, "xp: got the inference form"),
     (lambda: SGD("numpy"), TypeError, "xp: got 'numpy', expected a Backend"),  # type: ignore[arg-type]
-    (lambda: AdamW(np), TypeError, "xp: got <module 'numpy'.*expected a Backend"),  # type: ignore[arg-type]
+    (lambda: AdamW(np), TypeError, "xp: got .*module.*expected a Backend"),  # type: ignore[arg-type]
+    (
+        lambda: AdamW(PARAMETERS),  # type: ignore[arg-type]
+        TypeError,
+        r"^xp: got dict, expected a Backend such as vipnp.get_backend returns; parameters are given to update, "
+        r"not to the optimizer$",
+    ),
+    (lambda: SGD(PARAMETERS.values()), TypeError, "^xp: got dict_values, .* parameters are given to update"),  # type: ignore[arg-type]
+    (lambda: SGD(XP, momentum=np.ones(9)), TypeError, "^momentum: got ndarray, expected a number$"),  # type: ignore[arg-type]
+    (lambda: AdamW(XP, betas=[np.ones(9)] * 2), TypeError, "^betas: got list, expected a tuple of two numbers$"),  # type: ignore[arg-type]
+    (lambda: AdamW(XP).update(ones("a"), ones("a"), lr=10**400), ValueError, "^lr: got int, expected a number in"),
+    (lambda: AdamW(XP).update(ones("a"), ones("a"), lr=-(10**9999)), ValueError, "^lr: got int, expected a number in"),
     (lambda: clip_grad_norm("numpy", {}, max_norm=1), TypeError, "xp: got 'numpy'"),  # type: ignore[arg-type]
     (lambda: AdamW(XP, betas=(0.9, 1.0)), ValueError, r"betas\[1\]: got 1\.0"),
     (lambda: AdamW(XP, betas=(-0.9, 0.9)), ValueError, r"betas\[0\]: got -0\.9"),

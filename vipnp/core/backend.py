@@ -77,7 +77,7 @@ class Backend(ABC):
     ----------
     name : what `get_backend` calls it.
     namespace : the array namespace behind it.
-    array_type : the class of its arrays; `run` refuses arrays of any other class.
+    array_type : the class of its arrays; `run` refuses arrays of any other class, derived ones included.
     device : the device its arrays live on, None where the namespace has only one.
     replacements : readable op or layer -> fused function; empty unless a fused table was asked for.
     keep : False for inference: every pullback is let go as soon as its op returns.
@@ -116,22 +116,53 @@ class Backend(ABC):
     ) -> tuple[Y, Back]:
         """Run `op` here: its fused replacement if this backend has one, the readable op if not.
 
-        Raises TypeError if an argument is an array of another library or on another device. Calling `op` itself checks
-        nothing.
+        The pullback takes one cotangent, an array of this backend with the shape and dtype of y, and raises TypeError
+        or ValueError for anything else. Raises TypeError if an argument is an array of another library or on another
+        device. Calling `op` itself checks nothing.
         """
         for value in (*args, *kwargs.values()):
             if hasattr(value, "__dlpack__") and not self.owns(value):
-                where = "" if self.device is None else f" on {getattr(value, 'device', 'another device')}"
-                here = "" if self.device is None else f" on {self.device}"
-                raise TypeError(
-                    f"{op.__name__}: got an array of type {type(value).__module__}.{type(value).__name__}{where}; "
-                    f"backend {self.name!r} takes {self.array_type.__module__}.{self.array_type.__name__}{here}"
-                )
+                raise TypeError(f"{op.__name__}: {self._foreign(value)}")
         function: Callable[..., tuple[Y, Back]] = self.replacements.get(op, op)
         if self.ran is not None:
             self.ran[function] += 1
         y, pullback = function(self, *args, **kwargs)
-        return (y, pullback) if self.keep else (y, cast("Back", _dropped))
+        if not self.keep:
+            return y, cast("Back", _dropped)
+        return y, self._guarded(op, y, pullback)
+
+    def _guarded(self, op: Op, y: Any, pullback: Back) -> Back:
+        """`pullback` behind a look at its cotangent; what is no pullback of one array, such as the state that an
+        optimiser's step returns in its place, as it is."""
+        if not callable(pullback) or not hasattr(y, "shape"):
+            return pullback
+        kind, shape, dtype = type(y), y.shape, y.dtype  # and not y, which nobody else may need any more
+        one_device = self.device is None
+
+        def guarded(dy: Array) -> Any:
+            if not (one_device and type(dy) is kind and dy.shape == shape and dy.dtype == dtype):
+                self._check_cotangent(op, dy, kind, shape, dtype)
+            return pullback(dy)
+
+        return cast("Back", guarded)
+
+    def _check_cotangent(self, op: Op, dy: Any, kind: type, shape: tuple[int, ...], dtype: Any) -> None:
+        name = f"cotangent of {op.__name__}"
+        if not (self.owns(dy) or type(dy) is kind is not self.array_type):
+            raise TypeError(f"{name}: {self._foreign(dy)}")
+        if dy.shape != shape:
+            raise ValueError(f"{name}: got shape {tuple(dy.shape)}, expected {tuple(shape)}, that of its y")
+        if dy.dtype != dtype:
+            raise TypeError(f"{name}: got dtype {dy.dtype}, expected {dtype}, that of its y")
+
+    def _foreign(self, value: object) -> str:
+        where = here = ""
+        if self.device is not None:
+            where, here = f" on {getattr(value, 'device', 'another device')}", f" on {self.device}"
+        return (
+            f"got an array of type {type(value).__module__}.{type(value).__name__}{where}; "
+            f"backend {self.name!r} takes {self.array_type.__module__}.{self.array_type.__name__}{here}"
+        )
 
     def inference(self) -> Backend:
         """This backend with keep=False: `run` drops every pullback at once, and with it what it saved."""
@@ -177,10 +208,11 @@ class Backend(ABC):
         return np.from_dlpack(x)
 
     def owns(self, x: object) -> bool:
-        """Whether `x` is an array of this backend, on its device."""
-        return isinstance(x, self.array_type) and (
-            self.device is None or getattr(x, "device", self.device) == self.device
-        )
+        """Whether `x` is an array of this backend, on its device.
+
+        An array of a derived class is none: a matrix multiplies otherwise, a masked array hides what it holds.
+        """
+        return type(x) is self.array_type and (self.device is None or getattr(x, "device", self.device) == self.device)
 
     def synchronize(self) -> None:  # noqa: B027 - a CPU has nothing to wait for
         """Wait until everything asked of the device has been done; nothing to wait for on a CPU."""

@@ -8,6 +8,20 @@ from typing import Any
 
 import numpy as np
 
+LONGEST_SHOWN = 80
+"""Characters of a value that an error prints; of what is longer, and of arrays, it names the type."""
+
+
+def shown(value: object) -> str:
+    """`value` as an error prints it: as Python writes it where that is short, else its type. No array is printed."""
+    if hasattr(value, "__array__") and not isinstance(value, np.generic):
+        return type(value).__name__
+    try:
+        text = repr(value)
+    except Exception:  # a foreign __repr__, or an integer too long to be written
+        return type(value).__name__
+    return text if len(text) <= LONGEST_SHOWN and "array(" not in text else type(value).__name__
+
 
 def check_real(name: str, value: Any, *, low: float, high: float = math.inf, low_included: bool = True) -> float:
     """`value` as a Python float, which never changes the dtype of an array it meets, as a NumPy scalar may.
@@ -15,20 +29,25 @@ def check_real(name: str, value: Any, *, low: float, high: float = math.inf, low
     Raises TypeError unless `value` is a real number, ValueError unless it lies in [low, high) or (low, high).
     """
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
-        raise TypeError(f"{name}: got {value!r}, expected a number")
-    number = float(value)
+        raise TypeError(f"{name}: got {shown(value)}, expected a number")
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.nan  # too large for a float, and so in no interval
     if not (low < number < high or (low_included and number == low)):
-        raise ValueError(f"{name}: got {value!r}, expected a number in {'[' if low_included else '('}{low}, {high})")
+        raise ValueError(
+            f"{name}: got {shown(value)}, expected a number in {'[' if low_included else '('}{low}, {high})"
+        )
     return number
 
 
 def check_whole(name: str, value: Any, *, low: int) -> int:
     """`value` as a Python int; raises TypeError unless it is an integer, ValueError unless value >= low."""
     if isinstance(value, bool) or not isinstance(value, numbers.Integral):
-        raise TypeError(f"{name}: got {value!r}, expected an integer")
+        raise TypeError(f"{name}: got {shown(value)}, expected an integer")
     number = int(value)
     if number < low:
-        raise ValueError(f"{name}: got {value!r}, expected an integer >= {low}")
+        raise ValueError(f"{name}: got {shown(value)}, expected an integer >= {low}")
     return number
 
 

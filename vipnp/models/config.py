@@ -10,6 +10,7 @@ from dataclasses import dataclass, fields
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from vipnp.core.checks import shown
 from vipnp.layers import BRANCHES, PERMUTE_MLPS, STANDARD_BRANCHES, BranchKind, FusionKind
 
 
@@ -108,11 +109,11 @@ class ViPConfig:
     def _check_kinds(self) -> None:
         for i, transition in enumerate(self.transitions):
             if not isinstance(transition, bool):
-                raise TypeError(f"transitions[{i}]: got {transition!r}, expected True or False")
+                raise TypeError(f"transitions[{i}]: got {shown(transition)}, expected True or False")
         if self.transitions[-1]:
             raise ValueError("transitions: the last entry is True, expected False: no stage follows it")
         if self.fusion not in list(PERMUTE_MLPS):
-            raise ValueError(f"fusion: got {self.fusion!r}, expected one of {', '.join(PERMUTE_MLPS)}")
+            raise ValueError(f"fusion: got {shown(self.fusion)}, expected one of {', '.join(PERMUTE_MLPS)}")
         if len(self.branches) != 3 or any(kind not in list(BRANCHES) for kind in self.branches):
             raise ValueError(f"branches: got {self.branches}, expected three of {', '.join(BRANCHES)}")
 
@@ -173,13 +174,13 @@ class ViPConfig:
 
 def _sequence(name: str, values: Any) -> tuple[Any, ...]:
     if isinstance(values, str) or not hasattr(values, "__iter__"):
-        raise TypeError(f"{name}: got {values!r}, expected a sequence")
+        raise TypeError(f"{name}: got {shown(values)}, expected a sequence")
     return tuple(values)
 
 
 def _positive(name: str, value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, numbers.Integral):
-        raise TypeError(f"{name}: got {value!r}, expected a positive integer")
+        raise TypeError(f"{name}: got {shown(value)}, expected a positive integer")
     if value < 1:
         raise ValueError(f"{name}: got {value}, expected a positive integer")
     return int(value)
@@ -187,7 +188,7 @@ def _positive(name: str, value: Any) -> int:
 
 def _real(name: str, value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
-        raise TypeError(f"{name}: got {value!r}, expected a number")
+        raise TypeError(f"{name}: got {shown(value)}, expected a number")
     return float(value)
 
 
@@ -228,8 +229,8 @@ def get_config(name: str, **overrides: Any) -> ViPConfig:
 
 def _known(what: str, name: Any, names: list[str]) -> None:
     if not isinstance(name, str):
-        raise TypeError(f"{what}: got {name!r}, expected one of {', '.join(names)}")
+        raise TypeError(f"{what}: got {shown(name)}, expected one of {', '.join(names)}")
     if name not in names:
         near = difflib.get_close_matches(name, names, n=1)
         hint = f" (did you mean {near[0]!r}?)" if near else ""
-        raise ValueError(f"{what}: got {name!r}, expected one of {', '.join(names)}{hint}")
+        raise ValueError(f"{what}: got {shown(name)}, expected one of {', '.join(names)}{hint}")

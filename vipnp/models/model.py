@@ -17,7 +17,7 @@ from vipnp.core.boundary import (
     receive_labels_or_targets,
     receive_parameter,
 )
-from vipnp.core.checks import check_real
+from vipnp.core.checks import check_real, shown
 from vipnp.core.tree import flatten, unflatten
 from vipnp.models.config import ViPConfig, get_config
 from vipnp.models.draws import draw_masks
@@ -79,7 +79,7 @@ class VisionPermutator:
         if not isinstance(config, ViPConfig):
             raise TypeError(f"config: got {type(config).__name__}, expected a ViPConfig")
         if dtype not in DTYPES:
-            raise ValueError(f"dtype: got {dtype!r}, expected one of {', '.join(DTYPES)}")
+            raise ValueError(f"dtype: got {shown(dtype)}, expected one of {', '.join(DTYPES)}")
         self.config = config
         self.backend = get_backend(backend)
         self.dtype = dtype
@@ -246,7 +246,7 @@ class VisionPermutator:
 
 def _checked_seed(seed: Any) -> int:
     if isinstance(seed, bool) or not isinstance(seed, numbers.Integral):
-        raise TypeError(f"seed: got {seed!r}, expected a non-negative integer")
+        raise TypeError(f"seed: got {shown(seed)}, expected a non-negative integer")
     if seed < 0:
         raise ValueError(f"seed: got {seed}, expected a non-negative integer")
     return int(seed)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from vipnp.core import Array, Backend
-from vipnp.core.checks import check_real
+from vipnp.core.checks import check_real, shown
 from vipnp.optim.checks import check_backend, check_gradients, check_state
 
 
@@ -82,7 +82,7 @@ class AdamW:
     ) -> None:
         check_backend(xp)
         if not isinstance(betas, tuple) or len(betas) != 2:
-            raise TypeError(f"betas: got {betas!r}, expected a tuple of two numbers")
+            raise TypeError(f"betas: got {shown(betas)}, expected a tuple of two numbers")
         self.xp = xp
         self.betas = (
             check_real("betas[0]", betas[0], low=0, high=1),

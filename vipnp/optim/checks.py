@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from vipnp.core import Array, Backend
+from vipnp.core.checks import shown
 
 
 def check_backend(xp: Any) -> None:
@@ -51,7 +52,8 @@ def check_state(params: Mapping[str, Array], state: Mapping[str, Mapping[str, Ar
 
 def _check_is_backend(xp: Any) -> None:
     if not isinstance(xp, Backend):
-        raise TypeError(f"xp: got {xp!r}, expected a Backend such as vipnp.get_backend returns")
+        hint = "; parameters are given to update, not to the optimizer" if isinstance(xp, Mapping | Iterable) else ""
+        raise TypeError(f"xp: got {shown(xp)}, expected a Backend such as vipnp.get_backend returns{hint}")
 
 
 def _differences(params: Mapping[str, Array], others: Mapping[str, Array]) -> list[str]:

@@ -30,7 +30,7 @@ def sgd(
     """One step for every parameter p with gradient g; nothing is written in place.
 
     g = g + weight_decay * p
-    b = momentum * b + g                        (b = g at the first step)
+    b = momentum * b + g                        (b = g at the first step, a copy: g stays the caller's)
     p = p - lr * (g + momentum * b)             with nesterov,
     p = p - lr * b                              without
 
@@ -45,7 +45,8 @@ def sgd(
             g = g + weight_decay * p
         step = g
         if momentum:
-            b = momentum * state.momentum_buffer[name] + g if name in state.momentum_buffer else g
+            earlier = state.momentum_buffer.get(name)
+            b = xp.astype(g, g.dtype) if earlier is None else momentum * earlier + g
             buffers[name] = b
             step = g + momentum * b if nesterov else b
         new_params[name] = p - lr * step

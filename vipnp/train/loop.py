@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from vipnp.core import Array, HostArray
-from vipnp.core.checks import check_classes, check_generator, check_real, check_whole
+from vipnp.core.checks import check_classes, check_generator, check_real, check_whole, shown
 from vipnp.models import VisionPermutator
 from vipnp.optim.clip import clip_grad_norm
 from vipnp.train.checks import check_labelled
@@ -68,7 +68,7 @@ def train_epoch(
         max_norm = check_real("max_norm", max_norm, low=0, low_included=False)
     for name, function in (("augment", augment), ("on_step", on_step)):
         if function is not None and not callable(function):
-            raise TypeError(f"{name}: got {function!r}, expected a function or None")
+            raise TypeError(f"{name}: got {shown(function)}, expected a function or None")
     check_labelled(model, images, labels, batch_size=batch_size)
     order = rng.permutation(len(images))
     losses = []

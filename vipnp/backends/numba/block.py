@@ -1,7 +1,7 @@
 """The fused CPU table: a Permutator block as matrix products with Numba kernels between them.
 
 These run in one thread, on one shard of the batch (vipnp.backends.numpy.shards): products of the linear layers through
-`cpu_products`, and one kernel of `cpu_kernels` between two of them. What the kernels do not cover runs the readable
+products.py, and one kernel of kernels.py between two of them. What the kernels do not cover runs the readable
 layer: the plain sum of the branches, other branches than height, width and channel in their places, dropout, mixed
 dtypes, and dtypes other than float32 and float64.
 """
@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from numbers import Integral
 from typing import Any, cast
 
 import numpy as np
 
 from vipnp.backends.numba import kernels
 from vipnp.core import Array, HostArray, Pullback3, Replacements
+from vipnp.core.checks import shown
 from vipnp.layers import (
     STANDARD_BRANCHES,
     BlockMasks,
@@ -46,15 +48,15 @@ def rows(x: HostArray) -> HostArray:
 
 def path_scale(mask: Mask | None, batch: int, skip_lam: float, dtype: Any) -> HostArray:
     """(B,): the factor of a residual branch, mask / (1 - rate) / skip_lam."""
-    kept = np.ones(batch, dtype) if mask is None else mask.mask / (1 - mask.rate)
-    return np.asarray(kept / skip_lam, dtype)
+    kept = np.ones(batch, dtype) if mask is None else prepared("mask", mask.mask, (batch,)) / (1 - mask.rate)
+    return prepared("skip_lam and mask", np.asarray(kept / skip_lam, dtype), (batch,))
 
 
 def of_one_dtype(tree: Any, dtype: Any) -> bool:
     """Whether every array of a tree has this dtype."""
     if isinstance(tree, Mapping):
         return all(of_one_dtype(child, dtype) for child in tree.values())
-    return bool(tree.dtype == dtype)
+    return bool(getattr(tree, "dtype", None) == dtype)
 
 
 def covered(
@@ -64,25 +66,78 @@ def covered(
     branches: Sequence[BranchKind],
     masks: BlockMasks,
 ) -> bool:
-    """Whether the kernels compute this block."""
+    """Whether the kernels compute this block; shapes are looked at where they do."""
     return (
         fusion == "weighted"
         and tuple(branches) == STANDARD_BRANCHES
         and x.dtype in (np.float32, np.float64)
         and of_one_dtype(params, x.dtype)
-        and x.shape[0] > 0
+        and x.ndim == 4
+        and x.size > 0
         and masks.proj is masks.hidden is masks.out is None
     )
 
 
-def prepared(tree: Any, dtype: Any) -> Any:
-    """Every array of a tree in the form the kernels are compiled for: C-contiguous, aligned, writeable, of `dtype`.
+def prepared(name: str, array: Any, shape: tuple[int, ...]) -> HostArray:
+    """`array` in the form the kernels are compiled for: C-contiguous, aligned, writeable.
 
-    An array that is so already is passed on as it is; the others are copied. The kernels never write into it.
+    An array that is so already is passed on as it is; others are copied. The kernels never write into it.
+    The kernels look at no index, so TypeError is raised unless this is an array of NumPy's own class, and ValueError
+    unless it has this shape.
     """
-    if isinstance(tree, Mapping):
-        return {name: prepared(child, dtype) for name, child in tree.items()}
-    return np.require(tree, dtype, ("C_CONTIGUOUS", "ALIGNED", "WRITEABLE"))
+    if type(array) is not np.ndarray:
+        kind = type(array)
+        raise TypeError(f"{name}: got an array of type {kind.__module__}.{kind.__name__}, expected numpy.ndarray")
+    if array.shape != shape:
+        raise ValueError(f"{name}: got shape {array.shape}, expected {shape}")
+    return np.require(array, requirements=("C_CONTIGUOUS", "ALIGNED", "WRITEABLE"))
+
+
+def prepared_tree(name: str, tree: Any, shapes: Any) -> Any:
+    """`prepared` of every array of a tree. Raises ValueError unless it has the names of `shapes`, a tree as well."""
+    if not isinstance(shapes, Mapping):
+        return prepared(name, tree, shapes)
+    if not isinstance(tree, Mapping) or tree.keys() != shapes.keys():
+        found = sorted(map(str, tree)) if isinstance(tree, Mapping) else type(tree).__name__
+        raise ValueError(f"{name}: got {found}, expected {sorted(shapes)}")
+    return {key: prepared_tree(f"{name}.{key}", tree[key], shape) for key, shape in shapes.items()}
+
+
+def cotangent(dy: Any, y: HostArray) -> HostArray:
+    """`dy` in the form the kernels are compiled for; raises TypeError or ValueError unless it is an array like `y`."""
+    form = prepared("cotangent", dy, y.shape)
+    if form.dtype != y.dtype:
+        raise TypeError(f"cotangent: got dtype {form.dtype}, expected {y.dtype}")
+    return form
+
+
+def block_shapes(H: int, W: int, C: int, S: int, params: Any) -> Any:
+    """The shapes of a block's parameters. The hidden widths of its two MLPs, which are free, are taken from them."""
+    R, Q = len(params["mlp"]["fc1"]["bias"]), len(params["attn"]["reweight"]["fc1"]["bias"])
+
+    def linear(out: int, into: int) -> dict[str, tuple[int, ...]]:
+        return {"weight": (out, into), "bias": (out,)}
+
+    norm = {"weight": (C,), "bias": (C,)}
+    return {
+        "norm1": norm,
+        "attn": {
+            "mlp_c": {"weight": (C, C)},
+            "mlp_h": {"weight": (H * S, H * S)},
+            "mlp_w": {"weight": (W * S, W * S)},
+            "reweight": {"fc1": linear(Q, C), "fc2": linear(3 * C, Q)},
+            "proj": linear(C, C),
+        },
+        "norm2": norm,
+        "mlp": {"fc1": linear(R, C), "fc2": linear(C, R)},
+    }
+
+
+def checked_segments(segments: Any, channels: int) -> int:
+    """`segments` as a Python int; raises ValueError unless it divides the channels."""
+    if isinstance(segments, bool) or not isinstance(segments, Integral) or segments < 1 or channels % int(segments):
+        raise ValueError(f"segments: got {shown(segments)}, expected a divisor of C = {channels}")
+    return int(segments)
 
 
 def segment_of(channels: int) -> Any:
@@ -100,14 +155,16 @@ def layer_norm_rows(xp: Any, x: Array, weight: Array, bias: Array, eps: float = 
     """
     if x.ndim != 4 or x.dtype not in (np.float32, np.float64) or not x.dtype == weight.dtype == bias.dtype:
         return layer_norm(xp, x, weight, bias, eps)
-    x, weight, bias = (prepared(array, x.dtype) for array in (x, weight, bias))
     B, H, W, C = x.shape
+    x = prepared("x", x, x.shape)
+    weight, bias = prepared("weight", weight, (C,)), prepared("bias", bias, (C,))
     y, mean, rstd = np.empty_like(x), np.empty((B, H, W), x.dtype), np.empty((B, H, W), x.dtype)
     kernels.layer_norm(x, weight, bias, eps, y, mean, rstd)
 
     def pullback(dy: Array) -> tuple[Array, Array, Array]:
         dx, sums = np.empty_like(x), np.empty((B, 2, C), x.dtype)
-        kernels.layer_norm_backward(prepared(dy, x.dtype), x, mean, rstd, weight, np.zeros_like(x), dx, sums)
+        dy = cotangent(dy, x)
+        kernels.layer_norm_backward(dy, x, mean, rstd, weight, np.zeros_like(x), dx, sums)
         dweight, dbias = sums.sum(axis=0)
         return dx, dweight, dbias
 
@@ -141,12 +198,14 @@ def permutator_fused(
         return permutator(
             xp, x, params, segments=segments, fusion=fusion, branches=branches, skip_lam=skip_lam, masks=masks
         )
-    x = prepared(x, x.dtype)
-    params = prepared(params, x.dtype)
+    B, H, W, C = grid = x.shape
+    N = checked_segments(segments, C)
+    S = C // N
+    x = prepared("x", x, grid)
+    params = prepared_tree("params", params, block_shapes(H, W, C, S, params))
     attn = cast("WeightedPermuteMLPParams", params["attn"])
     fc1, fc2 = params["mlp"]["fc1"], params["mlp"]["fc2"]
-    B, H, W, C = grid = x.shape
-    N, S, R = segments, C // segments, fc1["weight"].shape[0]
+    R = len(fc1["bias"])
     segment = segment_of(S)
     product = xp.product
     scale1 = path_scale(masks.attn_path, B, skip_lam, x.dtype)
@@ -186,7 +245,7 @@ def permutator_fused(
     kernels.residual(z, branch, fc2["bias"], scale2, y)
 
     def pullback(dy: Array) -> tuple[Array, PermutatorParams]:
-        dy = prepared(dy, x.dtype)
+        dy = cotangent(dy, x)
         sums = new(B, C)
         kernels.token_sums(dy, sums)
         dbias_fc2 = scale2 @ sums

@@ -33,11 +33,24 @@ def adamw_in_one_pass(
     """vipnp.optim.adamw.adamw: every entry is read once and written once, each thread taking a part of every tensor.
 
     Nothing is written in place: what is returned is new memory, which the arrays it replaces leave to the next step.
-    Tensors other than float32 and float64 run the readable step.
+    Tensors other than float32 and float64, and of mixed dtypes, run the readable step.
+    Raises TypeError or ValueError unless every gradient and every mean is an array like its parameter.
     """
-    if any(p.dtype not in (np.float32, np.float64) for p in params.values()):
+    others = {"grads": grads}
+    if state.step:
+        others |= {"exp_avg": state.exp_avg, "exp_avg_sq": state.exp_avg_sq}
+    if any(
+        p.dtype not in (np.float32, np.float64) or any(other[name].dtype != p.dtype for other in others.values())
+        for name, p in params.items()
+    ):
         return adamw(xp, params, grads, state, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay)
     step = state.step + 1
+    params = {name: prepared(name, p, p.shape) for name, p in params.items()}
+    grads, *means = (
+        {name: prepared(f"{part} of {name}", other[name], p.shape) for name, p in params.items()}
+        for part, other in others.items()
+    )
+    exp_avg_before, exp_avg_sq_before = means or [{name: np.zeros_like(p) for name, p in params.items()}] * 2
     new_params, exp_avg, exp_avg_sq = (
         {name: np.empty_like(p, order="C") for name, p in params.items()} for _ in range(3)
     )
@@ -47,14 +60,14 @@ def adamw_in_one_pass(
         for name, p in params.items():
             entries = bounds(p.size, xp.crew.size)[part]
 
-            def own(array: Array, entries: slice = entries, dtype: Any = p.dtype) -> HostArray:
-                return prepared(array, dtype).reshape(-1)[entries]  # type: ignore[no-any-return]
+            def own(array: Array, entries: slice = entries) -> HostArray:
+                return array.reshape(-1)[entries]  # type: ignore[no-any-return]
 
             adamw_entries(
                 own(p),
                 own(grads[name]),
-                own(state.exp_avg[name] if step > 1 else np.zeros_like(p)),
-                own(state.exp_avg_sq[name] if step > 1 else np.zeros_like(p)),
+                own(exp_avg_before[name]),
+                own(exp_avg_sq_before[name]),
                 lr,
                 betas,
                 eps,

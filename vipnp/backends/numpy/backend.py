@@ -22,6 +22,7 @@ from vipnp.backends.numpy.blas import Product, cblas_takes, default_product, num
 from vipnp.backends.numpy.shards import SHARDS
 from vipnp.backends.numpy.threads import Crew
 from vipnp.core.backend import NO_REPLACEMENTS, Array, Backend, HostArray, Op
+from vipnp.core.checks import shown
 
 GRID = 512
 """Points of `phi`'s table in a unit of x, a power of two, so that they are exact in float32."""
@@ -217,7 +218,7 @@ def crew_of(shards: int) -> tuple[Mapping[Op, Op], Any]:
 def check_shards(shards: Any) -> None:
     """Raise TypeError or ValueError unless `shards` is a positive integer."""
     if isinstance(shards, bool) or not isinstance(shards, int):
-        raise TypeError(f"shards: got {shards!r}, expected a positive integer")
+        raise TypeError(f"shards: got {shown(shards)}, expected a positive integer")
     if shards < 1:
         raise ValueError(f"shards: got {shards}, expected a positive integer")
 
@@ -225,7 +226,7 @@ def check_shards(shards: Any) -> None:
 def check_keep_memory(keep_memory: Any) -> None:
     """Raise TypeError unless `keep_memory` is a bool."""
     if not isinstance(keep_memory, bool):
-        raise TypeError(f"keep_memory: got {keep_memory!r}, expected True or False")
+        raise TypeError(f"keep_memory: got {shown(keep_memory)}, expected True or False")
 
 
 __all__: list[str] = ["NumpyBackend", "create", "keep_freed_memory", "phi"]

@@ -44,8 +44,18 @@ def parts_of(xp: Sharded, x: HostArray) -> list[slice]:
     return bounds(len(x), max(1, min(xp.crew.size, len(x))))
 
 
-def masks_of(masks: BlockMasks, part: slice) -> BlockMasks:
-    """The masks of the samples in `part`."""
+def masks_of(masks: BlockMasks, part: slice, batch: int) -> BlockMasks:
+    """The masks of the samples in `part` of `batch`.
+
+    Raises TypeError where a mask is no array of NumPy's own class, ValueError where it is of another batch.
+    """
+    for name, mask in masks._asdict().items():
+        if mask is None:
+            continue
+        if type(mask.mask) is not np.ndarray:
+            raise TypeError(f"{name}: got a mask of type {type(mask.mask).__name__}, expected numpy.ndarray")
+        if mask.mask.shape[:1] != (batch,):
+            raise ValueError(f"{name}: got a mask of shape {mask.mask.shape}, expected a batch of {batch}")
     return BlockMasks(*(None if mask is None else Mask(mask.mask[part], mask.rate) for mask in masks))
 
 
@@ -108,9 +118,8 @@ def stage_in_shards(
     """
     block_masks = [BlockMasks()] * len(params) if masks is None else masks
     parts = parts_of(xp, x)
-    y = np.empty(x.shape, x.dtype)
 
-    def forward(i: int) -> list[Callable[[Array], tuple[Array, PermutatorParams]]]:
+    def forward(i: int) -> tuple[Array, list[Callable[[Array], tuple[Array, PermutatorParams]]]]:
         shard, backs = x[parts[i]], []
         for block, mask in zip(params.values(), block_masks, strict=True):
             shard, back = xp.shard.run(
@@ -121,13 +130,12 @@ def stage_in_shards(
                 fusion=fusion,
                 branches=branches,
                 skip_lam=skip_lam,
-                masks=masks_of(mask, parts[i]),
+                masks=masks_of(mask, parts[i], len(x)),
             )
             backs.append(back)
-        y[parts[i]] = shard
-        return backs
+        return shard, backs
 
-    pullbacks = xp.crew.run(forward, len(parts))
+    ys, pullbacks = zip(*xp.crew.run(forward, len(parts)), strict=True)
 
     def pullback(dy: Array) -> tuple[Array, dict[str, PermutatorParams]]:
         if not pullbacks[0]:
@@ -142,7 +150,7 @@ def stage_in_shards(
         shards = xp.crew.run(backward, len(parts))
         return np.concatenate([dshard for dshard, _ in shards]), sum_trees(xp.crew, [grads for _, grads in shards])
 
-    return y, pullback
+    return np.concatenate(ys), pullback
 
 
 @SHARDS.replaces(permutator)
@@ -169,7 +177,7 @@ def permutator_in_shards(
             fusion=fusion,
             branches=branches,
             skip_lam=skip_lam,
-            masks=masks_of(masks, parts[i]),
+            masks=masks_of(masks, parts[i], len(x)),
         )
 
     results = xp.crew.run(forward, len(parts))
