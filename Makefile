@@ -33,7 +33,7 @@ coverage: .venv/.test ## every line and branch of ops and layers, reached on the
 	$(BIN)/python -m coverage report --fail-under=100
 
 gradcheck: .venv/.core ## the gradient error of every op and layer, without PyTorch
-	$(BIN)/python -m vipnp.verify.gradcheck
+	$(BIN)/python -m vipnp.audit.gradcheck
 
 lint: .venv/.test ## style, banned imports, layering
 	$(BIN)/ruff check
@@ -61,7 +61,7 @@ mutation: .venv/.test ## mutation testing of ops and layers: every mutant must b
 	$(BIN)/python tools/mutation.py
 
 accuracy: .venv/.test ## float32 accuracy beside PyTorch's; writes docs/accuracy.md
-	$(BIN)/python -m vipnp.verify.accuracy --output docs/accuracy.md
+	$(BIN)/python -m tools.accuracy --output docs/accuracy.md
 
 clean: ## remove .venv and what tools leave behind
 	rm -rf .venv build dist mutants vipnp.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

@@ -1,4 +1,4 @@
-"""A training step and inference on the CPU beside PyTorch; the same as `vipnp bench`.
+"""A training step and inference on the CPU beside PyTorch.
 
 python benchmarks/cpu_step.py                  vip_s7, batch 8: every contender, under six minutes on two cores
 python benchmarks/cpu_step.py --full           vip_s7 and vip_s14 at batch 1, 8, 32
@@ -8,8 +8,11 @@ python benchmarks/cpu_step.py --json F --png F everything measured, and a pictur
 """
 
 import sys
+from pathlib import Path
 
-from vipnp.bench import main
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from benchmarks.cpu import main
 
 if __name__ == "__main__":
     sys.exit(main())

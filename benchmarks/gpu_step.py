@@ -37,7 +37,7 @@ from vipnp import ViPConfig, create_model, get_backend, list_models
 from vipnp.backends.cupy import PRECISIONS, CupyBackend
 from vipnp.checkpoint import replaced_when_done
 from vipnp.models import get_config
-from vipnp.train import AdamW
+from vipnp.optim import AdamW
 
 RESULTS = Path(__file__).parent / "results"
 TASKS = ("train", "infer")
@@ -46,7 +46,7 @@ LEARNING_RATE, WEIGHT_DECAY = 1e-3, 0.05
 WARM_UP = 3
 
 PASSES = {"infer": 39, "train": 39 + 68}
-"""Reads and writes of one activation (B, H, W, C) a block: of the kernels and products of vipnp/fused/cuda/stage.py."""
+"""Reads and writes of one activation (B, H, W, C) a block, by kernels and products of vipnp/backends/cupy/stage.py."""
 
 ADAMW_PASSES = 7 + 2
 """Reads and writes of every weight in the optimiser's step, with the copy of the gradients into one buffer."""
@@ -117,7 +117,7 @@ def vipnp_step(case: Case) -> tuple[Step, CupyBackend]:
 def torch_step(case: Case, *, compiled: bool) -> Step:
     import torch
 
-    from vipnp.verify.torch_twins import torch_vip
+    from vipnp.audit.torch_twins import torch_vip
 
     module = torch_vip(case.config).cuda()
     images, labels = (torch.from_numpy(array).cuda() for array in data(case))
@@ -278,7 +278,7 @@ class Ceilings:
 def ceilings() -> Ceilings:
     import cupy
 
-    from vipnp.fused.cuda.products import operand, product
+    from vipnp.backends.cupy.products import operand, product
 
     clock = CupyClock()
     source, target = (cupy.zeros(COPY_BYTES, cupy.uint8) for _ in range(2))

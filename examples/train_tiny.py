@@ -27,10 +27,11 @@ from typing import Any
 import numpy as np
 
 from vipnp import Backend, ViPConfig, VisionPermutator, list_backends
-from vipnp.backends import HostArray
 from vipnp.checkpoint import load_weights, replaced_when_done, save_weights, weights_sha256
+from vipnp.core import HostArray
 from vipnp.data import CLASSES, SPLITS, Digits, load_digits, mixup, rotate_and_shift
-from vipnp.train import AdamW, confusion_matrix, cosine_lr, evaluate, train_epoch
+from vipnp.optim import AdamW, cosine_lr
+from vipnp.train import confusion_matrix, evaluate, train_epoch
 
 try:
     from threadpoolctl import threadpool_limits

@@ -17,10 +17,11 @@ from typing import Any
 import numpy as np
 
 from vipnp import get_backend
-from vipnp.fused import cpu, cpu_optimizer
+from vipnp.backends.numba import block as cpu
+from vipnp.backends.numba import optimizer as cpu_optimizer
 from vipnp.layers import BlockMasks, Mask, permutator, stage
 from vipnp.ops import layer_norm
-from vipnp.train.adamw import AdamWState, adamw
+from vipnp.optim.adamw import AdamWState, adamw
 
 READABLE = get_backend("numpy")
 SHARDED = get_backend("numba", shards=2, products="openblas")

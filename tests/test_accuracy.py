@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from scipy.special import erf
 
+from tools import accuracy
+from tools.accuracy import CaseErrors, TensorErrors, error_in_units, geometric_mean, measure
 from vipnp import get_backend
-from vipnp.backends import HostArray
-from vipnp.backends.blas import INNER, numpy_product
-from vipnp.backends.numpy import GROUP, NumpyBackend
-from vipnp.verify import accuracy
-from vipnp.verify.accuracy import CaseErrors, TensorErrors, error_in_units, geometric_mean, measure
-from vipnp.verify.cases import CASES
+from vipnp.audit.cases import CASES
+from vipnp.backends.numpy.backend import GROUP, NumpyBackend
+from vipnp.backends.numpy.blas import INNER, numpy_product
+from vipnp.core import HostArray
 
 UNIT = 2.0**-24
 XP = get_backend("numpy")
@@ -219,7 +219,7 @@ def test_the_command_writes_a_page(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     arguments = ["--case", "gelu", "--case", "mlp", "--seeds", "2", "--output", str(output)]
     assert accuracy.main(arguments) == 0
     text = output.read_text(encoding="utf-8")
-    assert f"python -m vipnp.verify.accuracy {' '.join(arguments)}" in text
+    assert f"python -m tools.accuracy {' '.join(arguments)}" in text
     assert "All of this page meets that." in text
     assert "| gelu | B=4 H=64 C=384 | dx |" in text
     assert "| mlp | B=2 H=16 W=14 N=16 S=2 |" in text

@@ -1,4 +1,4 @@
-"""`vipnp audit`, `python -m vipnp.verify.gradcheck`, the JSON file and the page, as a user runs them."""
+"""`vipnp audit`, `python -m vipnp.audit.gradcheck`, the JSON file and the page, as a user runs them."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from vipnp.audit import gradcheck
+from vipnp.audit.audit import functions
+from vipnp.audit.cases import CASES
+from vipnp.audit.mathml import pieces, to_mathml
 from vipnp.cli import app
-from vipnp.verify import gradcheck, report
-from vipnp.verify.audit import functions
-from vipnp.verify.cases import CASES
-from vipnp.verify.mathml import pieces, to_mathml
+from vipnp.verify import report
 
 VOID = {"meta", "br", "link", "img", "input", "hr"}
 
@@ -153,7 +154,7 @@ def test_without_typer_the_command_names_the_extra() -> None:
 
 def test_gradcheck_needs_numpy_and_scipy_alone(capsys: pytest.CaptureFixture[str]) -> None:
     blocked = ("torch", "sympy", "flint", "typer", "rich", "pygments", "array_api_strict")
-    code = f"import sys\nfor name in {blocked}: sys.modules[name] = None\nimport vipnp.verify.gradcheck"
+    code = f"import sys\nfor name in {blocked}: sys.modules[name] = None\nimport vipnp.audit.gradcheck"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 

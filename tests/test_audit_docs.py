@@ -8,8 +8,8 @@ import re
 from pathlib import Path
 from typing import Any
 
+from vipnp.audit.mistakes import KINDS, STATEMENT_KINDS
 from vipnp.verify import RUNGS, verify
-from vipnp.verify.sabotage import KINDS, STATEMENT_KINDS
 
 TEXT = (Path(__file__).parent.parent / "docs" / "audit.md").read_text(encoding="utf-8")
 

@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vipnp import ops
-from vipnp.verify.audit import subject_of
-from vipnp.verify.cases import CASES, Case
+from vipnp.audit.audit import subject_of
+from vipnp.audit.cases import CASES, Case
+from vipnp.audit.mistakes import mistakes
 from vipnp.verify.ladder import climb
 from vipnp.verify.report import Verdict
-from vipnp.verify.sabotage import mistakes
 from vipnp.verify.subject import Subject
 
 OPS = [case for case in CASES.values() if case.kind == "op"]

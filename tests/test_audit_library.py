@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from vipnp import get_backend, ops
-from vipnp.backends import Replacements
+from vipnp.audit.audit import applies, audit, chosen_cases, op_names, plan
+from vipnp.audit.cases import CASES
 from vipnp.backends.numpy import NumpyBackend
+from vipnp.core import Replacements
 from vipnp.verify import RUNGS, Verdict
-from vipnp.verify.audit import applies, audit, chosen_cases, op_names, plan
-from vipnp.verify.cases import CASES
 from vipnp.verify.ladder import climb
 from vipnp.verify.subject import Subject
 
@@ -80,7 +80,7 @@ def test_one_op_that_fails_stops_no_other(monkeypatch: pytest.MonkeyPatch) -> No
         raise RuntimeError("out of order")
 
     broken.__name__ = "gelu"
-    monkeypatch.setattr("vipnp.verify.audit.CASES", {**CASES, "gelu": replace(CASES["gelu"], op=broken)})
+    monkeypatch.setattr("vipnp.audit.audit.CASES", {**CASES, "gelu": replace(CASES["gelu"], op=broken)})
     report = audit(ops=["gelu", "softmax"], rungs=["contract", "complex_step"])
     assert {row.op for row in report.failures} == {"gelu"}
     assert {row.op for row in report.rows if row.verdict is Verdict.PASS} == {"softmax"}

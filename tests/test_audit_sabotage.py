@@ -11,10 +11,10 @@ import pytest
 from rich.console import Console
 
 from vipnp import layers, ops
+from vipnp.audit import planting
+from vipnp.audit.mistakes import KINDS, STATEMENT_KINDS, Mistake, mistakes
+from vipnp.audit.planting import EQUIVALENT, Outcome, Sabotage, plantings, print_sabotage, sabotage
 from vipnp.models import vision_permutator
-from vipnp.verify import planting
-from vipnp.verify.planting import EQUIVALENT, Outcome, Sabotage, plantings, print_sabotage, sabotage
-from vipnp.verify.sabotage import KINDS, STATEMENT_KINDS, Mistake, mistakes
 
 AUDITED_OPS = ["softmax", "drop_path", "permute_width", "cross_entropy"]
 

@@ -14,7 +14,7 @@ import torch
 
 import vipnp
 from vipnp import get_backend, ops
-from vipnp.backends import Array, Backend, Replacements
+from vipnp.core import Array, Backend, Replacements
 from vipnp.layers import mlp
 
 XP = vipnp.get_backend("numpy")
@@ -264,3 +264,15 @@ def test_a_backend_says_what_it_is() -> None:
         _ = XP.no_such_function
     with pytest.raises(TypeError, match="abstract"):
         Backend("bare", np, np.ndarray)  # type: ignore[abstract]
+
+
+def test_a_library_that_is_installed_and_does_not_load_says_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not «not installed»: the cause is what helps."""
+    (tmp_path / "cupy.py").write_text("raise ImportError('libfoo.so.13: cannot open shared object file')")
+    monkeypatch.syspath_prepend(tmp_path)
+    for name in [name for name in sys.modules if name.split(".")[0] == "cupy"]:
+        monkeypatch.delitem(sys.modules, name)
+    with pytest.raises(ImportError, match="cupy is installed and cannot be loaded: libfoo"):
+        vipnp.get_backend("cupy")

@@ -10,7 +10,7 @@ import torch
 
 import vipnp
 from vipnp import ViPConfig, VisionPermutator
-from vipnp.verify.cases import small_config
+from vipnp.audit.cases import small_config
 from vipnp.verify.worlds.namespaces import StrictBackend
 
 CONFIG = small_config({"B": 2, "H": 2, "W": 1, "N": 3, "S": 4, "P": 2, "K": 4})

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
+from benchmarks.cpu import command, contenders, main, run_bench
+from benchmarks.cpu.contenders import CONTENDERS, linear_layers
+from benchmarks.cpu.measure import Process, measure, reduce
+from benchmarks.cpu.profile import profile
+from benchmarks.cpu.report import draw, machine, profile_table, table, write_json
+from benchmarks.cpu.work import Work
 from vipnp import create_model
-from vipnp.bench import command, contenders, main, run_bench
-from vipnp.bench.contenders import CONTENDERS, linear_layers
-from vipnp.bench.measure import Process, measure, reduce
-from vipnp.bench.profile import profile
-from vipnp.bench.report import draw, machine, profile_table, table, write_json
-from vipnp.bench.work import Work
 from vipnp.models import ViPConfig
 
 TINY = Work("vip_s7", 2, "train", image_size=28, depth=1)
@@ -178,9 +178,9 @@ def test_the_profile_covers_the_step() -> None:
     names = set(seconds) - {"step, all threads"}
     assert {"adamw_entries", "bias_gelu", "layer_norm_permuted_backward", "product: dweight = dy^T x"} <= names
     assert all(value > 0 for value in seconds.values())
-    from vipnp.fused import cpu_kernels
+    from vipnp.backends.numba import kernels
 
-    assert all(hasattr(getattr(cpu_kernels, name), "py_func") for name in cpu_kernels.KERNELS), "kernels are put back"
+    assert all(hasattr(getattr(kernels, name), "py_func") for name in kernels.KERNELS), "kernels are put back"
 
 
 @pytest.mark.parametrize(
@@ -233,19 +233,3 @@ def test_a_missing_library_is_left_out(
     )
     assert "numba" in seen
     assert f"numba-{extra}" not in seen
-
-
-def test_the_command_line_hands_its_arguments_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    from typer.testing import CliRunner
-
-    from vipnp import bench, cli
-
-    seen: list[Any] = []
-
-    def recorded(arguments: Any) -> int:
-        seen.append(list(arguments))
-        return 3
-
-    monkeypatch.setattr(bench, "main", recorded)
-    assert CliRunner().invoke(cli.app, ["bench", "--batch", "1", "8", "--profile", "--help"]).exit_code == 3
-    assert seen == [["--batch", "1", "8", "--profile", "--help"]]

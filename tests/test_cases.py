@@ -12,7 +12,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from vipnp import get_backend
-from vipnp.verify.cases import CASES, Case
+from vipnp.audit.cases import CASES, Case
 from vipnp.verify.trees import tree_arrays, tree_map
 
 XP = get_backend("numpy")

@@ -18,10 +18,11 @@ import pytest
 from tests.cuda_emulator import emulator, signatures
 from tests.cuda_emulator.stand_in import COMPUTE_32F, COMPUTE_32F_FAST_TF32, Machine, installed
 from vipnp import ViPConfig, VisionPermutator, layers, ops
-from vipnp.backends import Backend, get_backend
-from vipnp.train import AdamW
-from vipnp.train.clip import clip_grad_norm
-from vipnp.verify.cases import small_config
+from vipnp.audit.cases import small_config
+from vipnp.backends import get_backend
+from vipnp.core import Backend
+from vipnp.optim import AdamW
+from vipnp.optim.clip import clip_grad_norm
 
 pytestmark = pytest.mark.kernels
 
@@ -475,7 +476,7 @@ def test_device_arrays_refuse_what_cupy_refuses(machine: Machine) -> None:
 
 def test_kernel_arguments_are_held_against_the_source(machine: Machine) -> None:
     get_backend("cupy")
-    kernels = import_module("vipnp.fused.cuda.kernels")
+    kernels = import_module("vipnp.backends.cupy.kernels")
     cupy = import_module("cupy")
     x, y = (cupy.asarray(np.ones((8, 4), np.float32)) for _ in range(2))
     right = ("gelu_forward", "float32", ("4",), (1, 1), (32, 8))
@@ -496,7 +497,7 @@ def test_kernel_arguments_are_held_against_the_source(machine: Machine) -> None:
 
 def test_matrix_products_are_held_to_their_allocations(machine: Machine) -> None:
     get_backend("cupy")
-    products = import_module("vipnp.fused.cuda.products")
+    products = import_module("vipnp.backends.cupy.products")
     cupy = import_module("cupy")
     rng = np.random.default_rng(0)
     a, b = rng.normal(size=(5, 3)), rng.normal(size=(3, 4))

@@ -42,7 +42,7 @@ class Usage(NamedTuple):
 def kernels() -> Any:
     """The table of kernels; the stand-in is there for its import alone, the compiler is the wheel's."""
     with installed():
-        return import_module("vipnp.fused.cuda.kernels")
+        return import_module("vipnp.backends.cupy.kernels")
 
 
 def compiled(source: str, expressions: list[str], architecture: int, options: tuple[str, ...]) -> dict[str, Usage]:

@@ -15,11 +15,11 @@ import pytest
 
 from tests.cuda_emulator.stand_in import Machine, installed
 from vipnp import layers, ops
+from vipnp.audit.cases import Case, cases_of
 from vipnp.backends import get_backend
 from vipnp.layers import BlockMasks, Mask
-from vipnp.train.adamw import AdamWState, adamw
-from vipnp.train.clip import clip_grad_norm
-from vipnp.verify.cases import Case, cases_of
+from vipnp.optim.adamw import AdamWState, adamw
+from vipnp.optim.clip import clip_grad_norm
 from vipnp.verify.trees import tree_arrays, tree_map
 
 pytestmark = pytest.mark.kernels

@@ -21,11 +21,12 @@ import pytest
 
 from tests.cuda_emulator.stand_in import Machine, installed
 from vipnp import layers, ops
-from vipnp.backends import Backend, get_backend
+from vipnp.audit.cases import cases_of
+from vipnp.backends import get_backend
+from vipnp.core import Backend
 from vipnp.layers import BlockMasks, Mask
-from vipnp.train.adamw import AdamWState, adamw
-from vipnp.train.clip import clip_grad_norm
-from vipnp.verify.cases import cases_of
+from vipnp.optim.adamw import AdamWState, adamw
+from vipnp.optim.clip import clip_grad_norm
 from vipnp.verify.trees import tree_arrays, tree_map
 
 pytestmark = [pytest.mark.kernels, pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")]
@@ -325,7 +326,7 @@ def machine() -> Iterator[Machine]:
 
 
 def kernels() -> Any:
-    return import_module("vipnp.fused.cuda.kernels")
+    return import_module("vipnp.backends.cupy.kernels")
 
 
 @cache

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import vipnp
-from vipnp import layers, ops, train
+from vipnp import layers, ops, optim
 from vipnp.models import get_config, parameter_shapes, vision_permutator
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -94,7 +94,7 @@ DERIVED = {
     **functions_of(layers),
     "tokens": vipnp.models.tokens,
     "vision_permutator": vision_permutator,
-    **{name: getattr(train, name) for name in ("sgd", "adamw", "cosine_lr", "clip_grad_norm")},
+    **{name: getattr(optim, name) for name in ("sgd", "adamw", "cosine_lr", "clip_grad_norm")},
 }
 """Every function that docs/math.md owes a section."""
 

@@ -20,22 +20,27 @@ import pytest
 from scipy.special import ndtr
 from threadpoolctl import threadpool_info
 
+from tools.accuracy import SIZES, UNIT, measure
 from vipnp import VisionPermutator, get_backend
-from vipnp.backends import Replacements, blas
-from vipnp.backends import numba as backend
-from vipnp.fused import cpu, cpu_kernels, cpu_optimizer, cpu_products, cpu_shards
-from vipnp.fused.cpu_threads import Crew, blas_threads, bounds, sum_trees
+from vipnp.audit.cases import CASES, Case
+from vipnp.backends.numba import backend
+from vipnp.backends.numba import block as numba_block
+from vipnp.backends.numba import kernels as numba_kernels
+from vipnp.backends.numba import optimizer as numba_optimizer
+from vipnp.backends.numba import products as numba_products
+from vipnp.backends.numpy import blas
+from vipnp.backends.numpy import shards as numpy_shards
+from vipnp.backends.numpy.threads import Crew, blas_threads, bounds, sum_trees
+from vipnp.core import Replacements
 from vipnp.layers import BlockMasks, Mask, permutator, stage
 from vipnp.models import ViPConfig, vision_permutator
 from vipnp.ops import layer_norm
-from vipnp.train import AdamW
-from vipnp.train.adamw import AdamWState, adamw
-from vipnp.verify.accuracy import SIZES, UNIT, measure
-from vipnp.verify.cases import CASES, Case
+from vipnp.optim import AdamW
+from vipnp.optim.adamw import AdamWState, adamw
 from vipnp.verify.trees import tree_arrays, tree_map
 
 READABLE = get_backend("numpy")
-TABLES: tuple[Replacements, ...] = (cpu.TABLE, cpu_shards.SHARDS)
+TABLES: tuple[Replacements, ...] = (numba_block.TABLE, numpy_shards.SHARDS)
 REPLACED = {op for table in TABLES for op in table}
 FUSED_CASES = [case for case in CASES.values() if case.op in REPLACED or case.op is vision_permutator]
 
@@ -118,7 +123,7 @@ def test_drop_path_and_skip_lam_in_the_kernels(shards: int, B: int, dtype: Any, 
     xp = fused(shards).counting()
     found = results(xp, permutator, args, kwargs, dtype)
     assert_same(found, results(READABLE, permutator, args, kwargs, dtype), tolerance)
-    assert set(xp.shard.ran) >= {cpu.permutator_fused}
+    assert set(xp.shard.ran) >= {numba_block.permutator_fused}
     assert permutator not in xp.shard.ran, "the readable block ran, not the fused one"
 
 
@@ -156,9 +161,9 @@ def test_a_step_uses_every_replacement() -> None:
     images, labels = batch()
     _, grads = model.loss_and_grads(images, labels)
     AdamW(xp).update(model.parameters(), grads, lr=0.1)
-    in_a_step = {op for op in xp.replacements if op not in (permutator, cpu_shards.linear_no_bias)}
+    in_a_step = {op for op in xp.replacements if op not in (permutator, numpy_shards.linear_no_bias)}
     assert {xp.replacements[op] for op in in_a_step} <= set(xp.ran)
-    assert set(cpu.TABLE.values()) <= set(xp.shard.ran)
+    assert set(numba_block.TABLE.values()) <= set(xp.shard.ran)
 
 
 @pytest.mark.parametrize("case", ["permutator", "permutator/masks", "model_loss"])
@@ -185,14 +190,14 @@ def spoilt_block(**spoilt: Any) -> Any:
     kwargs = {**kwargs, "segments": spoilt.get("segments", kwargs["segments"])}
     if "mask" in spoilt:
         kwargs["masks"] = BlockMasks(attn_path=Mask(spoilt["mask"], 0.25))
-    cpu.permutator_fused(fused(1).shard, args[0], {**args[1], "norm1": norm1, "mlp": mlp}, **kwargs)
+    numba_block.permutator_fused(fused(1).shard, args[0], {**args[1], "norm1": norm1, "mlp": mlp}, **kwargs)
 
 
 def spoilt_cotangent(op: Any, dy: Any) -> Any:
     args, kwargs = block_inputs()
     if op is layer_norm:
         args, kwargs = (args[0], np.ones(12), np.ones(12)), {}
-    cpu.TABLE[op](fused(1).shard, *args, **kwargs)[1](dy)
+    numba_block.TABLE[op](fused(1).shard, *args, **kwargs)[1](dy)
 
 
 def spoilt_step(part: str, array: Any) -> Any:
@@ -200,7 +205,7 @@ def spoilt_step(part: str, array: Any) -> Any:
     tensors[part] = {"w": array}
     state = AdamWState(1, tensors["exp_avg"], tensors["exp_avg_sq"])
     options: Any = {"lr": 0.1, "betas": (0.9, 0.99), "eps": 1e-8, "weight_decay": 0.0}
-    cpu_optimizer.TABLE[adamw](fused(2), tensors["params"], tensors["grads"], state, **options)
+    numba_optimizer.TABLE[adamw](fused(2), tensors["params"], tensors["grads"], state, **options)
 
 
 REFUSED: list[tuple[Callable[[], Any], type[Exception], str]] = [
@@ -240,10 +245,10 @@ def test_fused_functions_refuse_what_does_not_fit(
 # --- Phi --------------------------------------------------------------------------------------------------------------
 
 
-@numba.njit(**cpu_kernels.OPTIONS)
+@numba.njit(**numba_kernels.OPTIONS)
 def normal_of(x: Any, cdf: Any, pdf: Any) -> None:
     for i in range(x.size):
-        cdf[i], pdf[i] = cpu_kernels.normal(x[i])
+        cdf[i], pdf[i] = numba_kernels.normal(x[i])
 
 
 @pytest.mark.parametrize(("dtype", "units"), [(np.float32, 10 * UNIT), (np.float64, 256 * 2.0**-53)])
@@ -288,7 +293,7 @@ def test_nan_and_infinity_go_where_numpy_sends_them() -> None:
 @pytest.mark.parametrize(("M", "K", "N"), [(5, 7, 3), (4, 1000, 6), (1, 193, 1), (3, 0, 4), (0, 3, 2), (2, 3, 0)])
 def test_products(products: str, dtype: Any, M: int, K: int, N: int) -> None:
     rng = np.random.default_rng(0)
-    product = cpu_products.PRODUCTS[products]()
+    product = numba_products.PRODUCTS[products]()
     a, b = rng.normal(size=(M, K)).astype(dtype), rng.normal(size=(K, N)).astype(dtype)
     truth = a.astype(np.longdouble) @ b.astype(np.longdouble)
     for left in (a, np.ascontiguousarray(a.T).T):
@@ -348,8 +353,8 @@ class FakeLibrary:
 @pytest.mark.parametrize("products", ["onednn", "mkl"])
 def test_a_library_starts_the_threads_of_a_shard(products: str, shards: int, monkeypatch: pytest.MonkeyPatch) -> None:
     library, lock = FakeLibrary(), threading.Lock()
-    monkeypatch.setattr(cpu_products, "library_of", lambda *_, **__: library)
-    product = cpu_products.PRODUCTS[products]()
+    monkeypatch.setattr(numba_products, "library_of", lambda *_, **__: library)
+    product = numba_products.PRODUCTS[products]()
     a = np.ones((2, 3), np.float32)
 
     def multiply(_: int) -> None:
@@ -366,17 +371,17 @@ def test_mkl_loads_no_openmp_elsewhere_than_on_linux(
     system: str, layer: int | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     library = FakeLibrary()
-    monkeypatch.setattr(cpu_products, "library_of", lambda *_, **__: library)
-    monkeypatch.setattr(cpu_products.sys, "platform", system)
-    cpu_products.mkl_product()
+    monkeypatch.setattr(numba_products, "library_of", lambda *_, **__: library)
+    monkeypatch.setattr(numba_products.sys, "platform", system)
+    numba_products.mkl_product()
     assert library.layer == layer
 
 
 def test_a_failure_of_onednn_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cpu_products, "library_of", lambda *_, **__: FakeLibrary())
+    monkeypatch.setattr(numba_products, "library_of", lambda *_, **__: FakeLibrary())
     a = np.ones((2, 3), np.float32)
     with pytest.raises(RuntimeError, match=r"dnnl_sgemm failed with status 3 on \(2, 3\) @ \(3, 2\)"):
-        cpu_products.onednn_product()(a, a.T, np.empty((2, 2), np.float32))
+        numba_products.onednn_product()(a, a.T, np.empty((2, 2), np.float32))
 
 
 # --- memory -----------------------------------------------------------------------------------------------------------
@@ -552,6 +557,7 @@ def blas_counts() -> list[int]:
 
 
 def test_the_number_of_blas_threads_is_put_back() -> None:
+    blas_threads.find_libraries()
     before = blas_counts()
     inside: list[list[int]] = []
     first, second = blas_threads.limited_to(1), blas_threads.limited_to(1)
@@ -598,8 +604,8 @@ def test_a_forked_process_gets_threads_of_its_own() -> None:
 FORKED = """
 import os, signal, sys
 import numpy as np
-from vipnp.fused.cpu_products import PRODUCTS
-from vipnp.fused.cpu_threads import Crew
+from vipnp.backends.numba.products import PRODUCTS
+from vipnp.backends.numpy.threads import Crew
 
 product, crew, a = PRODUCTS[sys.argv[1]](), Crew(2), np.ones((512, 512), np.float32)
 
@@ -671,7 +677,7 @@ def test_adamw_is_the_readable_step(shards: int, dtype: Any, tolerance: float) -
             for name in shapes:
                 assert found[name].dtype == dtype
                 np.testing.assert_allclose(found[name], expected[name], rtol=tolerance, atol=tolerance, err_msg=name)
-    assert xp.ran[cpu_optimizer.adamw_in_one_pass] == 5
+    assert xp.ran[numba_optimizer.adamw_in_one_pass] == 5
 
 
 def test_adamw_in_other_dtypes_is_the_readable_step() -> None:
@@ -688,7 +694,7 @@ def test_adamw_in_other_dtypes_is_the_readable_step() -> None:
 
 @pytest.mark.parametrize("package", ["numba", "threadpoolctl"])
 def test_a_missing_package_names_the_extra(package: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(backend, "find_spec", lambda name: None if name == package else object())
+    monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(ImportError, match=rf'backend "numba" needs {package}.*pip install "vipnp\[numba\]"'):
         get_backend("numba")
 
@@ -717,7 +723,7 @@ def test_a_library_that_cannot_be_loaded_names_the_extra(
     monkeypatch.setattr(metadata, "files", lambda _: [NoLibrary()])
     with pytest.raises(ImportError, match=rf'cannot be loaded .*nowhere.*pip install "vipnp\[{products}\]"'):
         get_backend("numba", products=products)
-    monkeypatch.setattr(cpu_products, "get_host_cpu_name", lambda: "icelake-server")
+    monkeypatch.setattr(numba_products, "get_host_cpu_name", lambda: "icelake-server")
     with pytest.warns(RuntimeWarning, match=rf"cannot be loaded .*vipnp\[{products}\].*another library multiplies"):
         get_backend("numba")
 
@@ -749,11 +755,11 @@ def test_auto_takes_the_fastest_that_is_installed(
             raise ImportError(name)
         return name
 
-    monkeypatch.setattr(cpu_products, "get_host_cpu_name", lambda: processor)
-    monkeypatch.setattr(cpu_products, "onednn_product", lambda: made("onednn"))
-    monkeypatch.setattr(cpu_products, "mkl_product", lambda: made("mkl"))
-    monkeypatch.setattr(cpu_products, "default_product", lambda: "default")
-    assert cpu_products.PRODUCTS["auto"]() == expected
+    monkeypatch.setattr(numba_products, "get_host_cpu_name", lambda: processor)
+    monkeypatch.setattr(numba_products, "onednn_product", lambda: made("onednn"))
+    monkeypatch.setattr(numba_products, "mkl_product", lambda: made("mkl"))
+    monkeypatch.setattr(numba_products, "default_product", lambda: "default")
+    assert numba_products.PRODUCTS["auto"]() == expected
 
 
 def test_unknown_products_are_refused() -> None:
@@ -772,16 +778,16 @@ from vipnp import get_backend, ops
 xp = get_backend("numba", shards=1)
 x = np.ones((2, 2, 2, 4), np.float32)
 y, pullback = xp.run(ops.layer_norm, x, np.ones(4, np.float32), np.full(4, 3, np.float32))
-from vipnp.fused import cpu_kernels
-print(cpu_kernels.__file__, float(y.sum()))
+from vipnp.backends.numba import kernels
+print(kernels.__file__, float(y.sum()))
 """
 
 
 def test_a_cache_folder_that_cannot_be_written(tmp_path: Path) -> None:
     """A file stands where every folder would be that Numba could write to."""
-    package = Path(cpu_kernels.__file__).parents[1]
+    package = Path(numba_kernels.__file__).parents[2]
     shutil.copytree(package, tmp_path / "vipnp", ignore=shutil.ignore_patterns("__pycache__"))
-    (tmp_path / "vipnp" / "fused" / "__pycache__").write_text("")
+    (tmp_path / "vipnp" / "backends" / "numba" / "__pycache__").write_text("")
     blocked = str(tmp_path / "vipnp" / "__init__.py" / "cache")
     environment = {**os.environ, "PYTHONPATH": str(tmp_path), "PYTHONDONTWRITEBYTECODE": "1"}
     environment |= {"NUMBA_CACHE_DIR": blocked, "HOME": blocked, "XDG_CACHE_HOME": blocked}
@@ -789,5 +795,5 @@ def test_a_cache_folder_that_cannot_be_written(tmp_path: Path) -> None:
         [sys.executable, "-c", NO_CACHE], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
     )
     assert run.returncode == 0, run.stderr
-    assert run.stdout.split() == [str(tmp_path / "vipnp" / "fused" / "cpu_kernels.py"), "96.0"]
+    assert run.stdout.split() == [str(tmp_path / "vipnp" / "backends" / "numba" / "kernels.py"), "96.0"]
     assert run.stderr.count("set NUMBA_CACHE_DIR to a folder that can be written") == 1

@@ -16,10 +16,10 @@ import torch
 
 import vipnp
 from vipnp import ViPConfig, VisionPermutator
+from vipnp.audit.cases import small_config
+from vipnp.audit.torch_twins import torch_vip
 from vipnp.layers import Mask
 from vipnp.models import PUBLISHED, PUBLISHED_DROP_PATH, draw_masks, get_config, initial_parameters, parameter_shapes
-from vipnp.verify.cases import small_config
-from vipnp.verify.torch_twins import torch_vip
 from vipnp.verify.trees import tree_arrays
 
 SIZES = {"B": 2, "H": 2, "W": 1, "N": 3, "S": 4, "P": 2, "K": 4}

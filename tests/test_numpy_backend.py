@@ -11,10 +11,10 @@ import pytest
 from scipy.special import ndtr
 
 from vipnp import get_backend
-from vipnp.backends import numpy as backend
-from vipnp.backends.numpy import CHUNK, phi
-from vipnp.fused.cpu_shards import SHARDS
-from vipnp.verify.cases import CASES, Case
+from vipnp.audit.cases import CASES, Case
+from vipnp.backends.numpy import backend
+from vipnp.backends.numpy.backend import CHUNK, phi
+from vipnp.backends.numpy.shards import SHARDS
 from vipnp.verify.trees import tree_arrays
 
 UNIT = 2.0**-24

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from vipnp import get_backend
-from vipnp.backends import Backend
-from vipnp.train import SGD, AdamW, clip_grad_norm, cosine_lr
+from vipnp.core import Backend
+from vipnp.optim import SGD, AdamW, clip_grad_norm, cosine_lr
 from vipnp.verify.worlds.namespaces import StrictBackend
 
 SHAPES = {"matrix": (5, 7), "bias": (7,), "convolution": (4, 3, 2, 2), "scale": (6,)}

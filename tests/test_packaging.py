@@ -47,7 +47,7 @@ import sys
 for name in {HEAVY!r}:
     sys.modules[name] = None
 import numpy as np, vipnp
-from vipnp.train import AdamW
+from vipnp.optim import AdamW
 model = vipnp.create_model("vip_s7", layers=(1,), embed_dims=(8,), segments=(2,), transitions=(False,),
                            patch_size=2, image_size=(8, 6), num_classes=3)
 loss, grads = model.loss_and_grads(np.ones((2, 3, 8, 6), "float32"), np.array([0, 2]), rng=np.random.default_rng(0))
@@ -137,11 +137,13 @@ PLANTED = {
     "layers/planted.py": ("import vipnp.models\n", "vipnp.layers.planted -> vipnp.models"),
     "models/planted.py": ("import vipnp.train\n", "vipnp.models.planted -> vipnp.train"),
     "train/planted.py": ("import vipnp.verify\n", "vipnp.train.planted -> vipnp.verify"),
-    "verify/planted.py": ("import vipnp.fused\n", "vipnp.verify.planted -> vipnp.fused"),
-    "bench/planted.py": ("import vipnp.cli\n", "vipnp.bench.planted -> vipnp.cli"),
+    "verify/planted.py": ("import vipnp.audit\n", "vipnp.verify.planted -> vipnp.audit"),
+    "optim/planted.py": ("import vipnp.backends\n", "vipnp.optim.planted -> vipnp.backends"),
+    "core/planted.py": ("import vipnp.ops\n", "vipnp.core.planted -> vipnp.ops"),
+    "audit/planted.py": ("import vipnp.cli\n", "vipnp.audit.planted -> vipnp.cli"),
     "data/upward.py": ("import vipnp.verify\n", "vipnp.data.upward -> vipnp.verify"),
-    "checkpoint.py": ("import vipnp.train\n", "vipnp.checkpoint -> vipnp.train"),
-    "backends/planted.py": ("def f() -> None:\n    import vipnp.ops\n", "vipnp.backends.planted -> vipnp.ops"),
+    "checkpoint/planted.py": ("import vipnp.train\n", "vipnp.checkpoint.planted -> vipnp.train"),
+    "backends/planted.py": ("def f() -> None:\n    import vipnp.models\n", "vipnp.backends.planted -> vipnp.models"),
     "data/planted.py": ("import torch\n", "vipnp.data.planted -> torch"),
 }
 
@@ -165,7 +167,7 @@ def test_the_linter_sees_imports_that_go_up(tmp_path: Path) -> None:
         ("vipnp/layers/mlp.py", False),
         ("vipnp/models/model.py", False),
         ("vipnp/models/initialization.py", True),
-        ("vipnp/backends/numpy.py", True),
+        ("vipnp/backends/numpy/backend.py", True),
     ],
 )
 def test_the_linter_sees_array_libraries_in_ops_layers_and_models(library: str, file: str, allowed: bool) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from vipnp import ViPConfig, VisionPermutator, get_backend
-from vipnp.verify.cases import CASES, Case, small_config
+from vipnp.audit.cases import CASES, Case, small_config
 from vipnp.verify.trees import tree_arrays, tree_map
 from vipnp.verify.worlds.namespaces import StrictBackend, TorchBackend
 

@@ -15,9 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vipnp import ViPConfig, VisionPermutator
+from vipnp.audit.torch_twins import torch_vip
 from vipnp.data import SPLITS, load_digits, mixup, rotate_and_shift
-from vipnp.train import SGD, AdamW, confusion_matrix, cosine_lr, evaluate, train_epoch
-from vipnp.verify.torch_twins import torch_vip
+from vipnp.optim import SGD, AdamW, cosine_lr
+from vipnp.train import confusion_matrix, evaluate, train_epoch
 
 HostArray = np.ndarray[Any, Any]
 

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from vipnp import VisionPermutator, get_backend
-from vipnp.backends import Backend
 from vipnp.checkpoint import load_weights, weights_sha256
+from vipnp.core import Backend
 from vipnp.data import load_digits
 from vipnp.train import Evaluation
 from vipnp.verify.worlds.namespaces import StrictBackend

@@ -198,7 +198,7 @@ def test_certified_bound_on_rounding() -> None:
 
 
 def test_hard_inputs_are_held_to_pytorch_and_decided_by_the_field() -> None:
-    from vipnp.verify import torch_twins
+    from vipnp.audit import torch_twins
 
     x = 1000 + RNG.normal(size=(3, 5))
     args = [x, np.array([0.5, 1.5, -1.0, 1.0, 0.7]), RNG.normal(size=5)]

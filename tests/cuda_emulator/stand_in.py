@@ -36,7 +36,6 @@ BORROWED_MODULES = (
     "cupy_backends",
     "array_api_compat.cupy",
     "vipnp.backends.cupy",
-    "vipnp.fused.cuda",
 )
 """Modules that are taken out of sys.modules while the stand-in is installed, and put back afterwards."""
 
@@ -537,9 +536,8 @@ class Simulation:
         return Stream
 
     def _libraries(self) -> dict[str, Any]:
-        backends, cuda, libs = (
-            types.ModuleType(name) for name in ("cupy_backends", "cupy_backends.cuda", "cupy_backends.cuda.libs")
-        )
+        backends, cuda = (types.ModuleType(name) for name in ("cupy_backends", "cupy_backends.cuda"))
+        libs = self.libraries()
         cupyx, scipy_part, special = (
             types.ModuleType(name) for name in ("cupyx", "cupyx.scipy", "cupyx.scipy.special")
         )
@@ -709,7 +707,6 @@ def installed(machine: Machine | None = None) -> Iterator[Machine]:
     for name in held:
         del sys.modules[name]
     sys.modules.update(simulation.modules)
-    sys.modules["cupy_backends.cuda.libs"] = simulation.libraries()
     try:
         yield machine
     finally:

@@ -16,9 +16,9 @@ import pytest
 from tests.test_cuda_backend import SIZES, Training, batch
 from tests.test_cuda_kernels import EPS, all_cases, compare_case
 from vipnp import VisionPermutator, create_model
+from vipnp.audit.cases import CASES, Case, small_config
+from vipnp.audit.torch_twins import torch_vip
 from vipnp.backends import get_backend
-from vipnp.verify.cases import CASES, Case, small_config
-from vipnp.verify.torch_twins import torch_vip
 from vipnp.verify.trees import tree_arrays
 
 pytestmark = pytest.mark.gpu

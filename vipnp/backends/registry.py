@@ -4,20 +4,37 @@ from __future__ import annotations
 
 import difflib
 import inspect
+from collections.abc import Callable
 from importlib import import_module
 from importlib.metadata import entry_points
-from typing import Any
+from typing import Any, NamedTuple
 
-from vipnp.backends.base import Backend
+from vipnp.core.backend import Backend
 
 GROUP = "vipnp.backends"
 
+
+class BuiltIn(NamedTuple):
+    """A backend of this library: its module, whose `create` makes it, and what that needs beyond the core.
+
+    The module is imported only when the backend is asked for. hint : how to install the libraries it imports.
+    """
+
+    module: str
+    libraries: tuple[str, ...] = ()
+    hint: str = ""
+
+
 BUILT_IN = {
-    "numpy": "vipnp.backends.numpy:create",
-    "cupy": "vipnp.backends.cupy:create",
-    "numba": "vipnp.backends.numba:create",
+    "numpy": BuiltIn("vipnp.backends.numpy"),
+    "cupy": BuiltIn(
+        "vipnp.backends.cupy",
+        ("cupy",),
+        'pip install "vipnp[cuda13]" (or "vipnp[cuda12]" for a driver of CUDA 12)',
+    ),
+    "numba": BuiltIn("vipnp.backends.numba", ("numba", "threadpoolctl"), 'pip install "vipnp[numba]"'),
 }
-"""Backend name -> "module:function"; the module is imported only when the backend is asked for."""
+"""Backend name -> where it is."""
 
 
 def list_backends() -> list[str]:
@@ -46,8 +63,7 @@ def get_backend(name: str | Backend, **options: Any) -> Backend:
             + (f" (did you mean {near[0]!r}?)" if near else "")
         )
     if name in BUILT_IN:
-        module, function = BUILT_IN[name].split(":")
-        create = getattr(import_module(module), function)
+        create = _built_in(name)
     else:
         points = {point.value: point for point in entry_points(group=GROUP, name=name)}
         if len(points) > 1:
@@ -66,3 +82,17 @@ def get_backend(name: str | Backend, **options: Any) -> Backend:
     if not isinstance(backend, Backend):
         raise TypeError(f"backend {name!r}: its entry point returned {type(backend).__name__}, expected a Backend")
     return backend
+
+
+def _built_in(name: str) -> Callable[..., Any]:
+    """The function that makes the backend `name`; ImportError where a library it needs is missing or does not load."""
+    module, libraries, hint = BUILT_IN[name]
+    for library in libraries:
+        try:
+            import_module(library)
+        except ImportError as error:
+            if isinstance(error, ModuleNotFoundError) and error.name == library:
+                raise ImportError(f'backend "{name}" needs {library}, which is not installed: {hint}') from error
+            raise ImportError(f'backend "{name}": {library} is installed and cannot be loaded: {error}') from error
+    create: Callable[..., Any] = import_module(module).create
+    return create

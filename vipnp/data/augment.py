@@ -7,8 +7,8 @@ import math
 import numpy as np
 from scipy.ndimage import affine_transform
 
-from vipnp.backends import HostArray
-from vipnp.backends.checks import check_generator, check_host_images, check_labels, check_real, check_whole
+from vipnp.core import HostArray
+from vipnp.core.checks import check_generator, check_host_images, check_labels, check_real, check_whole
 
 
 def rotate_and_shift(

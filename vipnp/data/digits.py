@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from vipnp.backends import HostArray
+from vipnp.core import HostArray
 
 CLASSES = 10
 SPLITS = 5

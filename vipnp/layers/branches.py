@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Literal, TypeAlias, TypedDict
 
-from vipnp.backends import Array, Backend
+from vipnp.core import Array, Backend
 from vipnp.ops import linear_no_bias, permute_height, permute_width
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from vipnp.backends import Array, Backend, Pullback1
+from vipnp.core import Array, Backend, Pullback1
 
 
 class Mask(NamedTuple):

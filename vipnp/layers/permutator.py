@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, Literal, TypeAlias, TypedDict
 
-from vipnp.backends import Array, Backend
+from vipnp.core import Array, Backend
 from vipnp.layers.branches import STANDARD_BRANCHES, BranchKind
 from vipnp.layers.masks import BlockMasks, masked
 from vipnp.layers.mlp import MLPParams, mlp

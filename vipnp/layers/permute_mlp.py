@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypedDict
 
-from vipnp.backends import Array, Backend
+from vipnp.core import Array, Backend
 from vipnp.layers.branches import BRANCHES, STANDARD_BRANCHES, BranchKind, BranchParams
 from vipnp.layers.masks import Mask, masked
 from vipnp.layers.mlp import LinearParams

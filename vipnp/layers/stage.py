@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from vipnp.backends import Array, Backend
+from vipnp.core import Array, Backend
 from vipnp.layers.branches import STANDARD_BRANCHES, BranchKind
 from vipnp.layers.masks import BlockMasks
 from vipnp.layers.permutator import FusionKind, PermutatorParams, permutator

@@ -1,10 +1,10 @@
 """Configurations, and the model: images in, logits, losses and gradients out."""
 
+from vipnp.core.tree import flatten, unflatten
 from vipnp.models.config import PUBLISHED, PUBLISHED_DROP_PATH, StageShape, ViPConfig, get_config, list_models
 from vipnp.models.draws import draw_masks
 from vipnp.models.initialization import initial_parameters, parameter_shapes
 from vipnp.models.model import IncompatibleKeys, VisionPermutator, create_model
-from vipnp.models.tree import flatten, unflatten
 from vipnp.models.vision_permutator import VisionPermutatorParams, tokens, vision_permutator
 
 __all__ = [

@@ -10,7 +10,7 @@ from dataclasses import dataclass, fields
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from vipnp.backends.checks import shown
+from vipnp.core.checks import shown
 from vipnp.layers import BRANCHES, PERMUTE_MLPS, STANDARD_BRANCHES, BranchKind, FusionKind
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from vipnp.backends import Backend, Generator
+from vipnp.core import Backend, Generator
 from vipnp.layers import BlockMasks, Mask
 from vipnp.models.config import StageShape, ViPConfig
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from vipnp.backends import HostArray
+from vipnp.core import HostArray
 from vipnp.models.config import StageShape, ViPConfig
 
 LINEAR_STD = 0.02

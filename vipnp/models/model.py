@@ -8,19 +8,20 @@ import numbers
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from vipnp.backends import Array, Backend, Generator, HostArray, get_backend
-from vipnp.backends.boundary import (
+from vipnp.backends import get_backend
+from vipnp.core import Array, Backend, Generator, HostArray
+from vipnp.core.boundary import (
     check_rng,
     host_parameter,
     receive_images,
     receive_labels_or_targets,
     receive_parameter,
 )
-from vipnp.backends.checks import check_real, shown
+from vipnp.core.checks import check_real, shown
+from vipnp.core.tree import flatten, unflatten
 from vipnp.models.config import ViPConfig, get_config
 from vipnp.models.draws import draw_masks
 from vipnp.models.initialization import initial_head, initial_parameters, parameter_shapes
-from vipnp.models.tree import flatten, unflatten
 from vipnp.models.vision_permutator import VisionPermutatorParams, tokens, vision_permutator
 from vipnp.ops import cross_entropy, soft_cross_entropy
 

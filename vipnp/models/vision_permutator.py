@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, TypedDict
 
-from vipnp.backends import Array, Backend
+from vipnp.core import Array, Backend
 from vipnp.layers import (
     BlockMasks,
     DownsampleParams,

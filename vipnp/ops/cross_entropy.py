@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vipnp.backends import Array, Backend, Pullback1
+from vipnp.core import Array, Backend, Pullback1
 from vipnp.ops.soft_cross_entropy import soft_cross_entropy
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vipnp.backends import Array, Backend, Pullback1
+from vipnp.core import Array, Backend, Pullback1
 
 
 def drop_path(xp: Backend, x: Array, *, mask: Array, rate: float) -> tuple[Array, Pullback1]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vipnp.backends import Array, Backend, Pullback1
+from vipnp.core import Array, Backend, Pullback1
 
 
 def global_average_pool(xp: Backend, x: Array) -> tuple[Array, Pullback1]:

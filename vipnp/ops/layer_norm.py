@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vipnp.backends import Array, Backend, Pullback3
+from vipnp.core import Array, Backend, Pullback3
 
 
 def layer_norm(xp: Backend, x: Array, weight: Array, bias: Array, eps: float = 1e-5) -> tuple[Array, Pullback3]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from vipnp.backends import Array, Backend, Pullback3
+from vipnp.core import Array, Backend, Pullback3
 
 
 def linear(xp: Backend, x: Array, weight: Array, bias: Array) -> tuple[Array, Pullback3]:

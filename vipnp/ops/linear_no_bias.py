@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from vipnp.backends import Array, Backend, Pullback2
+from vipnp.core import Array, Backend, Pullback2
 
 
 def linear_no_bias(xp: Backend, x: Array, weight: Array) -> tuple[Array, Pullback2]:

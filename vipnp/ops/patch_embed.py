@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vipnp.backends import Array, Backend, Pullback3
+from vipnp.core import Array, Backend, Pullback3
 
 
 def patch_embed(xp: Backend, x: Array, weight: Array, bias: Array) -> tuple[Array, Pullback3]:

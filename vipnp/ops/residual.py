@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vipnp.backends import Array, Backend, Pullback2
+from vipnp.core import Array, Backend, Pullback2
 
 
 def residual(xp: Backend, x: Array, branch: Array, skip_lam: float = 1.0) -> tuple[Array, Pullback2]:

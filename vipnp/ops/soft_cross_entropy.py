@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vipnp.backends import Array, Backend, Pullback1
+from vipnp.core import Array, Backend, Pullback1
 
 
 def soft_cross_entropy(xp: Backend, logits: Array, *, targets: Array) -> tuple[Array, Pullback1]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from vipnp.backends import Array, Backend
+from vipnp.core import Array, Backend
 from vipnp.ops.softmax import softmax
 
 

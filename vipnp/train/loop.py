@@ -8,11 +8,11 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from vipnp.backends import Array, HostArray
-from vipnp.backends.checks import check_classes, check_generator, check_real, check_whole, shown
+from vipnp.core import Array, HostArray
+from vipnp.core.checks import check_classes, check_generator, check_real, check_whole, shown
 from vipnp.models import VisionPermutator
+from vipnp.optim.clip import clip_grad_norm
 from vipnp.train.checks import check_labelled
-from vipnp.train.clip import clip_grad_norm
 
 Augment = Callable[[HostArray, HostArray, np.random.Generator], tuple[HostArray, HostArray]]
 """Images (B, channels, height, width), labels (B,) and a generator -> images, and labels or distributions (B, K)."""

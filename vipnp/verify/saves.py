@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from vipnp.backends import HostArray
+from vipnp.core import HostArray
 from vipnp.verify.subject import Subject
 
 SHAPE = r"\((?:\*?|[^()]*,[^()]*)\)"

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from vipnp.backends import Backend, HostArray
 from vipnp.backends.numpy import NumpyBackend
+from vipnp.core import Backend, HostArray
 from vipnp.verify.outcomes import BrokenOpError, UndecidedError
 from vipnp.verify.report import Row, Verdict
 from vipnp.verify.trees import argument_names, named_leaves, rebuild

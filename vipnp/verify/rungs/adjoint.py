@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from vipnp.backends import HostArray
+from vipnp.core import HostArray
 from vipnp.verify.outcomes import UndecidedError
 from vipnp.verify.report import Row, Verdict
 from vipnp.verify.subject import Subject

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from vipnp.backends import Backend, HostArray
+from vipnp.core import Backend, HostArray
 from vipnp.verify.outcomes import BrokenOpError
 from vipnp.verify.report import Row
 from vipnp.verify.rungs.float32 import FLOOR, SEEDS, UNIT_32, rounded_to_float32

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from vipnp.backends import HostArray
+from vipnp.core import HostArray
 from vipnp.verify.outcomes import BrokenOpError
 from vipnp.verify.report import Row, Verdict
 from vipnp.verify.saves import closure_arrays, declared_entries, distinct_entries

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from vipnp.backends import HostArray
+from vipnp.core import HostArray
 from vipnp.verify.report import Row, Verdict
 from vipnp.verify.rungs.complex_step import EVERY_ENTRY, directional_error
 from vipnp.verify.subject import Subject, off_by, relative_error, worst_entry

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from vipnp.backends import HostArray
+from vipnp.core import HostArray
 from vipnp.verify.extras import need
 from vipnp.verify.outcomes import UndecidedError
 from vipnp.verify.report import Row

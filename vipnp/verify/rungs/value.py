@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from vipnp.backends import HostArray
+from vipnp.core import HostArray
 from vipnp.verify.report import Row, Verdict
 from vipnp.verify.subject import Subject, relative_error, worst_entry
 from vipnp.verify.trees import tree_map

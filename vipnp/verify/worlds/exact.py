@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from vipnp.backends import Array, Backend, HostArray
+from vipnp.core import Array, Backend, HostArray
 from vipnp.verify.trees import tree_map_reals
 
 

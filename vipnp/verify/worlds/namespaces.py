@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from scipy.special import ndtr
 
-from vipnp.backends import Array, Backend, HostArray
+from vipnp.core import Array, Backend, HostArray
 from vipnp.verify.extras import need
 
 

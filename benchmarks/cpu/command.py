@@ -1,0 +1,188 @@
+"""The command line of the benchmark."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from importlib.util import find_spec
+from pathlib import Path
+
+from benchmarks.cpu.contenders import CONTENDERS
+from benchmarks.cpu.measure import REFERENCE, Result, measure
+from benchmarks.cpu.profile import profile
+from benchmarks.cpu.report import draw, machine, profile_table, table, write_json
+from benchmarks.cpu.work import TASKS, Work
+from vipnp.backends.numba.backend import available_cores
+from vipnp.models import list_models
+
+SCALING_CONTENDERS = ("torch", "numba")
+BATCHES_TOGETHER = 8
+"""From larger batches on, training steps of all contenders at once may not fit into memory: they run in pairs."""
+
+
+DISTRIBUTIONS = {"onednn": "onednn-cpu-gomp", "mkl": "mkl"}
+"""Extra, which is also the end of a contender's name -> what it installs."""
+
+
+@dataclass(frozen=True)
+class Bench:
+    """All that was measured: times of every contender on every work, and seconds a step of every kernel."""
+
+    results: list[Result]
+    profile: dict[str, float]
+
+
+def unavailable(contender: str) -> str | None:
+    """Why `contender` cannot run here, None if it can."""
+    needs = {
+        "torch": ["torch"],
+        "numba": ["numba", "threadpoolctl"],
+        "floor": ["numba", "threadpoolctl"],
+    }
+    family, _, variant = contender.partition("-")
+    missing = [package for package in needs.get(family, []) if find_spec(package) is None]
+    if missing:
+        return f'{missing[0]} is not installed: pip install "vipnp[{"test" if family == "torch" else "numba"}]"'
+    if variant in DISTRIBUTIONS and not _installed(DISTRIBUTIONS[variant]):
+        return f'{DISTRIBUTIONS[variant]} is not installed: pip install "vipnp[{variant}]"'
+    if variant == "shards" and find_spec("threadpoolctl") is None:
+        return 'threadpoolctl is not installed: pip install "vipnp[numba]"'
+    if variant == "compile" and not (shutil.which("g++") or shutil.which("clang++")):
+        return "torch.compile needs a C++ compiler"
+    if variant == "malloc" and sys.platform != "linux":
+        return "malloc can be tuned with glibc only"
+    return None
+
+
+def _installed(distribution: str) -> bool:
+    try:
+        metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return False
+    return True
+
+
+def groups(contenders: Sequence[str], work: Work) -> list[list[str]]:
+    """Who runs at the same time: all, or, for large training steps, one at a time beside the reference, and the floors,
+    which need little memory, together."""
+    floors = [name for name in contenders if name.startswith("floor")]
+    others = [name for name in contenders if name != REFERENCE and name not in floors]
+    if work.task == "infer" or work.batch <= BATCHES_TOGETHER or REFERENCE not in contenders or not others:
+        return [list(contenders)]
+    return [[REFERENCE, name] for name in others] + ([[REFERENCE, *floors]] if floors else [])
+
+
+def scaling_works(model: str) -> list[Work]:
+    """Training steps at other batches, resolutions and depths."""
+    return [
+        *(Work(model, batch, "train") for batch in (1, 2, 4, 8, 16)),
+        *(Work(model, 4, "train", image_size=size) for size in (112, 224, 336)),
+        *(Work(model, 8, "train", depth=depth) for depth in (1, 2, 4)),
+    ]
+
+
+def run_bench(
+    works: Sequence[Work],
+    contenders: Sequence[str],
+    *,
+    rounds: int,
+    cores: Sequence[int],
+    profiled: Work | None = None,
+    tell: Callable[[str], None] = lambda _: None,
+    keep: Callable[[Bench], None] = lambda _: None,
+) -> Bench:
+    """Measure `contenders` on every work, and the kernels of the fused backend on `profiled`.
+
+    rounds : turns. cores : the cores that every contender is pinned to. tell : called with what happens, and with the
+    figures of every work as soon as they are there. keep : called with all that was measured so far, whenever there is
+    more of it, so that what stops the run does not lose it.
+    Raises RuntimeError if a contender's process fails.
+    """
+    results: list[Result] = []
+    for work in works:
+        for group in groups(contenders, work):
+            measured = measure(group, work, rounds=rounds, cores=cores, tell=tell)
+            tell(table(measured))
+            known = {(result.contender, result.work) for result in results}
+            results += [result for result in measured if (result.contender, result.work) not in known]
+            keep(Bench(results, {}))
+    bench = Bench(results, profile(profiled, shards=len(cores)) if profiled else {})
+    keep(bench)
+    return bench
+
+
+def parser() -> argparse.ArgumentParser:
+    """The options."""
+    options = argparse.ArgumentParser(
+        prog="cpu_step.py",
+        description="Time training steps and inference beside PyTorch: every contender in a process of its own, pinned "
+        "to the same cores, taking turns step by step.",
+    )
+    options.add_argument("--model", nargs="+", default=["vip_s7"], choices=list_models(), help="default: vip_s7")
+    options.add_argument("--task", nargs="+", default=list(TASKS), choices=TASKS, help="default: both")
+    options.add_argument("--batch", nargs="+", type=int, default=[8], metavar="B", help="images, default: 8")
+    options.add_argument(
+        "--contenders", nargs="+", choices=list(CONTENDERS), metavar="NAME", help=f"of {', '.join(CONTENDERS)}"
+    )
+    options.add_argument("--rounds", type=int, default=7, help="turns, default: 7")
+    options.add_argument("--cores", type=int, default=min(2, available_cores()), help="default: 2")
+    options.add_argument("--full", action="store_true", help="vip_s7 and vip_s14 at batch 1, 8, 32")
+    options.add_argument("--scaling", action="store_true", help="batch, resolution and depth, torch and numba only")
+    options.add_argument("--profile", action="store_true", help="seconds of every kernel of the numba backend")
+    options.add_argument("--json", type=Path, metavar="FILE", help="write everything measured, anew after every work")
+    options.add_argument("--png", type=Path, metavar="FILE", help="draw the ratios")
+    return options
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the benchmark with command-line `arguments` (None: those of the process); the exit status."""
+    options = parser()
+    given = options.parse_args(arguments)
+    if given.rounds < 1 or min(given.batch) < 1:
+        options.error("--rounds and --batch: expected positive numbers")
+    if not 1 <= given.cores <= available_cores():
+        options.error(f"--cores: got {given.cores}, expected 1 to {available_cores()}")
+    for path in (given.json, given.png):
+        if path is not None and not path.absolute().parent.is_dir():
+            options.error(f"{path}: no such folder")
+    names = given.contenders or (SCALING_CONTENDERS if given.scaling else list(CONTENDERS))
+    contenders = []
+    for name in names:
+        reason = unavailable(name)
+        if reason and given.contenders:
+            options.error(f"--contenders: {name}: {reason}")
+        if reason:
+            print(f"left out: {name}: {reason}", file=sys.stderr)
+        else:
+            contenders.append(name)
+    if given.scaling:
+        works = scaling_works(given.model[0])
+    else:
+        models, batches = (["vip_s7", "vip_s14"], [1, 8, 32]) if given.full else (given.model, given.batch)
+        works = [Work(model, batch, task) for model in models for batch in batches for task in given.task]
+    affinity = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else range(available_cores())
+
+    def keep(bench: Bench) -> None:
+        if given.json:
+            write_json(given.json, machine(given.cores), bench.results, bench.profile)
+        if given.png:
+            draw(given.png, bench.results)
+
+    bench = run_bench(
+        works,
+        contenders,
+        rounds=given.rounds,
+        cores=list(affinity)[: given.cores],
+        profiled=Work(given.model[0], given.batch[0], "train") if given.profile else None,
+        tell=lambda line: print(line, file=sys.stderr, flush=True),
+        keep=keep,
+    )
+    print(table(bench.results))
+    if bench.profile:
+        print(f"\n{profile_table(bench.profile)}")
+    return 0

@@ -1,0 +1,142 @@
+"""The ladder over the whole library: every case of the table, every rung that applies."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from vipnp.audit.cases import CASES, Case
+from vipnp.core import Backend
+from vipnp.verify.ladder import RUNGS, Rung, chosen_rungs, climb
+from vipnp.verify.report import Report
+from vipnp.verify.rungs import backend as backend_rung
+from vipnp.verify.subject import Subject
+
+
+@dataclass(frozen=True)
+class Step:
+    """One rung on one case."""
+
+    case: Case
+    rung: str
+    function: Rung
+    subject: Subject
+
+
+def audit(
+    *,
+    ops: Sequence[str] | None = None,
+    rungs: Sequence[str] | None = None,
+    backend: Backend | None = None,
+    seed: int = 0,
+    progress: Callable[[Step], None] | None = None,
+) -> Report:
+    """Run every rung that applies over every case of the table, or over some.
+
+    ops : names of ops, layers, models or single cases; all by default.
+    rungs : names of `RUNGS`, and "backend" where a backend is given; all by default.
+    backend : a backend to hold to the readable ops on the same cases.
+    progress : called before every step.
+
+    What an op does wrong ends in a row and stops nothing else. Raises ValueError for an unknown op or rung, naming the
+    nearest.
+    """
+    report = Report(seed=seed)
+    for step in plan(ops=ops, rungs=rungs, backend=backend, seed=seed):
+        if progress is not None:
+            progress(step)
+        report.extend(climb(step.rung, step.subject, step.function))
+    return report
+
+
+def plan(
+    *,
+    ops: Sequence[str] | None = None,
+    rungs: Sequence[str] | None = None,
+    backend: Backend | None = None,
+    seed: int = 0,
+) -> list[Step]:
+    """The steps of `audit`, in order; the same arguments and errors.
+
+    Where the complex step cannot decide, on ill-conditioned inputs, the finite field always comes with it.
+    """
+    wanted = list(rungs or [])
+    if backend_rung.NAME in wanted and backend is None:
+        raise ValueError(f"rungs: {backend_rung.NAME!r} needs a backend to hold to the readable ops")
+    names = [name for name in wanted if name != backend_rung.NAME]
+    ladder = {name: RUNGS[name] for name in (chosen_rungs(names or None) if names or not wanted else [])}
+    if backend is not None and (not wanted or backend_rung.NAME in wanted):
+        ladder[backend_rung.NAME] = backend_rung.backend_rung(backend)
+    deciding = {**ladder, "finite_field": RUNGS["finite_field"]} if "complex_step" in ladder else ladder
+    return [
+        Step(case, rung, function, subject_of(case, seed, small=rung == "proof"))
+        for case in chosen_cases(ops)
+        for rung, function in (deciding if case.hard else ladder).items()
+        if applies(rung, case)
+    ]
+
+
+def applies(rung: str, case: Case) -> bool:
+    """Whether a rung has something to say about a case: adjoint about ops that are linear in an argument, proof about
+    ops (a layer is made of them), float32 about inputs that are not ill-conditioned on purpose."""
+    if rung == "adjoint":
+        return bool(case.linear_in)
+    if rung == "proof":
+        return case.kind == "op" and not case.hard
+    if rung == "float32":
+        return not case.hard
+    return True
+
+
+def subject_of(case: Case, seed: int = 0, *, small: bool = False) -> Subject:
+    """A case of the table as a subject of the ladder, at its own sizes or at the smallest it allows."""
+    args, kwargs = case.inputs(seed, smallest_sizes(case) if small else None)
+    op, _, tag = case.name.partition("/")
+    return Subject(
+        op=case.op,
+        args=args,
+        kwargs=kwargs,
+        definition=case.definition,
+        twin=case.twin,
+        seed=seed,
+        hard=case.hard,
+        name=op,
+        tag=tag,
+    )
+
+
+def smallest_sizes(case: Case) -> dict[str, int]:
+    """The smallest sizes in the ranges of a case, with W off H."""
+    sizes = {letter: low for letter, (low, _) in case.ranges.items()}
+    if {"H", "W"} <= set(sizes):
+        sizes["W"] = sizes["H"] + 1
+    return sizes
+
+
+def chosen_cases(ops: Sequence[str] | None) -> list[Case]:
+    """The cases of the named ops, in the order of the table. Raises ValueError for an unknown name."""
+    if ops is None:
+        return list(CASES.values())
+    known = {name: case for case in CASES.values() for name in (case.name, case.op.__name__)}
+    for name in ops:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f" (did you mean {near[0]!r}?)" if near else ""
+            raise ValueError(f"op: unknown name {name!r}{hint}, expected one of {', '.join(op_names())}")
+    return [case for case in CASES.values() if case.name in ops or case.op.__name__ in ops]
+
+
+def op_names() -> list[str]:
+    """The names of all audited functions: ops, layers, blocks, models."""
+    return list(dict.fromkeys(case.op.__name__ for case in CASES.values()))
+
+
+def functions() -> Iterator[tuple[str, Callable[..., Any]]]:
+    """(name, function) of everything audited, in the order of the table."""
+    seen = set()
+    for case in CASES.values():
+        if case.op.__name__ not in seen:
+            seen.add(case.op.__name__)
+            yield case.op.__name__, case.op

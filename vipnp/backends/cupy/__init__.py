@@ -1,0 +1,5 @@
+"""CuPy on an NVIDIA GPU: its arrays, and CUDA kernels in the place of ops, stages and the optimiser's step."""
+
+from vipnp.backends.cupy.backend import PRECISIONS, CupyBackend, DeviceMemoryError, Memory, create
+
+__all__ = ["PRECISIONS", "CupyBackend", "DeviceMemoryError", "Memory", "create"]

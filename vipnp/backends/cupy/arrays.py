@@ -1,0 +1,49 @@
+"""Arrays of the storage dtypes, and what changes one into the other."""
+
+from __future__ import annotations
+
+import math
+from importlib import import_module
+from typing import Any
+
+import cupy
+import numpy as np
+
+from vipnp.backends.cupy.kernels import CPP_TYPES, THREADS, launch, vector_length
+from vipnp.core import Array
+
+
+def dtype_name(x: Array) -> str:
+    """ "float32", "float64", "float16" or "bfloat16"; TypeError for another dtype."""
+    name: str = x.dtype.name
+    if name not in CPP_TYPES:
+        raise TypeError(f"got an array of dtype {name}, the CUDA kernels take {', '.join(CPP_TYPES)}")
+    return name
+
+
+def dtype_of(name: str) -> Any:
+    """The NumPy dtype of that name; bfloat16 is that of ml_dtypes."""
+    return np.dtype(import_module("ml_dtypes").bfloat16 if name == "bfloat16" else name)
+
+
+def empty(shape: tuple[int, ...], dtype: str) -> Array:
+    """An array whose values nobody has written yet."""
+    return cupy.empty(shape, dtype_of(dtype))
+
+
+def convert(x: Array, dtype: str) -> Array:
+    """`x` in `dtype`, C-contiguous; `x` itself if it is that already.
+
+    Between float32 and the two-byte types; TypeError for anything else.
+    """
+    x = cupy.ascontiguousarray(x)
+    before = dtype_name(x)
+    if before == dtype:
+        return x
+    if "float64" in (before, dtype) or "float32" not in (before, dtype):
+        raise TypeError(f"no conversion from {before} to {dtype}")
+    y = empty(x.shape, dtype)
+    vector = vector_length(x.size, x, y)
+    grid = (math.ceil(x.size / vector / THREADS),)
+    launch("convert", before, (CPP_TYPES[dtype], str(vector)), grid, (THREADS,), x, y, x.size // vector)
+    return y

@@ -1,0 +1,411 @@
+"""CuPy on an NVIDIA GPU: the readable ops as they stand, or CUDA kernels in their place.
+
+    get_backend("cupy")                           fused kernels, float32 products in full precision
+    get_backend("cupy", precision="tf32")         float32 storage, products rounded to TF32
+    get_backend("cupy", precision="bfloat16")     bfloat16 activations and products, float32 sums and weights
+    get_backend("cupy", fused=False)              the readable ops on CuPy arrays
+
+Kernels and products run on CuPy's current stream, memory comes from CuPy's pool. Nothing waits for the device but
+`to_numpy` and `synchronize`; `host_waits` counts them.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar
+
+import cupy
+
+from vipnp.backends.cupy.table import TABLE
+from vipnp.core.backend import NO_REPLACEMENTS, Array, Backend, HostArray, Op
+
+P = ParamSpec("P")
+Y = TypeVar("Y")
+Back = TypeVar("Back")
+
+PRECISIONS = ("float32", "tf32", "bfloat16")
+
+OLDEST_COMPUTE_CAPABILITY = 75
+
+DTYPES = ("float16", "float32", "float64", "bfloat16", "bool", "int8", "int16", "int32", "int64", "uint8")
+"""What arrays on the device may hold; bfloat16 is the type of ml_dtypes."""
+
+CUDA_INSUFFICIENT_DRIVER = 35
+
+PROBE = '#include <cuda_bf16.h>\n#include <cuda_fp16.h>\nextern "C" __global__ void probe() {}\n'
+
+
+POOL_YIELD = 0.95
+"""The share of free memory that arrays can have: the pool's blocks are larger than what they hold."""
+
+
+STEP_DOWN = 0.95
+
+
+class DeviceMemoryError(MemoryError):
+    """The device has no memory left; the message says how much was asked for, in use and free."""
+
+
+class Memory(NamedTuple):
+    """Bytes on the device: in use by arrays, still available to them, and in all."""
+
+    used: int
+    available: int
+    total: int
+
+
+class CupyBackend(Backend):
+    """CuPy arrays on one device.
+
+    Attributes
+    ----------
+    precision : of the matrix products, see `create`.
+    fused : whether CUDA kernels replace the readable ops.
+    device_id : the index of the device.
+    host_waits : how many times the host has waited for the device through this backend (`to_numpy`, `synchronize`).
+    """
+
+    def __init__(self, cupy: Any, device_id: int, precision: str, fused: bool) -> None:
+        replacements = NO_REPLACEMENTS
+        if fused:
+            replacements = TABLE
+        super().__init__(
+            "cupy",
+            import_module("array_api_compat.cupy"),
+            cupy.ndarray,
+            device=cupy.cuda.Device(device_id),
+            replacements=replacements,
+        )
+        self.cupy = cupy
+        self.device_id = device_id
+        self.precision = precision
+        self.fused = fused
+        self._phi = import_module("cupyx.scipy.special").ndtr
+        self._shared = _Shared()
+
+    def __repr__(self) -> str:
+        return f"<vipnp backend 'cupy' device={self.device_id} precision={self.precision!r} fused={self.fused}>"
+
+    def __getattr__(self, name: str) -> Any:
+        """A name of the namespace; its functions work on this backend's device, whichever is current."""
+        value = super().__getattr__(name)
+        if name.startswith("_") or isinstance(value, type) or not callable(value) or self._shared.depth.value:
+            return value
+
+        def on_this_device(*args: Any, **kwargs: Any) -> Any:
+            with self.device:
+                return value(*args, **kwargs)
+
+        return on_this_device
+
+    @property
+    def host_waits(self) -> int:
+        return self._shared.host_waits
+
+    # --- running ops ---------------------------------------------------------------------------------------------
+
+    def run(
+        self, op: Callable[Concatenate[Any, P], tuple[Y, Back]], *args: P.args, **kwargs: P.kwargs
+    ) -> tuple[Y, Back]:
+        """See `Backend.run`. The outermost call selects the device and turns a lack of memory into DeviceMemoryError.
+
+        Raises TypeError for an array of another library, another device or an unsupported dtype. The pullback raises
+        RuntimeError on another stream than that of the forward pass: nothing would make it wait for what it reads.
+        """
+        for value in (*args, *kwargs.values()):
+            if isinstance(value, self.array_type):
+                self._check_array(op, value)
+        if self._shared.depth.value:
+            return super().run(op, *args, **kwargs)
+        arrays: list[Array] = [value for value in args if isinstance(value, self.array_type)]
+        batch = next((array.shape[0] for array in arrays if array.ndim == 4), None)
+
+        def measure(images: int) -> int:
+            first = {name: _first(value, images, batch) for name, value in kwargs.items()}
+            return self._peak(op, _first(args, images, batch), first)
+
+        y, pullback = self._outermost(batch, measure, super().run, op, *args, **kwargs)
+        if not self.keep or not callable(pullback):
+            return y, pullback
+
+        stream = self._stream()
+
+        def outermost_pullback(*cotangents: Array) -> Any:
+            if self._stream() != stream:
+                raise RuntimeError(
+                    f"{op.__name__}: its pullback was called on {self._stream()}, expected {stream}, the stream of its "
+                    "forward pass"
+                )
+            return self._outermost(batch, measure, pullback, *cotangents)
+
+        return y, outermost_pullback  # type: ignore[return-value]
+
+    def _stream(self) -> Any:
+        with self.device:
+            return self.cupy.cuda.get_current_stream()
+
+    def _outermost(
+        self,
+        batch: int | None,
+        measure: Callable[[int], int],
+        function: Callable[..., Any],
+        *args: Any,
+        **kwargs: Any,
+    ) -> Any:
+        with self.device, self._shared.depth:
+            try:
+                return function(*args, **kwargs)
+            except self.cupy.cuda.memory.OutOfMemoryError as error:
+                message = self._out_of_memory(str(error))
+        # Raised out here, when the frames that held the arrays of the failed step are gone.
+        self.release_memory()
+        if batch is not None:
+            message += f"; {self._what_fits(batch, measure)}"
+        raise DeviceMemoryError(message)
+
+    def _out_of_memory(self, error: str) -> str:
+        memory = self.memory()
+        found = re.search(r"allocating ([\d,]+) bytes", error)
+        asked = int(found[1].replace(",", "")) if found else 0
+        return (
+            f"out of memory on CUDA device {self.device_id}: asked for {_size(asked)}, in use {_size(memory.used)}, "
+            f"free {_size(memory.available)} of {_size(memory.total)}"
+        )
+
+    def _what_fits(self, batch: int, measure: Callable[[int], int]) -> str:
+        """The largest batch that fits, found by running smaller ones: memory grows about in proportion."""
+        half, peaks = batch // 2, None
+        while half > 0 and peaks is None:
+            peaks = self._peaks(measure, half)
+            half = half if peaks else half // 2
+        if peaks is None:
+            return f"a batch of {batch} does not fit, and neither does one image"
+        small, large = peaks
+        each = max((large - small) / max(half - half // 2, 1), 1.0)
+        fits = min(half + int((self.memory().available * POOL_YIELD - large) / each), batch - 1)
+        while fits > half and not self._peaks(measure, fits):
+            fits = max(half, int(fits * STEP_DOWN))
+        return f"a batch of {batch} does not fit, one of {max(fits, half)} does"
+
+    def _peaks(self, measure: Callable[[int], int], images: int) -> tuple[int, int] | None:
+        """The peaks of half as many images and of `images`, None if these do not fit."""
+        try:
+            return measure(max(images // 2, 1)), measure(images)
+        except self.cupy.cuda.memory.OutOfMemoryError:
+            pass
+        self.release_memory()
+        return None
+
+    def _peak(self, op: Op, args: tuple[Any, ...], kwargs: dict[str, Any]) -> int:
+        """The most bytes that `op` and its pullback need at a time, beside what is in use already."""
+        with self.watch_memory() as peak, self._shared.depth:
+            y, pullback = super().run(op, *args, **kwargs)
+            if self.keep:
+                pullback(self.ones_like(y))
+        return peak.added
+
+    def _check_array(self, op: Op, array: Array) -> None:
+        if array.device.id != self.device_id:
+            raise TypeError(
+                f"{op.__name__}: got an array of CUDA device {array.device.id}; this backend is on device "
+                f"{self.device_id}"
+            )
+        if array.dtype.name not in DTYPES:
+            raise TypeError(f"{op.__name__}: got dtype {array.dtype}, expected one of {', '.join(DTYPES)}")
+
+    # --- what an array namespace lacks ----------------------------------------------------------------------------
+
+    def ndtr(self, x: Array) -> Array:
+        return self._phi(x)
+
+    # --- arrays in and out ------------------------------------------------------------------------------------------
+
+    def asarray(self, values: Any, dtype: Any = None) -> Array:
+        with self.device:
+            return self.cupy.asarray(values, dtype=dtype)
+
+    def to_numpy(self, x: Array) -> HostArray:
+        self._shared.host_waits += 1
+        host: HostArray = self.cupy.asnumpy(x)
+        return host
+
+    def synchronize(self) -> None:
+        self._shared.host_waits += 1
+        self.device.synchronize()
+
+    def memory(self) -> Memory:
+        """What arrays use on the device, and what the pool and its limit leave them."""
+        pool = self.cupy.get_default_memory_pool()
+        with self.device:
+            free, total = self.cupy.cuda.runtime.memGetInfo()
+            used, limit = pool.used_bytes(), pool.get_limit()
+            available = free + pool.total_bytes() - used
+            return Memory(used, min(available, limit - used) if limit else available, total)
+
+    @contextmanager
+    def watch_memory(self) -> Iterator[PeakMemory]:
+        """Within this context the allocations of this thread are watched for the peak of memory in use."""
+        pool = self.cupy.get_default_memory_pool()
+
+        def allocate(size: int) -> Any:
+            pointer = pool.malloc(size)
+            peak.added = max(peak.added, pool.used_bytes() - peak.before)
+            return pointer
+
+        with self.device, self.cupy.cuda.using_allocator(allocate):
+            peak = PeakMemory(before=pool.used_bytes())
+            yield peak
+
+    def release_memory(self) -> None:
+        """Give what the pool holds for no array back to the device."""
+        with self.device:
+            self.cupy.get_default_memory_pool().free_all_blocks()
+
+
+@dataclass
+class PeakMemory:
+    """Bytes in use before watching began, and the most that were added to them at a time."""
+
+    before: int
+    added: int = 0
+
+
+class _Depth(threading.local):
+    """How many `run` calls are under way in this thread."""
+
+    value = 0
+
+    def __enter__(self) -> None:
+        self.value += 1
+
+    def __exit__(self, *_: object) -> None:
+        self.value -= 1
+
+
+class _Shared:
+    """What a backend shares with its `inference` and `counting` twins."""
+
+    def __init__(self) -> None:
+        self.depth = _Depth()
+        self.host_waits = 0
+
+
+def _first(tree: Any, images: int, batch: int | None) -> Any:
+    """`tree` with every array over the batch cut to its first `images`; dicts are parameters and stay whole."""
+    if isinstance(tree, list | tuple):
+        parts = [_first(part, images, batch) for part in tree]
+        return type(tree)(*parts) if hasattr(tree, "_fields") else type(tree)(parts)
+    if hasattr(tree, "shape") and tree.ndim and tree.shape[0] == batch:
+        return tree[:images]
+    return tree
+
+
+def _size(count: int) -> str:
+    for unit, name in ((2**30, "GiB"), (2**20, "MiB")):
+        if count >= unit:
+            return f"{count / unit:.2f} {name}"
+    return f"{count / 2**10:.2f} KiB"
+
+
+def create(
+    device: int = 0, precision: str = "float32", fused: bool = True, memory_limit: int | None = None
+) -> CupyBackend:
+    """The `cupy` backend.
+
+    device : index of the CUDA device.
+    precision : how the matrix products of float32 arrays are computed. "float32": in full. "tf32": inputs rounded to
+    the 10-bit mantissa of TF32, float32 sums. "bfloat16": activations stored and multiplied in bfloat16, sums,
+    normalisations, gradients of weights and the weights themselves in float32. Other than "float32" needs fused=True.
+    fused : CUDA kernels in the place of the readable ops; False runs the ops as they stand.
+    memory_limit : bytes that the memory pool may hold on the device, None for all there is.
+
+    Raises ImportError where cuBLAS is missing, RuntimeError where there is no driver, no device, a driver too
+    old for this CuPy, no NVRTC or no CUDA headers, ValueError or TypeError for an option out of its range.
+    """
+    if isinstance(device, bool) or not isinstance(device, int):
+        raise TypeError(f"device: got {device!r}, expected the index of a CUDA device")
+    if precision not in PRECISIONS:
+        raise ValueError(f"precision: got {precision!r}, expected one of {', '.join(PRECISIONS)}")
+    if not isinstance(fused, bool):
+        raise TypeError(f"fused: got {fused!r}, expected True or False")
+    if precision != "float32" and not fused:
+        raise ValueError(f"precision: got {precision!r} with fused=False, which runs in the dtype of its arrays")
+    if memory_limit is not None and (isinstance(memory_limit, bool) or not isinstance(memory_limit, int)):
+        raise TypeError(f"memory_limit: got {memory_limit!r}, expected a number of bytes or None")
+    if memory_limit is not None and memory_limit <= 0:
+        raise ValueError(f"memory_limit: got {memory_limit}, expected a positive number of bytes")
+    _check_device(cupy, device)
+    with cupy.cuda.Device(device):
+        _check_libraries(cupy, precision)
+        if memory_limit is not None:
+            cupy.get_default_memory_pool().set_limit(size=memory_limit)
+    return CupyBackend(cupy, device, precision, fused)
+
+
+def _check_device(cupy: Any, device: int) -> None:
+    runtime = cupy.cuda.runtime
+    try:
+        count = runtime.getDeviceCount()
+    except runtime.CUDARuntimeError as error:
+        if error.status != CUDA_INSUFFICIENT_DRIVER:
+            raise RuntimeError(f'backend "cupy": found no CUDA device ({error})') from error
+        driver, needed = runtime.driverGetVersion(), runtime.runtimeGetVersion()
+        if driver == 0:
+            raise RuntimeError('backend "cupy": found no NVIDIA driver on this machine') from error
+        raise RuntimeError(
+            f'backend "cupy": the driver supports CUDA {_version(driver)}, this CuPy was built for CUDA '
+            f"{_version(needed)}: update the driver, or install the CuPy of CUDA {driver // 1000} "
+            f'(pip uninstall cupy-cuda{needed // 1000}x; pip install "vipnp[cuda{driver // 1000}]")'
+        ) from error
+    if count == 0:
+        raise RuntimeError('backend "cupy": found no CUDA device')
+    if not 0 <= device < count:
+        raise ValueError(f"device: got {device}, expected 0 to {count - 1}: there are {count} CUDA devices")
+    capability = cupy.cuda.Device(device).compute_capability
+    if int(capability) < OLDEST_COMPUTE_CAPABILITY:
+        raise RuntimeError(
+            f'backend "cupy": device {device} has compute capability {capability}, the kernels need '
+            f"{OLDEST_COMPUTE_CAPABILITY} or newer"
+        )
+
+
+def _check_libraries(cupy: Any, precision: str) -> None:
+    major = cupy.cuda.runtime.runtimeGetVersion() // 1000
+    if precision == "bfloat16":
+        try:
+            import_module("ml_dtypes")
+        except ImportError as error:
+            raise ImportError(f"precision 'bfloat16' needs ml_dtypes: pip install \"vipnp[cuda{major}]\"") from error
+    try:
+        # The package's __getattr__ loads pip's cuBLAS first; importing the module goes past it.
+        _ = import_module("cupy_backends.cuda.libs").cublas
+    except ImportError as error:
+        raise ImportError(
+            f'backend "cupy": cuBLAS of CUDA {major} is missing: pip install "cupy-cuda{major}x[ctk]", or install the '
+            f"CUDA toolkit ({error})"
+        ) from error
+    try:
+        cupy.cuda.nvrtc.getVersion()
+    except (ImportError, RuntimeError) as error:
+        raise RuntimeError(
+            f'backend "cupy": the compiler NVRTC of CUDA {major} is missing: pip install "vipnp[cuda{major}]" ({error})'
+        ) from error
+    try:
+        cupy.RawModule(code=PROBE).get_function("probe")
+    except (RuntimeError, cupy.cuda.compiler.CompileException) as error:
+        raise RuntimeError(
+            f'backend "cupy": NVRTC finds no CUDA headers (cuda_fp16.h, cuda_bf16.h): pip install "vipnp[cuda{major}]" '
+            f"({error})"
+        ) from error
+
+
+def _version(code: int) -> str:
+    return f"{code // 1000}.{code % 1000 // 10}"
+
+
+__all__: list[str] = ["CupyBackend", "DeviceMemoryError", "Memory", "create"]

@@ -1,0 +1,56 @@
+"""NumPy arrays on the CPU with compiled kernels: the fused CPU table, in shards of the batch."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from vipnp.backends.numba.block import TABLE as BLOCK_TABLE
+from vipnp.backends.numba.optimizer import TABLE as OPTIMIZER_TABLE
+from vipnp.backends.numba.products import PRODUCTS as MULTIPLIERS
+from vipnp.backends.numpy.backend import NumpyBackend, check_keep_memory, check_shards, crew_of, keep_freed_memory
+from vipnp.backends.numpy.blas import Product
+
+PRODUCTS = ("auto", "openblas", "onednn", "mkl", "numpy")
+
+
+class ShardBackend(NumpyBackend):
+    """What runs in one thread on one shard: NumPy, kernels in the place of blocks, and `product` for all products."""
+
+    def __init__(self, product: Product) -> None:
+        super().__init__("numba shard", replacements=BLOCK_TABLE, product=product)
+
+
+def create(*, shards: int | None = None, products: str = "auto", keep_memory: bool = True) -> NumpyBackend:
+    """The `numba` backend: blocks run as compiled kernels between matrix products, in shards of the batch.
+
+    shards : threads, each with its part of the batch; None means one for each core this process may use. Results are
+        deterministic for a given number of shards.
+    products : who multiplies matrices. "openblas", the one inside NumPy; "onednn" and "mkl", extras of the same names;
+        "numpy", whatever NumPy calls; "auto", the first that is there of onednn, openblas, numpy, and on processors
+        other than AMD's of mkl before these.
+    keep_memory : see vipnp.backends.numpy.create.
+
+    Raises ImportError naming the extra where Numba, oneDNN, MKL or OpenBLAS is missing, ValueError or TypeError for a
+    wrong option.
+    """
+    if shards is None:
+        shards = available_cores()
+    check_shards(shards)
+    if products not in PRODUCTS:
+        raise ValueError(f"products: got {products!r}, expected one of {', '.join(PRODUCTS)}")
+    check_keep_memory(keep_memory)
+    product = MULTIPLIERS[products]()
+    if keep_memory:
+        keep_freed_memory()
+    table, crew = crew_of(shards)
+    return NumpyBackend("numba", replacements={**table, **OPTIMIZER_TABLE}, crew=crew, shard=ShardBackend(product))
+
+
+def available_cores() -> int:
+    """The cores this process may run on."""
+    affinity: Any = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
+__all__ = ["ShardBackend", "create"]

@@ -1,0 +1,142 @@
+"""Who multiplies the matrices of the fused CPU table: OpenBLAS, oneDNN, MKL or NumPy, behind one signature.
+
+The first and the last are those of vipnp.backends.numpy.blas; oneDNN and MKL are loaded here.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sys
+import warnings
+from collections.abc import Callable, Mapping
+from importlib import metadata
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+from llvmlite.binding import get_host_cpu_name
+
+from vipnp.backends.numpy.blas import (
+    INNER,
+    Product,
+    cblas_product,
+    default_product,
+    in_steps,
+    numpy_product,
+    openblas_product,
+)
+from vipnp.backends.numpy.threads import share
+from vipnp.core import HostArray
+
+AMD = ("amdfam", "athlon", "barcelona", "bdver", "btver", "k8", "opteron", "znver")
+"""How LLVM's names of AMD's processors begin."""
+
+
+MKL_THREADING_SEQUENTIAL = 1
+"""From mkl_service.h."""
+
+
+def mkl_product() -> Product:
+    """The product by MKL, in as many threads as the calling thread has of the cores.
+
+    It is one elsewhere than on Linux, where PyTorch brings the OpenMP of Intel that MKL would load a second time, which
+    ends the process. In a forked process `default_product` multiplies: Intel's OpenMP may wait there for ever.
+    Raises ImportError naming the extra if the `mkl` wheel is missing or cannot be loaded.
+    """
+    library = library_of("mkl", ("libmkl_rt.", "mkl_rt."), extra="mkl", title="MKL")
+    if sys.platform != "linux":
+        library.MKL_Set_Threading_Layer(MKL_THREADING_SEQUENTIAL)
+    multiply = cblas_product(library, "cblas_{}", ctypes.c_int, None)
+    process, in_fork = os.getpid(), default_product()
+
+    def product(a: HostArray, b: HostArray, out: HostArray) -> HostArray:
+        if os.getpid() != process:
+            return in_fork(a, b, out)
+        before = library.MKL_Set_Num_Threads_Local(share.threads)
+        try:
+            return multiply(a, b, out)
+        finally:
+            library.MKL_Set_Num_Threads_Local(before)
+
+    return product
+
+
+def onednn_product() -> Product:
+    """The product by oneDNN's dnnl_sgemm, in steps of the inner sum; in float64, which it lacks, by `default_product`.
+
+    oneDNN starts as many threads of OpenMP as the calling thread has of the cores. How many it may start is a property
+    of the calling thread, which is put back. In a forked process it is one: GNU's OpenMP has lost its threads there and
+    would wait for them for ever.
+    Raises ImportError naming the extra if its wheel is missing or cannot be loaded.
+    """
+    library = library_of("onednn-cpu-gomp", ("libdnnl.",), extra="onednn", title="oneDNN")
+    letter, size, real, pointer = ctypes.c_char, ctypes.c_int64, ctypes.c_float, ctypes.c_void_p
+    sgemm = library.dnnl_sgemm
+    sgemm.argtypes = [letter, letter, size, size, size, real, *[pointer, size] * 2, real, pointer, size]
+    get_threads, set_threads = library.omp_get_max_threads, library.omp_set_num_threads
+    process = os.getpid()
+
+    def gemm(*arguments: Any) -> None:
+        before = get_threads()
+        set_threads(share.threads if os.getpid() == process else 1)
+        try:
+            status = sgemm(*arguments)
+        finally:
+            set_threads(before)
+        if status:
+            M, N, K = arguments[2:5]
+            raise RuntimeError(f"oneDNN's dnnl_sgemm failed with status {status} on ({M}, {K}) @ ({K}, {N})")
+
+    single, double = in_steps({np.dtype(np.float32): gemm}, (b"N", b"T"), INNER), default_product()
+
+    def product(a: HostArray, b: HostArray, out: HostArray) -> HostArray:
+        return (single if out.dtype == np.float32 else double)(a, b, out)
+
+    return product
+
+
+def library_of(distribution: str, names: tuple[str, ...], *, extra: str, title: str) -> Any:
+    """The shared library of an installed distribution whose file name begins with one of `names`.
+
+    Raises ImportError naming the extra if it is missing or cannot be loaded.
+    """
+    try:
+        files = metadata.files(distribution) or []
+    except metadata.PackageNotFoundError:
+        files = []
+    for file in files:
+        if file.name.startswith(names) and not file.name.endswith(".lib"):
+            try:
+                return ctypes.CDLL(str(file.locate()))
+            except OSError as problem:
+                raise ImportError(f'{title} cannot be loaded ({problem}): pip install "vipnp[{extra}]"') from problem
+    raise ImportError(f'products="{extra}" needs {title}, which is not installed: pip install "vipnp[{extra}]"')
+
+
+def fastest_product() -> Product:
+    """The first that is there of oneDNN, OpenBLAS, NumPy; on processors other than AMD's, of MKL before these.
+
+    The choice depends on nothing that varies between runs, since other products round otherwise. Warns of a library
+    that is installed and cannot be loaded.
+    """
+    amd = get_host_cpu_name().startswith(AMD)
+    for make in (onednn_product,) if amd else (mkl_product, onednn_product):
+        try:
+            return make()
+        except ImportError as problem:
+            if isinstance(problem.__cause__, OSError):
+                warnings.warn(f"{problem}; until then another library multiplies", RuntimeWarning, stacklevel=2)
+    return default_product()
+
+
+PRODUCTS: Mapping[str, Callable[[], Product]] = MappingProxyType(
+    {
+        "auto": fastest_product,
+        "openblas": openblas_product,
+        "onednn": onednn_product,
+        "mkl": mkl_product,
+        "numpy": lambda: numpy_product,
+    }
+)
+"""Name -> the function that makes the product."""

@@ -1,9 +1,0 @@
-"""What a training step and inference cost on the CPU, beside PyTorch: `vipnp bench`, `python -m vipnp.bench`.
-
-Every contender runs in a process of its own, pinned to the same cores; the processes take turns step by step, so that a
-disturbance of the machine falls on all of them, and the ratios are taken turn by turn.
-"""
-
-from vipnp.bench.command import main, run_bench
-
-__all__ = ["main", "run_bench"]

@@ -1,0 +1,25 @@
+"""The command line: `vipnp COMMAND`, one file a command."""
+
+from __future__ import annotations
+
+import sys
+
+try:
+    import rich  # noqa: F401 - imported here so that a missing one is reported like a missing typer
+    import typer
+except ModuleNotFoundError as error:
+    sys.exit(f'{error.name} is not installed: pip install "vipnp[audit]"')
+
+from vipnp.cli.audit import audit
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.callback()
+def main() -> None:
+    """The Vision Permutator, derived by hand."""
+
+
+app.command()(audit)
+
+__all__ = ["app"]

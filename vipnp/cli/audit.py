@@ -1,0 +1,44 @@
+"""`vipnp audit`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def audit(
+    op: Annotated[list[str] | None, typer.Option(help="An op, layer or model to audit; all by default.")] = None,
+    rung: Annotated[list[str] | None, typer.Option(help="A rung of the ladder to climb; all by default.")] = None,
+    backend: Annotated[str | None, typer.Option(help="A backend to hold to the readable ops.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of inputs, cotangents and field elements.", min=0)] = 0,
+    json: Annotated[Path | None, typer.Option(help="Write every row to this JSON file.")] = None,
+    html: Annotated[Path | None, typer.Option(help="Write the audit as one self-contained page.")] = None,
+    sabotage: Annotated[bool, typer.Option("--sabotage", help="Plant mistakes; each must fail the ladder.")] = False,
+) -> None:
+    """Hold every hand-written gradient against the ladder of checks. Exit status 1 if anything fails."""
+    from vipnp.audit import page, planting, terminal
+    from vipnp.backends import get_backend
+    from vipnp.verify.report import write_json, write_text
+
+    for name, path in (("--json", json), ("--html", html)):
+        if path is not None and not path.parent.is_dir():
+            raise typer.BadParameter(f"{name}: the folder {path.parent} does not exist")
+    console = terminal.new_console()
+    try:
+        held = None if backend is None else get_backend(backend)
+        report = terminal.audit_with_progress(console, ops=op, rungs=rung, backend=held, seed=seed)
+    except (ValueError, ImportError, RuntimeError) as error:
+        raise typer.BadParameter(str(error)) from error
+    terminal.print_report(console, report, every_argument=op is not None)
+    planted = planting.sabotage_with_progress(console, ops=op, seed=seed) if sabotage else None
+    if planted is not None:
+        planting.print_sabotage(console, planted)
+    if json is not None:
+        content = report.to_json()
+        write_json(json, content if planted is None else {**content, "sabotage": planted.to_json()})
+    if html is not None:
+        write_text(html, page.render(report, planted, ops=op))
+    if not report.ok or (planted is not None and not planted.ok):
+        raise typer.Exit(1)

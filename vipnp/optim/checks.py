@@ -1,0 +1,67 @@
+"""Checks that the optimisers share; the errors name the argument, what came and what was expected."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from vipnp.core import Array, Backend
+from vipnp.core.checks import shown
+
+
+def check_backend(xp: Any) -> None:
+    """Raise TypeError if `xp` is no backend, ValueError if it is made for inference and would drop the state."""
+    _check_is_backend(xp)
+    if not xp.keep:
+        raise ValueError(f"xp: got the inference form of {xp!r}, expected a backend that keeps pullbacks")
+
+
+def check_owned(xp: Any, name: str, tensors: Any) -> None:
+    """Raise TypeError unless `tensors` is a mapping whose values are arrays of the backend `xp`, on its device."""
+    _check_is_backend(xp)
+    if not isinstance(tensors, Mapping):
+        raise TypeError(f"{name}: got {type(tensors).__name__}, expected a mapping from names to arrays")
+    for key, tensor in tensors.items():
+        if not xp.owns(tensor):
+            raise TypeError(
+                f"{name}: {key} is of type {type(tensor).__module__}.{type(tensor).__name__}, expected an array of "
+                f"backend {xp.name!r}" + ("" if xp.device is None else f" on {xp.device}")
+            )
+
+
+def check_gradients(xp: Backend, params: Mapping[str, Array], grads: Mapping[str, Array]) -> None:
+    """Raise TypeError for arrays that are not of `xp`, ValueError unless every parameter has a gradient of its shape
+    and dtype, and nothing else has one."""
+    check_owned(xp, "params", params)
+    check_owned(xp, "grads", grads)
+    problems = _differences(params, grads)
+    if problems:
+        raise ValueError(f"grads: {'; '.join(problems)}; expected one gradient like each of the parameters")
+
+
+def check_state(params: Mapping[str, Array], state: Mapping[str, Mapping[str, Array]]) -> None:
+    """Raise ValueError unless every part of the state of an optimiser, by its name, is like the parameters."""
+    for part, tensors in state.items():
+        problems = _differences(params, tensors)
+        if problems:
+            raise ValueError(
+                f"params: the {part} of the earlier steps differs from them: {'; '.join(problems)}; other parameters "
+                "need a new optimizer"
+            )
+
+
+def _check_is_backend(xp: Any) -> None:
+    if not isinstance(xp, Backend):
+        hint = "; parameters are given to update, not to the optimizer" if isinstance(xp, Mapping | Iterable) else ""
+        raise TypeError(f"xp: got {shown(xp)}, expected a Backend such as vipnp.get_backend returns{hint}")
+
+
+def _differences(params: Mapping[str, Array], others: Mapping[str, Array]) -> list[str]:
+    problems = [f"missing {name}" for name in params if name not in others]
+    problems += [f"unexpected {name}" for name in others if name not in params]
+    problems += [
+        f"{name} is {others[name].dtype} {tuple(others[name].shape)}, its parameter {p.dtype} {tuple(p.shape)}"
+        for name, p in params.items()
+        if name in others and (others[name].shape != p.shape or others[name].dtype != p.dtype)
+    ]
+    return problems

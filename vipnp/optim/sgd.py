@@ -1,0 +1,102 @@
+"""Stochastic gradient descent with momentum."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from vipnp.core import Array, Backend
+from vipnp.core.checks import check_real
+from vipnp.optim.checks import check_backend, check_gradients, check_state
+
+
+class SGDState(NamedTuple):
+    """What SGD remembers between two steps: the momentum buffer of every parameter, empty before the first step."""
+
+    momentum_buffer: dict[str, Array]
+
+
+def sgd(
+    xp: Backend,
+    params: Mapping[str, Array],
+    grads: Mapping[str, Array],
+    state: SGDState,
+    *,
+    lr: float,
+    momentum: float,
+    nesterov: bool,
+    weight_decay: float,
+) -> tuple[dict[str, Array], SGDState]:
+    """One step for every parameter p with gradient g; nothing is written in place.
+
+    g = g + weight_decay * p
+    b = momentum * b + g                        (b = g at the first step, a copy: g stays the caller's)
+    p = p - lr * (g + momentum * b)             with nesterov,
+    p = p - lr * b                              without
+
+    Source: Sutskever, Martens, Dahl, Hinton, "On the importance of initialization and momentum in deep learning",
+    ICML 2013, in the form of PyTorch, which scales by lr last.
+    """
+    new_params = {}
+    buffers = {}
+    for name, p in params.items():
+        g = grads[name]
+        if weight_decay:
+            g = g + weight_decay * p
+        step = g
+        if momentum:
+            earlier = state.momentum_buffer.get(name)
+            b = xp.astype(g, g.dtype) if earlier is None else momentum * earlier + g
+            buffers[name] = b
+            step = g + momentum * b if nesterov else b
+        new_params[name] = p - lr * step
+    return new_params, SGDState(buffers)
+
+
+class SGD:
+    """SGD with momentum over parameters by name; weight decay, where asked for, is added to every gradient.
+
+    Parameters
+    ----------
+    xp : the backend of the parameters.
+    momentum : in [0, 1).
+    nesterov : look ahead along the momentum; needs momentum > 0.
+    weight_decay : >= 0.
+
+    Raises ValueError for a number outside these bounds or a backend made for inference, TypeError for what is no number
+    or no backend.
+    """
+
+    def __init__(
+        self, xp: Backend, *, momentum: float = 0.9, nesterov: bool = False, weight_decay: float = 0.0
+    ) -> None:
+        check_backend(xp)
+        self.xp = xp
+        self.momentum = check_real("momentum", momentum, low=0, high=1)
+        self.weight_decay = check_real("weight_decay", weight_decay, low=0)
+        if nesterov and not momentum:
+            raise ValueError(f"nesterov: got {nesterov} with momentum {momentum}, expected momentum > 0")
+        self.nesterov = nesterov
+        self.state = SGDState({})
+
+    def update(self, params: Mapping[str, Array], grads: Mapping[str, Array], *, lr: float) -> dict[str, Array]:
+        """The parameters after one step with learning rate `lr`; both mappings stay as they were.
+
+        Raises TypeError if `lr` is no number or an array is not of the backend, ValueError if `lr` is negative or if
+        names, shapes or dtypes of gradients, parameters and earlier parameters differ; the state is then as it was.
+        """
+        lr = check_real("lr", lr, low=0)
+        check_gradients(self.xp, params, grads)
+        if self.state.momentum_buffer:
+            check_state(params, {"momentum_buffer": self.state.momentum_buffer})
+        new_params, self.state = self.xp.run(
+            sgd,
+            params,
+            grads,
+            self.state,
+            lr=lr,
+            momentum=self.momentum,
+            nesterov=self.nesterov,
+            weight_decay=self.weight_decay,
+        )
+        return new_params
