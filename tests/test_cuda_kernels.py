@@ -225,6 +225,22 @@ def test_same_bits_again(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> N
             assert first.tobytes() == second.tobytes(), name
 
 
+def test_a_class_of_weight_zero_adds_nothing_however_small_its_logit(machine: Machine) -> None:
+    xp = get_backend("cupy")
+    logits = np.array([[1.0, -np.inf, 2.0, -np.inf], [0.5, -1.5, 0.25, -0.75]], np.float32)
+    targets = np.array([[0.75, 0, 0.25, 0], [0.25, 0.5, 0, 0.25]], np.float32)
+    for op, constants in (
+        (ops.cross_entropy, {"labels": np.array([2, 1])}),
+        (ops.soft_cross_entropy, {"targets": targets}),
+    ):
+        truth, truth_back = op(NUMPY, logits, **constants)
+        assert np.isfinite(truth)
+        loss, back = xp.run(op, xp.asarray(logits), **{key: xp.asarray(value) for key, value in constants.items()})
+        np.testing.assert_allclose(xp.to_numpy(loss), truth, rtol=1e-6)
+        (found,), (expected,) = back(xp.ones_like(loss)), truth_back(np.float32(1))
+        np.testing.assert_allclose(xp.to_numpy(found), expected, rtol=0, atol=1e-7)
+
+
 SHAPES = {"a.weight": (7, 5), "a.bias": (7,), "b.weight": (300, 11), "b.bias": (1,)}
 
 

@@ -32,13 +32,14 @@ from vipnp.core import HostArray
 
 Kernel = TypeVar("Kernel", bound=Callable[..., Any])
 
-FAST = {"contract", "reassoc", "nsz", "arcp"}
-"""LLVM's freedoms that pay (vectorised sums, fused multiply-add) without those that assume NaN or infinity away."""
+FAST = {"contract", "reassoc", "nsz"}
+"""LLVM's freedoms that pay (vectorised sums, fused multiply-add) without those that assume NaN or infinity away. Among
+these is "arcp": with it 1 / sqrt(inf) is NaN, since it is refined from an estimate."""
 
 OPTIONS: Any = {"fastmath": FAST, "error_model": "numpy", "nogil": True}
 
 IN_ORDER: Any = {**OPTIONS, "fastmath": {"contract"}}
-"""For the functions whose accuracy lies in the order of their sums."""
+"""For the functions whose accuracy, or whose range, lies in the order of their operations."""
 
 RSQRT_2 = math.sqrt(0.5)
 RSQRT_2PI = 0.39894228040143267794
@@ -48,11 +49,11 @@ KERNELS: list[str] = []
 """The names of all kernels."""
 
 
-def kernel(function: Kernel) -> Kernel:
+def kernel(function: Kernel, options: Any = OPTIONS) -> Kernel:
     """Compile `function` when it is first called, and keep the result on disk where a cache folder can be written."""
     KERNELS.append(function.__name__)
     try:
-        compiled = numba.njit(cache=True, **OPTIONS)(function)
+        compiled = numba.njit(cache=True, **options)(function)
     except RuntimeError:
         warnings.warn(
             "Numba finds no folder to keep compiled kernels in, so they are compiled again in every process: "
@@ -60,8 +61,13 @@ def kernel(function: Kernel) -> Kernel:
             RuntimeWarning,
             stacklevel=1,  # the same place for every kernel, so that it is said once
         )
-        compiled = numba.njit(**OPTIONS)(function)
+        compiled = numba.njit(**options)(function)
     return compiled  # type: ignore[no-any-return]
+
+
+def kernel_in_order(function: Kernel) -> Kernel:
+    """A kernel whose operations keep the order in which they are written."""
+    return kernel(function, IN_ORDER)
 
 
 def inlined(function: Kernel) -> Kernel:
@@ -594,7 +600,7 @@ def weighted_sum_backward(
 # --- the optimizer ----------------------------------------------------------------------------------------------------
 
 
-@kernel
+@kernel_in_order
 def adamw_entries(
     p: HostArray,
     g: HostArray,
@@ -613,6 +619,7 @@ def adamw_entries(
     p = p (1 - lr weight_decay) - lr (m / c1) / (sqrt(v) / c2 + eps).
 
     p, g, m, v (K,); corrections c1 = 1 - beta1^t, c2 = sqrt(1 - beta2^t); out: new_p, new_m, new_v (K,).
+    (1 - beta2) g g is taken from the left, as the readable step takes it: g^2 alone is infinite from |g| = 2e19 on.
     """
     real = p.dtype.type
     beta1, beta2 = real(betas[0]), real(betas[1])
