@@ -15,7 +15,6 @@ import numpy as np
 
 from vipnp.core import HostArray
 
-
 METADATA = "vipnp"
 """The key of the header under which our metadata stands, as JSON."""
 

@@ -93,8 +93,8 @@ def cutmix(
     """Every image with a rectangle of its partner in the reversed batch, and the distributions over the classes to
     match.
 
-    With lam from Beta(alpha, alpha) the rectangle is sqrt(1 - lam) of each side, its middle is uniform in the image, and
-    what leaves the image is cut off; lam of the targets is then the share of the image that is left. 1 where alpha is 0.
+    With lam from Beta(alpha, alpha), 1 where alpha is 0, the rectangle is sqrt(1 - lam) of each side, its middle is
+    uniform in the image, and what leaves it is cut off; lam of the targets is the share of the image that is left.
 
     Parameters, results and errors as for `mixup`.
     Source: Yun et al., "CutMix: Regularization Strategy to Train Strong Classifiers with Localizable Features", arXiv

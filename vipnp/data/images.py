@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".pgm"})
 """Files with these endings, in any case, are taken for images."""
 
-MAX_PIXELS = 200_000_000
+MAX_PIXELS = 150_000_000
 """A larger picture is refused before it is decoded: a few kilobytes can announce gigabytes of pixels."""
 
 

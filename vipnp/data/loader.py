@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 
@@ -15,8 +16,8 @@ AHEAD = 2
 
 
 def batches(
-    sample: Callable[[int], HostArray], indices: Sequence[Sequence[int]], workers: int
-) -> Iterator[tuple[Sequence[int], HostArray]]:
+    sample: Callable[[int], HostArray], indices: Sequence[Iterable[Any]], workers: int
+) -> Iterator[tuple[Any, HostArray]]:
     """(indices of the batch, its samples stacked), in order.
 
     Parameters
@@ -32,7 +33,7 @@ def batches(
             yield batch, np.stack([sample(int(i)) for i in batch])
         return
     with ThreadPoolExecutor(workers, thread_name_prefix="vipnp-loader") as pool:
-        waiting: deque[tuple[Sequence[int], list[Future[HostArray]]]] = deque()
+        waiting: deque[tuple[Any, list[Future[HostArray]]]] = deque()
         try:
             for batch in indices:
                 waiting.append((batch, [pool.submit(sample, int(i)) for i in batch]))
@@ -46,6 +47,6 @@ def batches(
                     future.cancel()
 
 
-def _stacked(made: tuple[Sequence[int], list[Future[HostArray]]]) -> tuple[Sequence[int], HostArray]:
+def _stacked(made: tuple[Any, list[Future[HostArray]]]) -> tuple[Any, HostArray]:
     batch, futures = made
     return batch, np.stack([future.result() for future in futures])

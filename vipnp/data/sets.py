@@ -102,7 +102,9 @@ def load_data_set(source: str | Path, *, validation: float = DEFAULT_VALIDATION,
         return found
     root = Path(source)
     if not root.is_dir():
-        raise FileNotFoundError(f"data: there is no folder {str(source)!r}, nor a set of that name ({', '.join(EMBEDDED)})")
+        raise FileNotFoundError(
+            f"data: there is no folder {str(source)!r}, nor a set of that name ({', '.join(EMBEDDED)})"
+        )
     if (root / "train").is_dir():
         other = next((root / name for name in VALIDATION_FOLDERS if (root / name).is_dir()), None)
         if other is not None:
@@ -110,9 +112,7 @@ def load_data_set(source: str | Path, *, validation: float = DEFAULT_VALIDATION,
         root = root / "train"
     classes, names, labels = scan(root)
     held_out = np.array(hold_out(names, labels, validation, seed))
-    parts = [
-        Split(tuple(np.array(names, object)[chosen]), labels[chosen], root) for chosen in (~held_out, held_out)
-    ]
+    parts = [Split(tuple(np.array(names, object)[chosen]), labels[chosen], root) for chosen in (~held_out, held_out)]
     return DataSet(classes, *parts)
 
 
@@ -122,9 +122,15 @@ def _two_parts(train: Path, validation: Path) -> DataSet:
     for missing, where in ((first - second, validation), (second - first, train)):
         if missing:
             raise ValueError(
-                f"data: {where} has no images of {', '.join(sorted(missing, key=natural)[:5])}, which the other part has"
+                f"data: {where} has no images of {', '.join(sorted(missing, key=natural)[:5])}, as the other part has"
             )
-    return DataSet(parts[0][0], *(Split(tuple(names), labels, folder) for folder, (_, names, labels) in zip((train, validation), parts, strict=True)))
+    return DataSet(
+        parts[0][0],
+        *(
+            Split(tuple(names), labels, folder)
+            for folder, (_, names, labels) in zip((train, validation), parts, strict=True)
+        ),
+    )
 
 
 def scan(root: Path) -> tuple[tuple[str, ...], list[str], HostArray]:

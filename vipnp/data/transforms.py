@@ -55,7 +55,9 @@ class Transform:
     def __post_init__(self) -> None:
         for name in ("mean", "std"):
             if len(getattr(self, name)) != self.channels:
-                raise ValueError(f"{name}: got {len(getattr(self, name))} numbers, expected {self.channels}, one a channel")
+                raise ValueError(
+                    f"{name}: got {len(getattr(self, name))} numbers, expected {self.channels}, one a channel"
+                )
         check_real("crop_pct", self.crop_pct, low=0, low_included=False)
         if not 0 <= check_real("flip", self.flip, low=0) <= 1:
             raise ValueError(f"flip: got {self.flip}, expected a probability in [0, 1]")

@@ -16,7 +16,9 @@ def cosine_lr(
     warmup_epochs: int = 0,
     warmup_lr: float = 1e-6,
 ) -> float:
-    """The learning rate at `epoch` (from 0; step / steps of an epoch, for a rate that changes with every step): a linear warmup, then a half cosine from `lr` to `min_lr`.
+    """The learning rate at `epoch`: a linear warmup, then a half cosine from `lr` to `min_lr`.
+
+    epoch : from 0; the number of the epoch, or step / (steps of an epoch) for a rate that changes with every step.
 
     epoch < warmup_epochs      warmup_lr + (lr - warmup_lr) * epoch / warmup_epochs
     epoch < epochs             min_lr + (lr - min_lr) * (1 + cos(pi * epoch / epochs)) / 2

@@ -70,10 +70,28 @@ class Recipe:
         object.__setattr__(self, "scale", tuple(self.scale))
 
 
+def _nearest(name: str, names: list[str]) -> str:
+    near = difflib.get_close_matches(name, names, n=1)
+    return f" (did you mean {near[0]!r}?)" if near else ""
+
+
+def _whole(name: str, value: Any, low: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < low:
+        raise ValueError(f"{name}: got {shown(value)}, expected a whole number >= {low}")
+
+
+def _real(name: str, value: Any, high: float, *, closed: bool = False) -> None:
+    number = math.nan if isinstance(value, bool) or not isinstance(value, numbers.Real) else float(value)
+    if not (0 <= number < high or (closed and number == high)):
+        bounds = "a number >= 0" if high == math.inf else f"a number in [0, {high:g}{']' if closed else ')'}"
+        raise ValueError(f"{name}: got {shown(value)}, expected {bounds}")
+
+
 RECIPES: Mapping[str, Recipe] = {
-    "small": Recipe(),
+    "small": Recipe(epochs=60, batch_size=16),
     "tiles": Recipe(scale=(1.0, 1.0), flip=0.5),
     "digits": Recipe(scale=(1.0, 1.0), flip=0.0, mixup=0.4),
+    "mnist": Recipe(epochs=25, scale=(0.7, 1.0), flip=0.0),
     "vip-imagenet": Recipe(
         epochs=300,
         batch_size=2048,
@@ -87,8 +105,8 @@ RECIPES: Mapping[str, Recipe] = {
         crop_pct=0.9,
     ),
 }
-"""Recipes by name: for a few hundred to a few thousand photographs, for tiles of one scale, for handwritten digits (no
-crops, no mirroring), and that of the published models but for RandAugment."""
+"""Recipes by name: for a few hundred to a few thousand photographs, for tiles of one scale, for small and for larger
+handwritten digits (no mirroring), and that of the published models but for RandAugment."""
 
 
 def recipe_from(name: str, options: Mapping[str, Any]) -> Recipe:
@@ -111,20 +129,3 @@ def read_toml(path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"config: {path} is no TOML file ({error})") from error
-
-
-def _nearest(name: str, names: list[str]) -> str:
-    near = difflib.get_close_matches(name, names, n=1)
-    return f" (did you mean {near[0]!r}?)" if near else ""
-
-
-def _whole(name: str, value: Any, low: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < low:
-        raise ValueError(f"{name}: got {shown(value)}, expected a whole number >= {low}")
-
-
-def _real(name: str, value: Any, high: float, *, closed: bool = False) -> None:
-    right = isinstance(value, numbers.Real) and not isinstance(value, bool) and 0 <= value
-    if not right or not (value < high or (closed and value == high)):
-        bounds = "a number >= 0" if high == math.inf else f"a number in [0, {high:g}{']' if closed else ')'}"
-        raise ValueError(f"{name}: got {shown(value)}, expected {bounds}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 import math
 import signal
@@ -106,15 +107,17 @@ class Run:
                     if report is not None:
                         report(told)
                     at_end = self.step % self.steps_per_epoch == 0
-                    if stop or (self.step % save_every == 0 and not at_end):
+                    if not at_end and (stop or self.step % save_every == 0):
                         self._save_state(rows)
-                    if stop:
-                        raise StoppedError(stop[0])
+                        if stop:
+                            raise StoppedError(stop[0])
                 rows.append(self._epoch_done(epoch, began, told))
                 self._save_state(rows)
                 if report is not None:
                     told.accuracy = rows[-1]["accuracy"]
                     report(told)
+                if stop:
+                    raise StoppedError(stop[0])
         return rows
 
     def _one_step(self, x: HostArray, targets: HostArray, began: float) -> Progress:
@@ -127,15 +130,13 @@ class Run:
             grads, norm = model.backend.run(clip_grad_norm, grads, max_norm=recipe.clip_grad)
         if not math.isfinite(loss):
             raise FloatingPointError(
-                f"the loss of step {self.step} is {loss} at learning rate {lr:.3g} (norm of all gradients {float(norm):.3g}); "
-                "the last state and the best weights are kept: try a smaller --lr"
+                f"the loss of step {self.step} is {loss} at learning rate {lr:.3g} (norm of all gradients "
+                f"{float(norm):.3g}); the last state and the best weights are kept: try a smaller --lr"
             )
         model.set_parameters(self.optimizer.update(model.parameters(), grads, lr=lr))
         if self.ema is not None:
             keep = recipe.ema
-            self.ema = {
-                name: keep * self.ema[name] + (1 - keep) * value for name, value in model.parameters().items()
-            }
+            self.ema = {name: keep * self.ema[name] + (1 - keep) * value for name, value in model.parameters().items()}
         self.loss_sum += loss * len(x)
         self.step += 1
         inside = (self.step - 1) % self.steps_per_epoch + 1
@@ -183,9 +184,9 @@ class Run:
 
         done = self.step % self.steps_per_epoch
         for number, (batch, x) in enumerate(batches(sample, parts[done:], workers), start=self.step):
-            yield mixed(x, train.labels[batch], self, stream(settings.seed, "mix", number))
+            yield mixed(x, train.labels[np.asarray(batch)], self, stream(settings.seed, "mix", number))
 
-    # --- what is kept ---------------------------------------------------------------------------------------------------
+    # --- what is kept -------------------------------------------------------------------------------------------------
 
     def _epoch_done(self, epoch: int, began: float, told: Progress) -> dict[str, Any]:
         """Evaluate, write last and best weights; the row of metrics.csv."""
@@ -224,7 +225,9 @@ class Run:
             "exp_avg_sq": self.optimizer.state.exp_avg_sq,
             "ema": self.ema or {},
         }
-        tensors = {f"{group}/{name}": to_numpy(value) for group, found in groups.items() for name, value in found.items()}
+        tensors = {
+            f"{group}/{name}": to_numpy(value) for group, found in groups.items() for name, value in found.items()
+        }
         counters = {"step": self.step, "loss_sum": self.loss_sum, "best": self.best, "rows": rows}
         save_weights(folder / f"step-{self.step:08}.safetensors", tensors, counters)
         for old in states(self.folder)[:-STATES_KEPT]:
@@ -286,8 +289,6 @@ def predict(model: VisionPermutator, split: Split, transform: Transform, *, work
 
 def model_metadata(model: VisionPermutator, classes: tuple[str, ...], transform: Transform) -> dict[str, Any]:
     """Configuration, classes and evaluation transform, as JSON can hold them."""
-    import dataclasses
-
     return {
         "config": dataclasses.asdict(model.config),
         "classes": list(classes),
@@ -319,17 +320,22 @@ def stop_signals() -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
+def split_rows(data: DataSet) -> list[str]:
+    """The lines of split.csv: name (as JSON), class and part of every image."""
+    return [
+        f"{json.dumps(name)},{json.dumps(data.classes[label])},{part}"
+        for part, split in (("train", data.train), ("validation", data.validation))
+        for name, label in zip(split.names, split.labels, strict=True)
+    ]
+
+
 def prepare_folder(folder: Path, settings: Settings, data: DataSet, versions: dict[str, str]) -> None:
     """Write config.toml, classes.txt and split.csv of a new run."""
     folder.mkdir(parents=True, exist_ok=True)
     texts = {
         FILE: settings.to_toml({"versions": versions}),
         "classes.txt": "".join(f"{name}\n" for name in data.classes),
-        "split.csv": "".join(
-            f"{json.dumps(name)},{part}\n"
-            for part, split in (("train", data.train), ("validation", data.validation))
-            for name in split.names
-        ),
+        "split.csv": "".join(f"{row}\n" for row in split_rows(data)),
     }
     for name, text in texts.items():
         with replaced_when_done(folder / name) as temporary:
