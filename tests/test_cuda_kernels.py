@@ -165,7 +165,11 @@ def test_replacement_against_the_readable_op(
     machine: Machine, case: Case, dtype: str, sizes: Mapping[str, int]
 ) -> None:
     machine.forget()
-    compare_case(get_backend("cupy"), case, dtype, sizes, replaced=True)
+    xp = get_backend("cupy").counting()
+    compare_case(xp, case, dtype, sizes, replaced=True)
+    assert xp.ran[xp.replacements[case.op]] == 1
+    falls_back = case.op is layers.stage and "masks" in case.name
+    assert (case.op in xp.ran) == falls_back
     assert set(machine.waits) <= {"get"}
 
 
@@ -197,6 +201,7 @@ def test_stage_with_drop_path_alone(machine: Machine, depth: int, skip_lam: floa
     device = tree_map(lambda array: stored(xp, array, "float64"), (x, params))
     machine.forget()
     got, got_back = xp.run(layers.stage, *device, **kwargs | {"masks": masks(xp.asarray(draws))})
+    assert layers.stage not in xp.ran
     gradients = got_back(xp.asarray(dy))
     assert any("norm_backward" in launch for launch in machine.launches)
     assert layers.permutator not in xp.ran

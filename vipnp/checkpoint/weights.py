@@ -32,7 +32,8 @@ def save_weights(
     The file is written under a temporary name in the same folder and then renamed, so a reader sees the old file or
     the whole new one.
     Raises TypeError if `tensors` is no mapping, a name no string or a value no NumPy array of float32 or float64,
-    OSError where the folder cannot be written, ImportError naming the extra to install where safetensors is missing.
+    ValueError if one is not finite, OSError where the folder cannot be written, ImportError naming the extra to install
+    where safetensors is missing.
     """
     if not isinstance(tensors, Mapping):
         raise TypeError(f"tensors: got {type(tensors).__name__}, expected a mapping from names to NumPy arrays")
@@ -42,6 +43,8 @@ def save_weights(
         if not isinstance(tensor, np.ndarray) or tensor.dtype not in (np.float32, np.float64):
             kind = tensor.dtype if isinstance(tensor, np.ndarray) else type(tensor).__name__
             raise TypeError(f"{name}: got {kind}, expected a NumPy array of float32 or float64")
+        if not np.isfinite(tensor).all():
+            raise ValueError(f"{name}: got NaN or infinity, expected finite numbers")
     try:
         from safetensors.numpy import save
     except ImportError as error:
