@@ -364,8 +364,8 @@ REFUSALS: list[tuple[Callable[[], Any], type[Exception], str]] = [
     (lambda: SGD(XP).update(ones("a"), ones("a", dtype="float64"), lr=1), ValueError, r"a is float64 \(3,\)"),
     (lambda: clip_grad_norm(XP, ones("a"), max_norm=0), ValueError, "max_norm: got 0"),
     (lambda: clip_grad_norm(XP, {}, max_norm=1), ValueError, "grads: got no gradient"),
-    (lambda: cosine_lr(-1, lr=1, epochs=5), ValueError, "epoch: got -1, expected an integer >= 0"),
-    (lambda: cosine_lr(1.5, lr=1, epochs=5), TypeError, "epoch: got 1.5"),  # type: ignore[arg-type]
+    (lambda: cosine_lr(-1, lr=1, epochs=5), ValueError, "epoch: got -1, expected a number in"),
+    (lambda: cosine_lr("1", lr=1, epochs=5), TypeError, "epoch: got '1'"),  # type: ignore[arg-type]
     (lambda: cosine_lr(0, lr=1, epochs=0), ValueError, "epochs: got 0"),
     (lambda: cosine_lr(0, lr=1, epochs=5, warmup_epochs=5), ValueError, "warmup_epochs: got 5"),
     (lambda: cosine_lr(0, lr=-1, epochs=5), ValueError, "lr: got -1"),

@@ -3,19 +3,31 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from vipnp.core import HostArray
 
+METADATA = "vipnp"
+"""The key of the header under which our metadata stands, as JSON."""
 
-def save_weights(path: str | os.PathLike[str], tensors: Mapping[str, HostArray]) -> None:
+LONGEST_HEADER = 100_000_000
+"""Bytes; what claims a longer header is no safetensors file (the format's own limit)."""
+
+
+def save_weights(
+    path: str | os.PathLike[str], tensors: Mapping[str, HostArray], metadata: Mapping[str, Any] | None = None
+) -> None:
     """Write {name: host array}, such as `model.state_dict()`, to the safetensors file `path`.
+
+    metadata : what JSON can hold, kept in the file's header for `load_metadata`.
 
     The file is written under a temporary name in the same folder and then renamed, so a reader sees the old file or
     the whole new one.
@@ -37,7 +49,8 @@ def save_weights(path: str | os.PathLike[str], tensors: Mapping[str, HostArray])
         from safetensors.numpy import save
     except ImportError as error:
         raise _missing_safetensors() from error
-    contents = save({name: np.asarray(tensor, order="C") for name, tensor in tensors.items()})
+    header = None if metadata is None else {METADATA: json.dumps(metadata)}
+    contents = save({name: np.asarray(tensor, order="C") for name, tensor in tensors.items()}, header)
     with replaced_when_done(path) as temporary:
         temporary.write_bytes(contents)
 
@@ -71,6 +84,25 @@ def load_weights(path: str | os.PathLike[str]) -> dict[str, HostArray]:
                 "convert it to float32 first"
             )
     return tensors
+
+
+def load_metadata(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """What `save_weights` was given as `metadata`; empty where the file has none of it.
+
+    Raises FileNotFoundError if there is no such file, ValueError if it is no whole safetensors file.
+    """
+    with open(path, "rb") as file:
+        start = file.read(8)
+        size = int.from_bytes(start, "little")
+        if len(start) < 8 or size > LONGEST_HEADER:
+            raise ValueError(f"path: {os.fspath(path)!r} is no whole safetensors file")
+        try:
+            found = json.loads(json.loads(file.read(size)).get("__metadata__", {}).get(METADATA, "{}"))
+        except (ValueError, AttributeError, TypeError) as error:
+            raise ValueError(f"path: {os.fspath(path)!r} is no whole safetensors file ({error})") from error
+    if not isinstance(found, dict):
+        raise ValueError(f"path: {os.fspath(path)!r} has metadata that is no mapping")
+    return found
 
 
 def weights_sha256(tensors: Mapping[str, HostArray]) -> str:
