@@ -5,20 +5,23 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import threading
+import time
 import warnings
 from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numba
 import numpy as np
 import pytest
 from scipy.special import ndtr
-from threadpoolctl import threadpool_info
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from tools.accuracy import SIZES, UNIT, measure
 from vipnp import VisionPermutator, get_backend
@@ -28,9 +31,9 @@ from vipnp.backends.numba import block as numba_block
 from vipnp.backends.numba import kernels as numba_kernels
 from vipnp.backends.numba import optimizer as numba_optimizer
 from vipnp.backends.numba import products as numba_products
-from vipnp.backends.numpy import blas
+from vipnp.backends.numpy import blas, threads
 from vipnp.backends.numpy import shards as numpy_shards
-from vipnp.backends.numpy.threads import Crew, blas_threads, bounds, sum_trees
+from vipnp.backends.numpy.threads import Crew, blas_threads, bounds, making, share, sum_trees
 from vipnp.core import Replacements
 from vipnp.layers import BlockMasks, Mask, permutator, stage
 from vipnp.models import ViPConfig, vision_permutator
@@ -397,6 +400,9 @@ class FakeLibrary:
     def MKL_Set_Threading_Layer(self, layer: int) -> None:  # noqa: N802 - MKL's name
         self.layer = layer
 
+    def MKL_Get_Max_Threads(self) -> int:  # noqa: N802 - MKL's name
+        return self.threads
+
     def MKL_Set_Num_Threads_Local(self, threads: int) -> int:  # noqa: N802 - MKL's name
         before, self.threads = self.threads, threads
         return before
@@ -414,7 +420,9 @@ def test_a_library_starts_the_threads_of_a_shard(products: str, shards: int, mon
         with lock, contextlib.suppress(RuntimeError):
             product(a, a.T, np.empty((2, 2), np.float32))
 
-    Crew(4).run(multiply, shards)
+    crew = Crew(4)
+    monkeypatch.setattr(blas_threads, "openmp", [])
+    crew.run(multiply, shards)
     assert library.seen == 4 // shards
     assert library.threads == 7
 
@@ -654,8 +662,75 @@ def test_a_forked_process_gets_threads_of_its_own() -> None:
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_process_forked_while_a_lock_is_held_does_not_wait_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever held it, or was inside of the limit on BLAS, is not in the child, where BLAS stays with one thread."""
+    crew, before = Crew(2), blas_counts()
+    monkeypatch.setattr(threads, "LONGEST_WAIT", 0.1)
+    with blas_threads.limited_to(1), blas_threads.lock, making.lock:
+        child = os.fork()
+        if child == 0:
+            signal.alarm(30)
+            right = crew.run(lambda i: i, 2) == [0, 1] and blas_counts() == [1] * len(before)
+            os._exit(0 if right else 1)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert blas_counts() == before
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_fork_waits_for_the_task_of_a_crew() -> None:
+    crew, started, forked = Crew(2), threading.Event(), []
+
+    def task(_: int) -> None:
+        started.set()
+        time.sleep(0.2)
+        assert not forked
+
+    worker = threading.Thread(target=crew.run, args=(task, 2))
+    worker.start()
+    started.wait()
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if blas_threads.inside == 0 and crew.run(lambda i: i, 2) == [0, 1] else 1)
+    forked.append(child)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    worker.join()
+
+
+@pytest.mark.parametrize("parts", [1, 2])
+def test_no_limit_that_the_user_has_set_is_raised(parts: int) -> None:
+    crew, inside = Crew(4), []
+    with threadpool_limits(1):
+        limited = blas_counts()
+        crew.run(lambda _: inside.append(blas_counts()), parts)
+        assert blas_counts() == limited
+    assert inside == [limited] * parts
+
+
+def test_no_limit_on_openmp_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
+    crew = Crew(6)
+    monkeypatch.setattr(blas_threads, "openmp", [SimpleNamespace(num_threads=2), SimpleNamespace(num_threads=9)])
+    assert crew.run(lambda _: share.threads, 1) == [2]
+    assert crew.run(lambda _: share.threads, 6) == [1] * 6
+
+
+@pytest.mark.parametrize("products", ["onednn", "mkl"])
+def test_no_limit_of_a_library_is_raised(products: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    library = FakeLibrary()
+    library.threads = 2
+    monkeypatch.setattr(numba_products, "library_of", lambda *_, **__: library)
+    product, a = numba_products.PRODUCTS[products](), np.ones((2, 3), np.float32)
+    monkeypatch.setattr(share, "threads", 4)
+    with contextlib.suppress(RuntimeError):
+        product(a, a.T, np.empty((2, 2), np.float32))
+    assert library.seen == 2
+    assert library.threads == 2
+
+
 FORKED = """
-import os, signal, sys
+import os, signal, sys, threading, time
 import numpy as np
 from vipnp.backends.numba.products import PRODUCTS
 from vipnp.backends.numpy.threads import Crew
@@ -665,20 +740,32 @@ product, crew, a = PRODUCTS[sys.argv[1]](), Crew(2), np.ones((512, 512), np.floa
 def multiplied():
     return crew.run(lambda _: product(a, a, np.empty_like(a)), 1)[0]
 
+def busy():
+    while True:
+        crew.run(lambda _: multiplied(), 2)
+
 assert (multiplied() == 512).all()
-child = os.fork()
-if child == 0:
-    signal.alarm(30)
-    os._exit(0 if (multiplied() == 512).all() else 1)
-sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+threading.Thread(target=busy, daemon=True).start()
+for number in range(12):
+    time.sleep(0.003 * (number % 5))
+    child = os.fork()
+    if child == 0:
+        signal.alarm(30)
+        os._exit(0 if (multiplied() == 512).all() else 1)
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    if status:
+        print(f"child {number} ended with {status}", file=sys.stderr, flush=True)
+        os._exit(1)
+os._exit(0)
 """
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 @pytest.mark.parametrize("products", ["openblas", "onednn", "mkl", "numpy"])
-def test_products_in_a_forked_process(products: str) -> None:
+def test_products_in_processes_forked_while_another_thread_multiplies(products: str) -> None:
     """Threads of the library that the parent started are not in the child, which must not wait for them."""
-    subprocess.run([sys.executable, "-c", FORKED, products], check=True, timeout=120)
+    run = subprocess.run([sys.executable, "-W", "ignore", "-c", FORKED, products], stderr=subprocess.PIPE, timeout=60)
+    assert run.returncode == 0, run.stderr.decode()
 
 
 @pytest.mark.parametrize("length", [0, 1, 5, 12])
