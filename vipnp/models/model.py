@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import numbers
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from vipnp.backends import get_backend
@@ -112,6 +112,45 @@ class VisionPermutator:
         self.backend.inference().run(tokens, x, self.params, config=self.config, each=grids.append)
         return grids
 
+    def vjp(
+        self, images: Any, *, rng: Generator | None = None
+    ) -> tuple[Array, Callable[[Array], tuple[Array, dict[str, Array]]]]:
+        """The logits, and the way back from any loss of them to the weights and to the image.
+
+        Parameters
+        ----------
+        images : see the class.
+        rng : draws drop path and dropout; None means neither.
+
+        Returns
+        -------
+        logits : (B, K), an array of the backend.
+        pullback : `pullback(dlogits) -> (dimages, grads)`: from the gradient of a loss by the logits (B, K) to its
+            gradient by the images, in their shape, and by every parameter, {official name: gradient} in the order of
+            the state dict. It works once.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If the images do not fit or the model is on a backend made for inference; from the pullback, if `dlogits` is
+            not like the logits.
+        """
+        self._check_keeps()
+        x = self._receive(images)
+        check_rng(rng)
+        return self._vjp(x, rng)
+
+    def _vjp(self, x: Array, rng: Generator | None) -> tuple[Array, Callable[[Array], tuple[Array, dict[str, Array]]]]:
+        xp, config = self.backend, self.config
+        masks = None if rng is None else draw_masks(xp, rng, config, x.shape[0], self.dtype)
+        logits, network_back = xp.run(vision_permutator, x, self.params, config=config, masks=masks)
+
+        def pullback(dlogits: Array) -> tuple[Array, dict[str, Array]]:
+            dimages, grads = network_back(dlogits)
+            return dimages, dict(flatten(grads))
+
+        return logits, pullback
+
     def loss_and_grads(
         self, images: Any, targets: Any, *, label_smoothing: float = 0.0, rng: Generator | None = None
     ) -> tuple[Array, dict[str, Array]]:
@@ -125,23 +164,21 @@ class VisionPermutator:
         Raises ValueError or TypeError naming the argument, before any work; ValueError if the model is on a backend
         made for inference.
         """
-        xp, config = self.backend, self.config
-        if not xp.keep:
-            raise ValueError(f"backend: {xp!r} keeps nothing for a backward pass, expected one with keep=True")
+        self._check_keeps()
+        xp = self.backend
         x = self._receive(images)
-        batch = x.shape[0]
-        labels, distributions = receive_labels_or_targets(xp, targets, batch, config.num_classes, self.dtype)
+        classes = self.config.num_classes
+        labels, distributions = receive_labels_or_targets(xp, targets, x.shape[0], classes, self.dtype)
         smoothing = _checked_smoothing(label_smoothing, distributions)
         check_rng(rng)
-        masks = None if rng is None else draw_masks(xp, rng, config, batch, self.dtype)
-        logits, network_back = xp.run(vision_permutator, x, self.params, config=config, masks=masks)
+        logits, network_back = self._vjp(x, rng)
         if distributions is None:
             loss, loss_back = xp.run(cross_entropy, logits, labels=labels, label_smoothing=smoothing)
         else:
             loss, loss_back = xp.run(soft_cross_entropy, logits, targets=distributions)
         (dlogits,) = loss_back(xp.ones_like(loss))
         _, grads = network_back(dlogits)
-        return xp.asarray(loss), dict(flatten(grads))
+        return xp.asarray(loss), grads
 
     # --- weights ----------------------------------------------------------------------------------------------------
 
@@ -215,6 +252,12 @@ class VisionPermutator:
         return self.config.macs
 
     # --- helpers ----------------------------------------------------------------------------------------------------
+
+    def _check_keeps(self) -> None:
+        if not self.backend.keep:
+            raise ValueError(
+                f"backend: {self.backend!r} keeps nothing for a backward pass, expected one with keep=True"
+            )
 
     def _receive(self, images: Any) -> Array:
         config = self.config
