@@ -937,3 +937,72 @@ def test_a_cache_folder_that_cannot_be_written(tmp_path: Path) -> None:
     assert run.returncode == 0, run.stderr
     assert run.stdout.split() == [str(tmp_path / "vipnp" / "backends" / "numba" / "kernels.py"), "96.0"]
     assert run.stderr.count("set NUMBA_CACHE_DIR to a folder that can be written") == 1
+
+
+CACHED = """
+import sys
+import numpy as np
+from vipnp import get_backend, ops
+xp = get_backend("numba", shards=1)
+y, _ = xp.run(ops.layer_norm, np.ones((2, 2, 2, 4), np.float32), np.ones(4, np.float32), np.full(4, 3, np.float32))
+print(float(y.sum()))
+"""
+
+
+def run_cached(folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", CACHED],
+        env={**os.environ, "NUMBA_CACHE_DIR": str(folder), **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("damage", ["garbage in the index", "empty index", "cut data", "garbage in the data"])
+def test_a_damaged_cache_is_told_of_and_written_anew(tmp_path: Path, damage: str) -> None:
+    assert run_cached(tmp_path).stdout == "96.0\n"
+    for file in tmp_path.rglob("*.nbi" if "index" in damage else "*.nbc"):
+        contents = file.read_bytes()
+        file.write_bytes(
+            {"empty": b"", "cut": contents[: len(contents) // 2]}.get(damage.split()[0], b"\x80\x05garbage")
+        )
+    damaged = run_cached(tmp_path)
+    assert (damaged.returncode, damaged.stdout) == (0, "96.0\n"), damaged.stderr
+    assert "cannot be read" in damaged.stderr
+    assert str(tmp_path) in damaged.stderr
+    mended = run_cached(tmp_path)
+    assert (mended.returncode, mended.stdout, mended.stderr) == (0, "96.0\n", "")
+
+
+def test_a_cache_that_cannot_be_written_to_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    compiled = numba_kernels.token_sums
+    monkeypatch.setattr(compiled._cache.cache, "save_overload", full)
+    x, sums = np.ones((1, 2, 3, 4), np.float32), np.empty((1, 4), np.float32)
+    with pytest.warns(RuntimeWarning, match=r"Numba's cache in .* cannot be written \(OSError: .*No space left"):
+        compiled(x[:, ::-1], sums)
+    assert (sums == 6).all()
+
+
+def test_numba_that_compiles_nothing_is_refused(tmp_path: Path) -> None:
+    run = run_cached(tmp_path, NUMBA_DISABLE_JIT="1")
+    assert run.stderr.splitlines()[-1] == (
+        'RuntimeError: backend "numba": got NUMBA_DISABLE_JIT=1, expected Numba to compile its kernels'
+    )
+
+
+AT_THE_END = """
+import atexit
+import numpy as np
+from vipnp import get_backend, ops
+xp, x, w = get_backend("numba", shards=3), np.ones((5, 2, 2, 4), np.float32), np.ones(4, np.float32)
+atexit.register(lambda: print(float(xp.run(ops.layer_norm, x, w, 3 * w)[0].sum())))
+"""
+
+
+def test_a_sharded_backend_works_while_the_interpreter_ends() -> None:
+    run = subprocess.run([sys.executable, "-c", AT_THE_END], capture_output=True, text=True, check=False)
+    assert (run.returncode, run.stdout, run.stderr) == (0, "240.0\n", "")

@@ -19,6 +19,7 @@ form in its cache is still good.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import warnings
 from collections.abc import Callable
@@ -49,11 +50,49 @@ KERNELS: list[str] = []
 """The names of all kernels."""
 
 
+class ForgivingCache:
+    """Numba's cache of one kernel on disk, where a file that is damaged or cannot be written costs time and no result:
+    the kernel is compiled again."""
+
+    def __init__(self, cache: Any) -> None:
+        self.cache = cache
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.cache, name)
+
+    def load_overload(self, signature: Any, target: Any) -> Any:
+        """What the cache holds for a signature; None where it holds nothing or cannot be read."""
+        try:
+            return self.cache.load_overload(signature, target)
+        except Exception as problem:  # unpickling a damaged file may raise anything
+            self.warn("read", problem)
+            with contextlib.suppress(OSError):
+                self.cache.flush()
+
+    def save_overload(self, signature: Any, compiled: Any) -> None:
+        """Write a compiled form, where that is possible."""
+        try:
+            self.cache.save_overload(signature, compiled)
+        except Exception as problem:  # a full disk, or a damaged index, which is read first
+            self.warn("written", problem)
+
+    def warn(self, what: str, problem: Exception) -> None:
+        """Say that and where the cache failed; the same words for every kernel, so that they are said once."""
+        warnings.warn(
+            f"Numba's cache in {self.cache.cache_path} cannot be {what} ({type(problem).__name__}: {problem}), so that "
+            "kernels are compiled again: empty this folder, or set NUMBA_CACHE_DIR to another",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+
+
 def kernel(function: Kernel, options: Any = OPTIONS) -> Kernel:
     """Compile `function` when it is first called, and keep the result on disk where a cache folder can be written."""
     KERNELS.append(function.__name__)
     try:
         compiled = numba.njit(cache=True, **options)(function)
+        if hasattr(compiled, "_cache"):  # not where Numba is told to compile nothing
+            compiled._cache = ForgivingCache(compiled._cache)
     except RuntimeError:
         warnings.warn(
             "Numba finds no folder to keep compiled kernels in, so they are compiled again in every process: "
@@ -79,7 +118,7 @@ def inlined(function: Kernel) -> Kernel:
 
 
 def exp_minus_half_square(t: Any) -> Any:
-    """exp(-t^2 / 2) for 0 <= t <= 15, NaN for NaN, relative error a few roundings down to the subnormal numbers."""
+    """exp(-t^2 / 2) of a float32 in [0, 15], NaN for NaN, relative error a few roundings down to subnormal numbers."""
     raise NotImplementedError("this name is compiled by Numba alone")
 
 
@@ -143,10 +182,7 @@ def _exp_minus_half_square(t):  # type: ignore[no-untyped-def]
 
         return single
 
-    def double(t):  # type: ignore[no-untyped-def]
-        return math.exp(-0.5 * t * t)
-
-    return double
+    return None
 
 
 @overload(normal, jit_options=IN_ORDER)

@@ -175,12 +175,18 @@ class Crew:
             if parts == 1:
                 return [with_share(0)]
             pool = self.workers()
-            others: list[Future[T]] = [pool.submit(with_share, part) for part in range(1, parts)]
+            others: list[Future[T]] = []
+            try:
+                for part in range(1, parts):
+                    others.append(pool.submit(with_share, part))
+            except RuntimeError:  # the interpreter is ending and starts no more work in other threads
+                pass
             try:
                 results = [with_share(0)]
             finally:
                 wait(others)
-            return results + [other.result() for other in others]
+            here = range(1 + len(others), parts)
+            return results + [other.result() for other in others] + [with_share(part) for part in here]
 
     def workers(self) -> ThreadPoolExecutor:
         """The pool, made when it is first needed, and made anew in a forked process, where no thread survives."""
