@@ -18,7 +18,8 @@ def resample_mixing(xp: Backend, weight: Array, *, spread: Array, gather: Array)
     Saves: spread (H, G), gather (G, H).
     """
     H, G = spread.shape
-    S = weight.shape[0] // G
+    size, _ = weight.shape
+    S = size // G
 
     def pullback(dy: Array) -> tuple[Array]:
         dy_rows = xp.reshape(xp.permute_dims(xp.reshape(dy, (H * S, H, S)), (0, 2, 1)), (H * S * S, H))
