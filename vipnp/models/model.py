@@ -22,8 +22,10 @@ from vipnp.core.tree import flatten, unflatten
 from vipnp.models.config import ViPConfig, get_config
 from vipnp.models.draws import draw_masks
 from vipnp.models.initialization import initial_head, initial_parameters, parameter_shapes
+from vipnp.models.resolution import interpolation as _interpolation
+from vipnp.models.resolution import nearest_size as _nearest_size
 from vipnp.models.vision_permutator import VisionPermutatorParams, tokens, vision_permutator
-from vipnp.ops import cross_entropy, soft_cross_entropy
+from vipnp.ops import cross_entropy, resample_mixing, soft_cross_entropy
 
 DTYPES = ("float32", "float64")
 """What the weights of a model can be held in."""
@@ -240,6 +242,44 @@ class VisionPermutator:
         head = self._uploaded(initial_head(config, _checked_seed(seed)))["head"]
         self.config = config
         self.params = {**self.params, "head": head}
+
+    def at_resolution(self, height: int, width: int) -> VisionPermutator:
+        """This model for images of another size, as a new model with weights of its own.
+
+        The matrices of the height and width branches mix a fixed number of places. They are carried over by
+        `vipnp.ops.resample_mixing`: the places of the new grid are interpolated linearly at those of the old one, mixed
+        there, and the result is interpolated back. All other weights are as they are. At its own size the model stays
+        the same to the last bit.
+
+        Parameters
+        ----------
+        height, width : of the images, pixels.
+
+        Raises
+        ------
+        ValueError, TypeError
+            For a size that the patches or a merge do not divide, naming the nearest that fits.
+        """
+        old = self.config
+        try:
+            config = dataclasses.replace(old, image_size=(height, width))
+        except ValueError as error:
+            raise ValueError(f"{error}; the nearest size that fits is {_nearest_size(old, height, width)}") from error
+        xp = self.backend
+        parameters = self.parameters()
+        for before, after in zip(old.stages(), config.stages(), strict=True):
+            for block in range(before.depth):
+                for place, kind in zip(("mlp_h", "mlp_w", "mlp_c"), old.branches, strict=True):
+                    sizes = {"height": (before.height, after.height), "width": (before.width, after.width)}.get(kind)
+                    if sizes is None or sizes[0] == sizes[1]:
+                        continue
+                    name = f"network.{before.place}.{block}.attn.{place}.weight"
+                    matrices = (_interpolation(*sizes), _interpolation(*reversed(sizes)))
+                    spread, gather = (xp.asarray(matrix.astype(self.dtype)) for matrix in matrices)
+                    parameters[name], _ = xp.run(resample_mixing, parameters[name], spread=spread, gather=gather)
+        model = VisionPermutator(config, backend=xp, dtype=self.dtype)
+        model.load_state_dict({name: xp.to_numpy(value) for name, value in parameters.items()})
+        return model
 
     @property
     def num_parameters(self) -> int:
