@@ -246,6 +246,48 @@ def test_a_class_of_weight_zero_adds_nothing_however_small_its_logit(machine: Ma
         np.testing.assert_allclose(xp.to_numpy(found), expected, rtol=0, atol=1e-7)
 
 
+def same_kind(found: Any, truth: Any) -> bool:
+    return all(np.array_equal(test(found), test(truth)) for test in (np.isnan, np.isposinf, np.isneginf))
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize("exponent", [-45, -40, -30, -7, 7, 18, 19, 20, 30, 36])
+def test_layer_norm_over_the_whole_range_of_the_type(machine: Machine, exponent: int) -> None:
+    xp, rng = get_backend("cupy"), np.random.default_rng(0)
+    x = (rng.normal(size=(3, 2, 5, 7)) * 10.0**exponent).astype(np.float32)
+    weight, bias, dy = (rng.normal(size=shape).astype(np.float32) for shape in (7, 7, x.shape))
+    truth, truth_back = ops.layer_norm(NUMPY, x, weight, bias)
+    y, back = xp.run(ops.layer_norm, *map(xp.asarray, (x, weight, bias)))
+    found = [y, *back(xp.asarray(dy))]
+    for array, expected in zip(found, [truth, *truth_back(dy)], strict=True):
+        host = xp.to_numpy(array)
+        assert same_kind(host, expected)
+        np.testing.assert_allclose(host, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_adamw_over_the_whole_range_of_the_type(machine: Machine) -> None:
+    xp, rng, limits = get_backend("cupy"), np.random.default_rng(2), np.finfo(np.float32)
+    special = [0, -0.0, limits.smallest_subnormal, limits.tiny, 1e-19, 1e19, 3e19, 1e25, limits.max, np.inf, np.nan]
+
+    def draw() -> Any:
+        drawn = rng.choice([-1, 1], 500) * 10.0 ** rng.uniform(-37, 37, 500)
+        return {"w": np.where(rng.random(500) < 0.5, rng.choice(special, 500), drawn).astype(np.float32)}
+
+    options: Any = {"lr": 1e-3, "betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0.0}
+    params, state, device_state = draw(), AdamWState(0, {}, {}), AdamWState(0, {}, {})
+    device = {"w": xp.asarray(params["w"])}
+    for _ in range(3):
+        grads = draw()
+        params, state = adamw(NUMPY, params, grads, state, **options)
+        device, device_state = xp.run(adamw, device, {"w": xp.asarray(grads["w"])}, device_state, **options)
+        pairs = ((device, params), (device_state.exp_avg, state.exp_avg), (device_state.exp_avg_sq, state.exp_avg_sq))
+        for found, truth in pairs:
+            host, expected = xp.to_numpy(found["w"]), truth["w"]
+            assert same_kind(host, expected)
+            np.testing.assert_allclose(host, expected, rtol=1e-6, atol=1e-8)
+
+
 SHAPES = {"a.weight": (7, 5), "a.bias": (7,), "b.weight": (300, 11), "b.bias": (1,)}
 
 
