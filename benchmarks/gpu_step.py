@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import argparse
 import gc
-import json
 import platform
 import statistics
 import sys
@@ -35,7 +34,7 @@ import numpy as np
 
 from vipnp import ViPConfig, create_model, get_backend, list_models
 from vipnp.backends.cupy import PRECISIONS, CupyBackend
-from vipnp.checkpoint import replaced_when_done
+from vipnp.core.files import replaced_when_done, write_json
 from vipnp.models import get_config
 from vipnp.optim import AdamW
 
@@ -465,8 +464,7 @@ def main(arguments: list[str] | None = None) -> int:
                         "rounds": options.rounds,
                         "rows": rows,
                     }
-                    with replaced_when_done(options.json) as temporary:
-                        temporary.write_text(json.dumps(result, indent=1) + "\n")
+                    write_json(options.json, result)
                     plot(rows, f"{where['device']}, {where['date']}", options.plot)
     print(
         f"\n{where['device']}: copy {measured.copy / 1e12:.2f} TB/s, products in TFLOP/s "

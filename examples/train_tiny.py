@@ -13,22 +13,25 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import json
 import math
-import os
 import platform
+import signal
+import sys
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import numpy as np
 
 from vipnp import Backend, ViPConfig, VisionPermutator, list_backends
-from vipnp.checkpoint import load_weights, replaced_when_done, save_weights, weights_sha256
+from vipnp.checkpoint import load_weights, save_weights, weights_sha256
 from vipnp.core import HostArray
+from vipnp.core.files import check_outputs, replaced_when_done, write_json
 from vipnp.data import CLASSES, SPLITS, Digits, load_digits, mixup, rotate_and_shift
 from vipnp.optim import AdamW, cosine_lr
 from vipnp.train import confusion_matrix, evaluate, train_epoch
@@ -123,13 +126,23 @@ def train(
                 on_epoch(epoch, losses)
 
 
+def stopped(number: int, _: FrameType | None) -> None:
+    """End as a signal asks, with the status that a shell gives it; `run` saves the weights on its way out."""
+    sys.exit(128 + number)
+
+
 def main(arguments: Sequence[str] | None = None, *, backend: Backend | None = None) -> dict[str, Any]:
     """Run the command line; returns what --json writes. `backend` stands in for the one that --backend names."""
     parser = command_line()
     options = parser.parse_args(arguments)
+    for name in ("SIGTERM", "SIGHUP"):
+        if hasattr(signal, name) and threading.current_thread() is threading.main_thread():
+            signal.signal(getattr(signal, name), stopped)
     try:
         check_files(options)
         return run(options, options.backend if backend is None else backend)
+    except KeyboardInterrupt:
+        parser.exit(130, f"{parser.prog}: interrupted\n")
     except (ValueError, TypeError, ImportError, OSError, RuntimeError, FloatingPointError) as error:
         parser.exit(2, f"{parser.prog}: error: {error}\n")
 
@@ -158,25 +171,13 @@ def check_files(options: argparse.Namespace) -> None:
 
     Raises ValueError for a path, ImportError for a library that is missing.
     """
-    outputs = {f"--{name}": getattr(options, name) for name in ("save", "plot", "json") if getattr(options, name)}
-    for option, path in outputs.items():
-        if path.is_dir():
-            raise ValueError(f"{option}: {path} is a folder, expected the name of a file")
-        if not path.parent.is_dir():
-            raise ValueError(f"{option}: {path}: there is no folder {path.parent} to write it to")
-        if not os.access(path.parent, os.W_OK):
-            raise ValueError(f"{option}: {path}: the folder {path.parent} cannot be written")
+    outputs = {f"--{name}": getattr(options, name) for name in ("save", "plot", "json")}
+    check_outputs(outputs)
     # Weights may go back to the file they came from.
-    for files in (outputs, {**outputs, "--save": None, "--load": options.load}):
-        seen: dict[Path, str] = {}
-        for option, path in files.items():
-            if path is None:
-                continue
-            other = seen.setdefault(path.resolve(), option)
-            if other != option:
-                raise ValueError(f"{other} and {option}: both are {path}, expected different files")
+    if options.load is not None:
+        check_outputs({**outputs, "--save": None, "--load": options.load})
     for option, library in (("--save", "safetensors.numpy"), ("--plot", "matplotlib.figure")):
-        if option in outputs:
+        if outputs[option] is not None:
             try:
                 importlib.import_module(library)
             except ImportError as error:
@@ -205,13 +206,30 @@ def run(options: argparse.Namespace, backend: str | Backend) -> dict[str, Any]:
         model.load_state_dict(load_weights(options.load))
     print(f"{len(digits.train_labels)} digits to train on, {len(digits.test_labels)} held out (split {options.split})")
     print(f"a Vision Permutator of {model.num_parameters:,} parameters on {model.backend.name}")
-    curves, seconds = train_with_progress(model, digits, recipe, seed=options.seed)
+    try:
+        curves, seconds = train_with_progress(model, digits, recipe, seed=options.seed)
+    except BaseException:
+        # An interrupt, a closed pipe: what has been learnt so far is kept, if it is finite.
+        if options.save is not None:
+            save_weights(options.save, model.state_dict())
+        raise
+    weights = model.state_dict()
+    failed: list[str] = []
+
+    def tried(option: str, path: Path | None, write: Callable[[Path], None]) -> None:
+        """One output after the other, weights first: what cannot be written costs nothing else."""
+        try:
+            if path is not None:
+                write(path)
+        except OSError as error:
+            failed.append(f"{option}: {error}")
+
+    tried("--save", options.save, lambda path: save_weights(path, weights))
     tested = evaluate(model, digits.test_images, digits.test_labels, batch_size=EVALUATION_BATCH)
     counts = confusion_matrix(digits.test_labels, tested.predictions, CLASSES)
     print(confusion_table(counts))
     print(f"test accuracy {tested.accuracy:.2%}, {counts.sum() - counts.trace()} of {counts.sum()} wrong")
     print(f"trained for {seconds:.1f} s")
-    weights = model.state_dict()
     result = {
         "test_accuracy": tested.accuracy,
         "train_seconds": seconds,
@@ -229,13 +247,10 @@ def run(options: argparse.Namespace, backend: str | Backend) -> dict[str, Any]:
         "weights_sha256": weights_sha256(weights),
         "versions": versions(),
     }
-    if options.json is not None:
-        with replaced_when_done(options.json) as temporary:
-            temporary.write_text(json.dumps(result, indent=2) + "\n")
-    if options.save is not None:
-        save_weights(options.save, weights)
-    if options.plot is not None:
-        plot(options.plot, curves, counts)
+    tried("--json", options.json, lambda path: write_json(path, result))
+    tried("--plot", options.plot, lambda path: plot(path, curves, counts))
+    if failed:
+        raise OSError("; ".join(failed))
     return result
 
 

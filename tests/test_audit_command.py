@@ -128,8 +128,8 @@ def test_failures_set_the_exit_status(monkeypatch: pytest.MonkeyPatch, tmp_path:
         (("--rung", "complex"), "unknown rung 'complex'"),
         (("--backend", "nump"), "did you mean 'numpy'"),
         (("--rung", "backend"), "needs a backend"),
-        (("--json", "no/such/folder/a.json"), "the folder no/such/folder does not exist"),
-        (("--html", "no/such/folder/a.html"), "the folder no/such/folder does not exist"),
+        (("--json", "no/such/folder/a.json"), "there is no folder no/such/folder to write it to"),
+        (("--html", "no/such/folder/a.html"), "there is no folder no/such/folder to write it to"),
         (("--seed=-1",), "Invalid value for '--seed'"),
     ],
 )
@@ -149,7 +149,7 @@ def test_without_typer_the_command_names_the_extra() -> None:
     code = "import sys; sys.modules['typer'] = None; import vipnp.cli"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 1
-    assert 'typer is not installed: pip install "vipnp[audit]"' in done.stderr
+    assert 'typer is not installed: pip install "vipnp[train]"' in done.stderr
 
 
 def test_gradcheck_needs_numpy_and_scipy_alone(capsys: pytest.CaptureFixture[str]) -> None:

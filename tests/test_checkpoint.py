@@ -15,7 +15,8 @@ import safetensors.torch
 import torch
 
 from vipnp import create_model
-from vipnp.checkpoint import load_weights, replaced_when_done, save_weights, weights_sha256
+from vipnp.checkpoint import load_weights, save_weights, weights_sha256
+from vipnp.core.files import replaced_when_done
 
 
 def small_model(seed: int = 0, dtype: str = "float32") -> Any:

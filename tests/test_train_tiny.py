@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -176,12 +177,14 @@ def test_a_missing_library_is_told_before_training(
 def test_a_folder_that_cannot_be_written_is_told_before_training(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(train_tiny.os, "access", lambda path, mode: path != tmp_path)
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != tmp_path)
     refused_before_training(["--json", str(tmp_path / "result.json")], monkeypatch)
     assert f"the folder {tmp_path} cannot be written" in capsys.readouterr().err
 
 
-def test_results_are_written_before_weights_and_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_output_is_tried(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     def fail(*_: Any) -> None:
         raise OSError("disk full")
 
@@ -189,6 +192,7 @@ def test_results_are_written_before_weights_and_pictures(tmp_path: Path, monkeyp
     files = ["--save", str(tmp_path / "w.safetensors"), "--json", str(tmp_path / "result.json")]
     with pytest.raises(SystemExit):
         train_tiny.main(["--epochs", "0", *files])
+    assert "--save: disk full" in capsys.readouterr().err
     assert result_of(tmp_path)["epochs"] == 0
 
 

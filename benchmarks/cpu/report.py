@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import os
 import platform
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from importlib import metadata
@@ -13,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.cpu.measure import REFERENCE, Result
+from vipnp.core import files
 
 PACKAGES = ("vipnp", "numpy", "scipy", "numba", "onednn-cpu-gomp", "mkl", "torch")
 
@@ -82,7 +80,7 @@ def _processor() -> str:
 def write_json(path: Path, about: Mapping[str, Any], results: Sequence[Result], profile: Mapping[str, float]) -> None:
     """Everything measured: {"machine": ..., "results": [...], "profile": {kernel: seconds}}."""
     content = {"machine": about, "results": [asdict(result) for result in results], "profile": dict(profile)}
-    _replace(path, (json.dumps(content, indent=1) + "\n").encode())
+    files.write_json(path, content)
 
 
 def draw(path: Path, results: Sequence[Result]) -> None:
@@ -108,7 +106,8 @@ def draw(path: Path, results: Sequence[Result]) -> None:
         _bars(axes, column)
     picture = io.BytesIO()
     figure.savefig(picture, dpi=150, format="png")
-    _replace(path, picture.getvalue())
+    with files.replaced_when_done(path) as temporary:
+        temporary.write_bytes(picture.getvalue())
 
 
 def _bars(axes: Any, results: Sequence[Result]) -> None:
@@ -139,15 +138,3 @@ def _bars(axes: Any, results: Sequence[Result]) -> None:
     axes.axvline(1, color="black", linewidth=0.8)
     axes.margins(x=0.08, y=0.02)
     axes.set_xlabel("time / PyTorch eager (bar: medians, mark: minima)")
-
-
-def _replace(path: Path, content: bytes) -> None:
-    descriptor, temporary = tempfile.mkstemp(dir=path.absolute().parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise

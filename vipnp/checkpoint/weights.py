@@ -5,15 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from vipnp.core import HostArray
+from vipnp.core.files import replaced_when_done
 
 METADATA = "vipnp"
 """The key of the header under which our metadata stands, as JSON."""
@@ -29,8 +28,7 @@ def save_weights(
 
     metadata : what JSON can hold, kept in the file's header for `load_metadata`.
 
-    The file is written under a temporary name in the same folder and then renamed, so a reader sees the old file or
-    the whole new one.
+    A reader sees the old file or the whole new one (`vipnp.core.files`).
     Raises TypeError if `tensors` is no mapping, a name no string or a value no NumPy array of float32 or float64,
     ValueError if one is not finite, OSError where the folder cannot be written, ImportError naming the extra to install
     where safetensors is missing.
@@ -64,16 +62,17 @@ def load_weights(path: str | os.PathLike[str]) -> dict[str, HostArray]:
     """
     try:
         from safetensors import SafetensorError
-        from safetensors.numpy import load_file
+        from safetensors.numpy import load
     except ImportError as error:
         raise _missing_safetensors() from error
     if not Path(path).is_file():
         raise FileNotFoundError(f"path: there is no file {os.fspath(path)!r}")
     try:
-        tensors = dict(load_file(path))
+        # Read first: a file that is mapped into memory and cut short by another process kills this one.
+        tensors = dict(load(Path(path).read_bytes()))
     except SafetensorError as error:
         raise ValueError(f"path: {os.fspath(path)!r} is no whole safetensors file ({error})") from error
-    except TypeError as error:
+    except (TypeError, KeyError) as error:
         raise ValueError(
             f"path: {os.fspath(path)!r} holds a number type that NumPy lacks ({error}); convert it to float32 first"
         ) from error
@@ -113,27 +112,6 @@ def weights_sha256(tensors: Mapping[str, HostArray]) -> str:
         digest.update(f"{name} {little_endian.dtype.str} {tensor.shape}\n".encode())
         digest.update(little_endian.tobytes())
     return digest.hexdigest()
-
-
-@contextmanager
-def replaced_when_done(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """A temporary file beside `path` that takes its name when the block ends, and is removed if the block fails."""
-    target = Path(path)
-    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=target.suffix, dir=target.parent)
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        yield temporary
-        temporary.chmod(0o666 & ~_umask())
-        temporary.replace(target)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def _missing_safetensors() -> ImportError:

@@ -20,11 +20,12 @@ def audit(
     """Hold every hand-written gradient against the ladder of checks. Exit status 1 if anything fails."""
     from vipnp.audit import page, planting, terminal
     from vipnp.backends import get_backend
-    from vipnp.verify.report import write_json, write_text
+    from vipnp.core.files import check_outputs, write_json, write_text
 
-    for name, path in (("--json", json), ("--html", html)):
-        if path is not None and not path.parent.is_dir():
-            raise typer.BadParameter(f"{name}: the folder {path.parent} does not exist")
+    try:
+        check_outputs({"--json": json, "--html": html})
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
     console = terminal.new_console()
     try:
         held = None if backend is None else get_backend(backend)

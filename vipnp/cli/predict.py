@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv as csv_module
-import json as json_module
 from pathlib import Path
 from typing import Annotated
 
@@ -44,15 +43,13 @@ def run_prediction(
     """The `topk` likeliest classes of every image."""
     import numpy as np
 
-    from vipnp.checkpoint import replaced_when_done
+    from vipnp.core.files import check_outputs, replaced_when_done, write_json
     from vipnp.data.images import SUFFIXES, UnreadableImageError, open_image
     from vipnp.data.sets import natural
     from vipnp.train.report import probabilities
     from vipnp.train.saved import load_saved
 
-    for name, path in (("--csv", csv), ("--json", json)):
-        if path is not None and (path.is_dir() or not path.parent.is_dir()):
-            raise ValueError(f"{name}: {path} cannot be written: expected a file in a folder that is there")
+    check_outputs({"--csv": csv, "--json": json})
     saved = load_saved(source, weights=weights, backend=backend)
     files = []
     for path in paths:
@@ -95,8 +92,7 @@ def run_prediction(
         content = [
             {"file": file, "answers": [{"class": c, "probability": p} for c, p in answers]} for file, answers in rows
         ]
-        with replaced_when_done(json) as temporary:
-            temporary.write_text(json_module.dumps(content, indent=1) + "\n", encoding="utf-8")
+        write_json(json, content)
     # Last, so that a closed pipe loses no file.
     for name, answers in rows:
         typer.echo(f"{name}: " + ", ".join(f"{answer} {p:.1%}" for answer, p in answers))

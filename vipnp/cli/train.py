@@ -177,7 +177,7 @@ the same kind."""
 
 def go_on(folder: Path, epochs: int | None, workers: int, save_every: int) -> None:
     """The run in `folder`, from its last state."""
-    from vipnp.checkpoint import replaced_when_done
+    from vipnp.core.files import write_text
     from vipnp.data import load_data_set
     from vipnp.train.run import Run, split_rows
     from vipnp.train.settings import FILE, read_settings
@@ -195,8 +195,7 @@ def go_on(folder: Path, epochs: int | None, workers: int, save_every: int) -> No
         )
     run = Run(folder, settings, images)
     if epochs is not None:
-        with replaced_when_done(folder / FILE) as temporary:
-            temporary.write_text(settings.to_toml({"versions": versions()}), encoding="utf-8")
+        write_text(folder / FILE, settings.to_toml({"versions": versions()}))
     carry_out(run, workers, save_every)
 
 

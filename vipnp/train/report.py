@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from vipnp.checkpoint import replaced_when_done
 from vipnp.core import HostArray
+from vipnp.core.files import replaced_when_done
 
 
 def curves(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:

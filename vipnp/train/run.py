@@ -18,8 +18,9 @@ from typing import Any
 import numpy as np
 
 from vipnp.backends import get_backend
-from vipnp.checkpoint import load_metadata, load_weights, replaced_when_done, save_weights
+from vipnp.checkpoint import load_metadata, load_weights, save_weights
 from vipnp.core import HostArray
+from vipnp.core.files import replaced_when_done, write_text
 from vipnp.data import DataSet, Split, cutmix, mixup, stream
 from vipnp.data.loader import batches
 from vipnp.data.transforms import Transform, erase_at_random
@@ -338,5 +339,4 @@ def prepare_folder(folder: Path, settings: Settings, data: DataSet, versions: di
         "split.csv": "".join(f"{row}\n" for row in split_rows(data)),
     }
     for name, text in texts.items():
-        with replaced_when_done(folder / name) as temporary:
-            temporary.write_text(text, encoding="utf-8")
+        write_text(folder / name, text)

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import importlib.metadata
-import json
 import math
-import os
 import platform
-import tempfile
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
-from pathlib import Path
 from typing import Any
 
 SCHEMA = 1
@@ -156,29 +152,6 @@ def versions() -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:
             found[package] = "missing"
     return found
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write `text` to `path` in one step: a reader sees the old file or the whole new one.
-
-    Raises ValueError where the folder does not exist.
-    """
-    if not path.parent.is_dir():
-        raise ValueError(f"{path}: the folder {path.parent} does not exist")
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-
-
-def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Write `content` as JSON in one step."""
-    write_text(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
 
 
 def worst(rows: Sequence[Row]) -> Row | None:

@@ -1,0 +1,119 @@
+"""The one way in which this library and its tools write files: whole or not at all, never in the place of a device."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import stat
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+PREFIX, SUFFIX = ".vipnp-", ".tmp"
+"""A temporary file is called .vipnp-PID-RANDOM.tmp, whatever the length of the name it stands in for."""
+
+
+@contextmanager
+def replaced_when_done(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """A temporary file that takes the name `path` when the block ends, and is removed if the block fails.
+
+    A reader sees the old file or the whole new one, also after a loss of power: file and folder are flushed. A symbolic
+    link stays a link and its target is replaced. A file that is there keeps its permissions, a new one gets those of
+    the process. A pipe or device is written to, not replaced. Temporary files that killed processes left in the folder
+    are removed.
+
+    Raises OSError where the file cannot be written.
+    """
+    target = Path(os.path.realpath(path))
+    if target.exists() and not target.is_file():
+        with tempfile.TemporaryDirectory() as folder:
+            elsewhere = Path(folder, "contents")
+            yield elsewhere
+            with target.open("wb") as device:
+                device.write(elsewhere.read_bytes())
+        return
+    _remove_leftovers(target.parent)
+    temporary = target.parent / f"{PREFIX}{os.getpid()}-{secrets.token_hex(4)}{SUFFIX}"
+    # Made as any new file is, so that the process's umask holds without being asked for.
+    os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+    try:
+        yield temporary
+        if target.exists():
+            temporary.chmod(stat.S_IMODE(target.stat().st_mode))
+        _flush(temporary)
+        temporary.replace(target)
+        _flush(target.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: str | os.PathLike[str], text: str) -> None:
+    """Write `text` as UTF-8, by `replaced_when_done`."""
+    with replaced_when_done(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: str | os.PathLike[str], content: Any) -> None:
+    """Write `content` as JSON, by `replaced_when_done`. Raises ValueError for NaN and infinity, which JSON lacks."""
+    write_text(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
+
+
+def check_outputs(outputs: Mapping[str, str | os.PathLike[str] | None]) -> None:
+    """Refuse, before any work, what would lose its results: {option: file, or None where none is asked for}.
+
+    Raises ValueError naming the option for an empty name, a folder, a folder that does not exist or cannot be written,
+    a file that cannot be written, and for one file given twice.
+    """
+    seen: dict[str, str] = {}
+    for option, path in outputs.items():
+        if path is None:
+            continue
+        name = os.fspath(path)
+        target = Path(os.path.realpath(name))
+        if not name:
+            raise ValueError(f"{option}: got an empty name, expected that of a file")
+        if target.is_dir():
+            raise ValueError(f"{option}: {name} is a folder, expected the name of a file")
+        if not target.parent.is_dir():
+            raise ValueError(f"{option}: {name}: there is no folder {Path(name).parent} to write it to")
+        if target.exists() and not os.access(target, os.W_OK):
+            raise ValueError(f"{option}: {name} cannot be written")
+        if (target.is_file() or not target.exists()) and not os.access(target.parent, os.W_OK):
+            raise ValueError(f"{option}: {name}: the folder {Path(name).parent} cannot be written")
+        other = seen.setdefault(str(target), option)
+        if other != option and (target.is_file() or not target.exists()):
+            raise ValueError(f"{other} and {option}: both are {name}, expected different files")
+
+
+def _flush(path: Path) -> None:
+    if path.is_dir() and os.name == "nt":
+        return  # Windows opens no folders
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    except OSError:
+        # Some file systems cannot flush a folder; the file itself has been.
+        if not path.is_dir():
+            raise
+    finally:
+        os.close(handle)
+
+
+def _remove_leftovers(folder: Path) -> None:
+    for leftover in folder.glob(f"{PREFIX}*{SUFFIX}"):
+        process = leftover.name[len(PREFIX) :].partition("-")[0]
+        if process.isdigit() and not _runs(int(process)):
+            leftover.unlink(missing_ok=True)
+
+
+def _runs(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (OverflowError, OSError):
+        return True
+    return True
