@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 
 from vipnp import get_backend
-from vipnp.backends.numba import block as cpu
-from vipnp.backends.numba import optimizer as cpu_optimizer
+from vipnp.backends.numba import block as numba_block
+from vipnp.backends.numba import optimizer as numba_optimizer
 from vipnp.layers import BlockMasks, Mask, permutator, stage
 from vipnp.ops import layer_norm
 from vipnp.optim.adamw import AdamWState, adamw
@@ -177,8 +177,10 @@ def layer_call(rng: np.random.Generator) -> str:
     args, kwargs = right_call(rng, op)
     xp = [SHARDED, WHOLE][int(rng.integers(2))]
     run: Any = xp.run
-    if xp is WHOLE and op in cpu.TABLE and rng.integers(2):
-        run = lambda op, *args, **kwargs: cpu.TABLE[op](xp, *args, **kwargs)  # noqa: E731 - no guard before it
+    readable: Any = READABLE.run
+    if xp is WHOLE and op in numba_block.TABLE and rng.integers(2):  # no guard before them
+        run = lambda op, *args, **kwargs: numba_block.TABLE[op](xp, *args, **kwargs)  # noqa: E731
+        readable = lambda op, *args, **kwargs: op(READABLE, *args, **kwargs)  # noqa: E731
     dy = normal(rng, B, H, W, C)
 
     def both(run: Any) -> Any:
@@ -214,7 +216,7 @@ def layer_call(rng: np.random.Generator) -> str:
             certain = bool(rng.integers(2))
             spoil = derived if certain else MAYBE_RIGHT[int(rng.integers(len(MAYBE_RIGHT)))]
             tree[key] = spoil(rng, tree[key])
-    return outcome(lambda: both(run), None if certain else lambda: both(READABLE.run))
+    return outcome(lambda: both(run), None if certain else lambda: both(readable))
 
 
 def optimizer_call(rng: np.random.Generator) -> str:
@@ -237,7 +239,7 @@ def optimizer_call(rng: np.random.Generator) -> str:
         params, state = function(SHARDED, trees[0], trees[1], AdamWState(3, trees[2], trees[3]), **options)
         return params, state.exp_avg, state.exp_avg_sq
 
-    fused = cpu_optimizer.TABLE[adamw]
+    fused = numba_optimizer.TABLE[adamw]
     return outcome(lambda: step(fused), None if certain else lambda: step(adamw))
 
 
