@@ -1,0 +1,60 @@
+"""Every op has its theorem, stated by its source as it is today, proved in proofs/ops and recorded."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+import vipnp.ops
+from proofs import check, statements
+from proofs.statements import SPECS
+
+FOLDER = Path(statements.__file__).parent
+
+
+def test_every_op_has_a_theorem() -> None:
+    assert {spec.op for spec in SPECS.values()} == set(vipnp.ops.__all__)
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_the_theorem_is_proved_in_the_file_of_its_op(name: str) -> None:
+    script = (FOLDER / "ops" / f"{SPECS[name].op}.v").read_text()
+    assert f"Theorem {name}_correct : {name}_is_correct.\n" in script
+
+
+def test_nothing_is_assumed_on_the_way() -> None:
+    """Print Assumptions would show it; this says so where Coq is absent."""
+    for path in FOLDER.rglob("*.v"):
+        assert not re.search(r"\b(Admitted|admit|Axiom|Parameter|Conjecture)\b", path.read_text()), path
+
+
+def test_the_statements_are_what_the_sources_say_today() -> None:
+    assert statements.files() == {path.name: path.read_text() for path in (FOLDER / "statements").glob("*.v")}
+
+
+def test_a_changed_source_changes_its_statement(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The factor that the LayerNorm needs, dropped: the statement is another one, and its file is stale."""
+
+    def dropped(xp, x, weight, bias, eps=1e-5):
+        y, pullback = vipnp.ops.layer_norm(xp, x, weight, bias, eps)
+
+        def wrong(dy):
+            dx, dweight, dbias = pullback(dy)
+            return dx + dx, dweight, dbias
+
+        return y, wrong
+
+    spec = SPECS["layer_norm"]
+    assert statements.statement("layer_norm", dropped, spec) not in (FOLDER / "statements/layer_norm.v").read_text()
+
+
+def test_what_is_recorded_was_proved_from_todays_sources() -> None:
+    """Where this fails, a source or a statement changed after the proof: run `python -m proofs.check --record`."""
+    recorded = json.loads(check.RECORD.read_text())["theorems"]
+    assert {name: {k: v for k, v in entry.items() if k != "assumptions"} for name, entry in recorded.items()} == (
+        check.sources()
+    )
+    assert all(set(entry["assumptions"]) <= set(check.allowed()) for entry in recorded.values())
