@@ -78,17 +78,17 @@ def compile_all(jobs: int) -> None:
 
 
 def assumptions(theorems: Mapping[str, str]) -> dict[str, list[str]]:
-    """What each theorem assumes. `theorems` maps a name to the file that proves it."""
-    files_of_ops = " ".join(dict.fromkeys(theorems.values()))
-    lines = [f"From Statements Require {files_of_ops}.", f"From Ops Require {files_of_ops}."]
+    """What is assumed for each op, by its value and its gradients. `theorems` maps a name to the file of its proof."""
+    proved = " ".join(dict.fromkeys(theorems.values()))
+    lines = [f"From Statements Require {proved}.", f"From Ops Require {proved}."]
     lines += [f"Check (Ops.{f}.{n}_correct : Statements.{f}.{n}_is_correct)." for n, f in theorems.items()]
-    lines += [f"Print Assumptions Ops.{f}.{n}_correct." for n, f in theorems.items()]
+    lines += [f"Print Assumptions Ops.{f}.{n}_{part}." for n, f in theorems.items() for part in ("value", "correct")]
     (BUILD / "Assumptions.v").write_text("\n".join([*lines, ""]))
     printed = run("coqc", *(word for f, name in FOLDERS.items() for word in ("-R", f, name)), "Assumptions.v")
     blocks = re.split(r"^(?:Axioms:|Closed under the global context)$", printed, flags=re.M)[1:]
+    used = [set(re.findall(r"^([\w.']+)\s*:", block, flags=re.M)) for block in blocks]
     return {
-        name: sorted(re.findall(r"^([\w.']+)\s*:", block, flags=re.M))
-        for name, block in zip(theorems, blocks, strict=True)
+        name: sorted(value | gradients) for name, value, gradients in zip(theorems, used[::2], used[1::2], strict=True)
     }
 
 
@@ -123,7 +123,7 @@ def main() -> int:
         print(error, file=sys.stderr)
         return 1
     for name, used in found.items():
-        print(f"{name:24} proved for every shape; assumptions: {len(used)}")
+        print(f"{name:24} value and gradients proved for every shape; axioms: {len(used)}")
     print(f"{len(found)} theorems, {time.monotonic() - began:.0f} s")
     if arguments.record:
         version = run("coqc", "--print-version").split()[0]

@@ -16,8 +16,22 @@ Ltac attention H W C :=
   setoid_rewrite (sum_exchange W C); setoid_rewrite (sum_exchange H C); by_rows 2;
   write_out; name_weights; setoid_rewrite minus_plus; inside; name_sums; ring.
 
+Theorem split_attention_value :
+  forall B C H W logits x1 x2 x3 b h w c,
+  let a k := exp (logits b c k) / sum 3 (fun j => exp (logits b c j)) in
+  fst (split_attention B C H W logits x1 x2 x3) b h w c =
+    a 0%nat * x1 b h w c + a 1%nat * x2 b h w c + a 2%nat * x3 b h w c.
+Proof. intros. unfold split_attention; cbv beta zeta; cbn [fst]. rewrite !softmax_shift by lia. reflexivity. Qed.
+
 Theorem split_attention_correct : split_attention_is_correct.
 Proof. differentiate split_attention split_attention_is_correct. attention H W C. Qed.
+
+Theorem split_attention_2_value :
+  forall B C H W logits x1 x2 b h w c,
+  let a k := exp (logits b c k) / sum 2 (fun j => exp (logits b c j)) in
+  fst (split_attention_2 B C H W logits x1 x2) b h w c =
+    a 0%nat * x1 b h w c + a 1%nat * x2 b h w c.
+Proof. intros. unfold split_attention_2; cbv beta zeta; cbn [fst]. rewrite !softmax_shift by lia. reflexivity. Qed.
 
 Theorem split_attention_2_correct : split_attention_2_is_correct.
 Proof. differentiate split_attention_2 split_attention_2_is_correct. attention H W C. Qed.

@@ -43,6 +43,14 @@ Proof.
   - rewrite IHn, <- sum_plus. easy.
 Qed.
 
+Lemma sum_delta n k f : (k < n)%nat -> sum n (fun i => (if Nat.eqb k i then 1 else 0) * f i) = f k.
+Proof.
+  induction n; simpl; intros L; [lia|]. destruct (Nat.eqb_spec k n) as [->|Other].
+  - rewrite (sum_ext n _ (fun _ => 0)); [rewrite sum_const; ring|].
+    intros i I. destruct (Nat.eqb_spec n i); [lia | ring].
+  - rewrite IHn by lia. ring.
+Qed.
+
 Lemma sum_nonneg n f : (forall i, 0 <= f i) -> 0 <= sum n f.
 Proof. intros P. induction n; simpl; [lra|]. specialize (P n). lra. Qed.
 

@@ -23,6 +23,7 @@ def test_every_op_has_a_theorem() -> None:
 def test_the_theorem_is_proved_in_the_file_of_its_op(name: str) -> None:
     script = (FOLDER / "ops" / f"{SPECS[name].op}.v").read_text()
     assert f"Theorem {name}_correct : {name}_is_correct.\n" in script
+    assert f"Theorem {name}_value :\n" in script
 
 
 def test_nothing_is_assumed_on_the_way() -> None:
