@@ -14,20 +14,26 @@ import hashlib
 import inspect
 import json
 import re
+import resource
 import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import vipnp.ops
-from proofs.statements import SPECS, files
+from proofs import layers, statements
+from proofs.statements import SPECS
 
 HERE = Path(__file__).parent
 BUILD = HERE.parent / "build" / "proofs"
-FOLDERS = {"theories": "Proofs", "statements": "Statements", "ops": "Ops"}
+FOLDERS = {"theories": "Proofs", "statements": "Statements", "ops": "Ops", "layers": "Layers"}
 """Every folder of Coq files, and what the files call it."""
+
+MEMORY = 6 << 30
+"""Bytes that one Coq may take: a proof that no longer fits its statement can want all there is."""
 
 RECORD = HERE / "record.json"
 
@@ -41,15 +47,20 @@ def digest(text: str) -> str:
 
 
 def sources() -> dict[str, dict[str, str]]:
-    """For every theorem its op and the hashes of the op's source and of the written statement."""
-    texts = files()
+    """For every theorem its op or layer, and the hashes of that source and of the written statement."""
+    found = {}
+    for name, spec in SPECS.items():
+        found[name] = entry(getattr(vipnp.ops, spec.op), statements.files()[f"{spec.op}.v"])
+    for name, layer in layers.LAYERS.items():
+        found[name] = entry(layer.layer, layers.files()[f"{name}.v"])
+    return found
+
+
+def entry(function: Callable[..., Any], statement: str) -> dict[str, str]:
     return {
-        name: {
-            "op": spec.op,
-            "source": digest(inspect.getsource(getattr(vipnp.ops, spec.op))),
-            "statement": digest(texts[f"{spec.op}.v"]),
-        }
-        for name, spec in SPECS.items()
+        "of": function.__name__,
+        "source": digest(inspect.getsource(function)),
+        "statement": digest(statement),
     }
 
 
@@ -77,19 +88,27 @@ def compile_all(jobs: int) -> None:
     run("make", "--no-print-directory", f"-j{jobs}")
 
 
-def assumptions(theorems: Mapping[str, str]) -> dict[str, list[str]]:
-    """What is assumed for each op, by its value and its gradients. `theorems` maps a name to the file of its proof."""
-    proved = " ".join(dict.fromkeys(theorems.values()))
-    lines = [f"From Statements Require {proved}.", f"From Ops Require {proved}."]
-    lines += [f"Check (Ops.{f}.{n}_correct : Statements.{f}.{n}_is_correct)." for n, f in theorems.items()]
-    lines += [f"Print Assumptions Ops.{f}.{n}_{part}." for n, f in theorems.items() for part in ("value", "correct")]
+def assumptions() -> dict[str, list[str]]:
+    """What the theorems about every op and layer assume."""
+    ops = {name: f"{spec.op}." for name, spec in SPECS.items()}
+    theorems = {name: [f"Ops.{f}{name}_value", f"Ops.{f}{name}_correct"] for name, f in ops.items()}
+    theorems |= {name: [f"Layers.{name}.{name}_correct"] for name in layers.LAYERS}
+    modules = " ".join(dict.fromkeys(spec.op for spec in SPECS.values()))
+    lines = [f"From {folder} Require {modules}." for folder in ("Statements", "Ops")]
+    lines.append(f"From Layers Require {' '.join(layers.LAYERS)}.")
+    lines += [f"Check (Ops.{f}{n}_correct : Statements.{f}{n}_is_correct)." for n, f in ops.items()]
+    lines += [f"Check (Layers.{n}.{n}_correct : Layers.{n}.{n}_is_correct)." for n in layers.LAYERS]
+    lines += [f"Print Assumptions {theorem}." for parts in theorems.values() for theorem in parts]
     (BUILD / "Assumptions.v").write_text("\n".join([*lines, ""]))
     printed = run("coqc", *(word for f, name in FOLDERS.items() for word in ("-R", f, name)), "Assumptions.v")
-    blocks = re.split(r"^(?:Axioms:|Closed under the global context)$", printed, flags=re.M)[1:]
-    used = [set(re.findall(r"^([\w.']+)\s*:", block, flags=re.M)) for block in blocks]
-    return {
-        name: sorted(value | gradients) for name, value, gradients in zip(theorems, used[::2], used[1::2], strict=True)
+    blocks = iter(re.split(r"^(?:Axioms:|Closed under the global context)$", printed, flags=re.M)[1:])
+    found = {
+        name: sorted({axiom for _ in parts for axiom in re.findall(r"^([\w.']+)\s*:", next(blocks), flags=re.M)})
+        for name, parts in theorems.items()
     }
+    if left := list(blocks):
+        raise UnprovedError(f"Print Assumptions: got {len(left)} answers too many")
+    return found
 
 
 def run(*command: str) -> str:
@@ -109,13 +128,14 @@ def main() -> int:
     if shutil.which("coqc") is None:
         print("coqc: not found, expected Coq with Coquelicot (apt-get install coq libcoq-coquelicot)", file=sys.stderr)
         return 2
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     began = time.monotonic()
     try:
-        present = {path.name: path.read_text() for path in (HERE / "statements").glob("*.v")}
-        if present != files():
-            raise UnprovedError("proofs/statements: not what the sources say today; run python -m proofs.statements")
+        for part in (statements, layers):
+            if part.files() != {path.name: path.read_text() for path in part.FOLDER.glob("*.v")}:
+                raise UnprovedError(f"{part.FOLDER}: not what the sources say today; run python -m {part.__name__}")
         compile_all(arguments.jobs)
-        found = assumptions({name: spec.op for name, spec in SPECS.items()})
+        found = assumptions()
         for name, used in found.items():
             if surplus := sorted(set(used) - set(allowed())):
                 raise UnprovedError(f"{name}: got assumptions {surplus}, expected only those of assumptions.txt")
@@ -123,11 +143,11 @@ def main() -> int:
         print(error, file=sys.stderr)
         return 1
     for name, used in found.items():
-        print(f"{name:24} value and gradients proved for every shape; axioms: {len(used)}")
+        print(f"{name:24} proved for every shape; axioms: {len(used)}")
     print(f"{len(found)} theorems, {time.monotonic() - began:.0f} s")
     if arguments.record:
         version = run("coqc", "--print-version").split()[0]
-        record = {name: {**source, "assumptions": found[name]} for name, source in sources().items()}
+        record = {name: {**hashes, "assumptions": found[name]} for name, hashes in sources().items()}
         RECORD.write_text(json.dumps({"coq": version, "theorems": record}, indent=1) + "\n")
     return 0
 

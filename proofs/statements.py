@@ -80,6 +80,29 @@ SPECS: Mapping[str, Spec] = {
 """Every op at the numbers of axes at which the layers use it; a name is the op's, with what is special after it."""
 
 
+SEGMENTS: Mapping[str, Spec] = {
+    "drop_path_segments": Spec("drop_path", {"x": "B H W N*S"}, {"mask": "B", "rate": ""}),
+    "dropout_segments": Spec("dropout", {"x": "B H W N*S"}, {"mask": "B H W N*S", "rate": ""}),
+    "global_average_pool_segments": Spec("global_average_pool", {"x": "B H W N*S"}),
+    "layer_norm_segments": Spec(
+        "layer_norm", {"x": "B H W N*S", "weight": "N*S", "bias": "N*S"}, {"eps": ""}, assume=("0 < eps",)
+    ),
+    "linear_segments": Spec("linear", {"x": "B H W N*S", "weight": "K*T N*S", "bias": "K*T"}),
+    "linear_from_segments": Spec("linear", {"x": "B H W N*S", "weight": "K N*S", "bias": "K"}),
+    "linear_to_segments": Spec("linear", {"x": "B H W C", "weight": "K*T C", "bias": "K*T"}),
+    "linear_from_segment_rows": Spec("linear", {"x": "M N*S", "weight": "K N*S", "bias": "K"}),
+    "linear_to_segment_rows": Spec("linear", {"x": "M C", "weight": "K*T*U C", "bias": "K*T*U"}),
+    "linear_no_bias_segments": Spec("linear_no_bias", {"x": "B H W N*S", "weight": "K*T N*S"}),
+    "residual_segments": Spec("residual", {"x": "B H W N*S", "branch": "B H W N*S"}, {"skip_lam": ""}),
+    "split_attention_segments": Spec(
+        "split_attention", {"logits": "B N*S 3", **{f"branch{k}": "B H W N*S" for k in (1, 2, 3)}}
+    ),
+}
+"""The same ops where a layer calls them on channels that are segments: an axis of length N*S is two indices."""
+
+ALL: Mapping[str, Spec] = {**SPECS, **SEGMENTS}
+
+
 def axes(shape: str) -> tuple[Axis, ...]:
     return tuple(tuple(int(f) if f.isdigit() else f for f in axis.split("*")) for axis in shape.split())
 
@@ -115,9 +138,9 @@ def entries(a: Array) -> str:
     return function(index, a.at(index))
 
 
-def statement(name: str, op: Callable[..., Any], spec: Spec) -> str:
+def statement(name: str, op: Callable[..., Any], spec: Spec, xp: Tracer | None = None) -> str:
     """The op as a Coq function of sizes, constants and arrays that returns (y, pullback), and its theorem."""
-    xp = Tracer()
+    xp = xp or Tracer()
     shapes = {n: axes(s) for n, s in spec.arrays.items()}
     constants = {n: axes(s) for n, s in spec.constants.items()}
     labels = {n: axes(s) for n, (s, _) in spec.labels.items()}
@@ -141,7 +164,8 @@ def statement(name: str, op: Callable[..., Any], spec: Spec) -> str:
     terms = [dot(projection("g", k, len(shapes)), f"u_{n}", a) for k, (n, a) in enumerate(shapes.items())]
     lines = [
         f"Definition {name} {' '.join(fixed)}",
-        f"    {' '.join(f'({n} : {kind(a)})' for n, a in shapes.items())} :=",
+        f"    {' '.join(f'({n} : {kind(a)})' for n, a in shapes.items())}",
+        f"    : ({kind(y.axes)}) * (({kind(y.axes)}) -> {' * '.join(f'({kind(a)})' for a in shapes.values())}) :=",
         *(f"  {line}" for line in forward),
         f"  ({entries(y)},",
         f"   fun dy : {kind(y.axes)} =>",
@@ -168,7 +192,7 @@ def statement(name: str, op: Callable[..., Any], spec: Spec) -> str:
 def files() -> dict[str, str]:
     """The text of every file of statements by name, from the sources as they are now."""
     texts = {}
-    for op in dict.fromkeys(spec.op for spec in SPECS.values()):
+    for op in dict.fromkeys(spec.op for spec in ALL.values()):
         head = [
             f"(* Written by proofs/statements.py from vipnp/ops/{op}.py; do not edit. *)",
             "From Coq Require Import Reals.",
@@ -177,32 +201,36 @@ def files() -> dict[str, str]:
             "Open Scope R_scope.",
             "",
         ]
-        parts = [statement(name, getattr(vipnp.ops, op), spec) for name, spec in SPECS.items() if spec.op == op]
+        parts = [statement(name, getattr(vipnp.ops, op), spec) for name, spec in ALL.items() if spec.op == op]
         texts[f"{op}.v"] = "\n".join([*head, *parts])
     return texts
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description="Write what the ops compute, and their theorems, as Coq.")
+def write_or_check(folder: Path, texts: Mapping[str, str], module: str) -> int:
+    """Write the files of a folder anew, or with `--check` compare them: 1 where one is not up to date."""
+    parser = argparse.ArgumentParser(description=f"Write {folder.name} as Coq, from the sources.")
     parser.add_argument("--check", action="store_true", help="write nothing; fail where a file is not up to date")
     arguments = parser.parse_args()
-    texts = files()
-    present = {path.name: path.read_text() for path in FOLDER.glob("*.v")}
+    present = {path.name: path.read_text() for path in folder.glob("*.v")}
     if arguments.check:
         stale = sorted(name for name in texts.keys() | present.keys() if texts.get(name) != present.get(name))
         for name in stale:
             print(
-                f"proofs/statements/{name}: got another text than the source gives today, expected the same; "
-                "run python -m proofs.statements and read the diff",
+                f"proofs/{folder.name}/{name}: got another text than the source gives today, expected the same; "
+                f"run python -m {module} and read the diff",
                 file=sys.stderr,
             )
         return bool(stale)
-    FOLDER.mkdir(exist_ok=True)
+    folder.mkdir(exist_ok=True)
     for name in present.keys() - texts.keys():
-        (FOLDER / name).unlink()
+        (folder / name).unlink()
     for name, text in texts.items():
-        (FOLDER / name).write_text(text)
+        (folder / name).write_text(text)
     return 0
+
+
+def main() -> int:
+    return write_or_check(FOLDER, files(), "proofs.statements")
 
 
 if __name__ == "__main__":

@@ -9,3 +9,6 @@ Proof. intros. reflexivity. Qed.
 
 Theorem drop_path_correct : drop_path_is_correct.
 Proof. differentiate drop_path drop_path_is_correct. multilinear. Qed.
+
+Theorem drop_path_segments_correct : drop_path_segments_is_correct.
+Proof. differentiate drop_path_segments drop_path_segments_is_correct. multilinear. Qed.

@@ -18,3 +18,6 @@ Proof. intros. unfold dropout_rows, Rdiv; cbn; ring. Qed.
 
 Theorem dropout_rows_correct : dropout_rows_is_correct.
 Proof. differentiate dropout_rows dropout_rows_is_correct. multilinear. Qed.
+
+Theorem dropout_segments_correct : dropout_segments_is_correct.
+Proof. differentiate dropout_segments dropout_segments_is_correct. multilinear. Qed.

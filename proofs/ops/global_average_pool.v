@@ -10,3 +10,6 @@ Qed.
 
 Theorem global_average_pool_correct : global_average_pool_is_correct.
 Proof. differentiate global_average_pool global_average_pool_is_correct. multilinear. Qed.
+
+Theorem global_average_pool_segments_correct : global_average_pool_segments_is_correct.
+Proof. differentiate global_average_pool_segments global_average_pool_segments_is_correct. multilinear. Qed.

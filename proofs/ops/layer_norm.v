@@ -24,3 +24,6 @@ Proof. intros. unfold layer_norm_rows, Rdiv; cbn. rewrite Rmult_1_l. reflexivity
 
 Theorem layer_norm_rows_correct : layer_norm_rows_is_correct.
 Proof. differentiate layer_norm_rows layer_norm_rows_is_correct. by_rows 1. name_roots. polynomial. Qed.
+
+Theorem layer_norm_segments_correct : layer_norm_segments_is_correct.
+Proof. differentiate layer_norm_segments layer_norm_segments_is_correct. one_row N S. by_rows 3. name_roots. polynomial. Qed.

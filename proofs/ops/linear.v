@@ -18,3 +18,18 @@ Proof. intros. reflexivity. Qed.
 
 Theorem linear_rows_correct : linear_rows_is_correct.
 Proof. differentiate linear_rows linear_rows_is_correct. multilinear. Qed.
+
+Theorem linear_segments_correct : linear_segments_is_correct.
+Proof. differentiate linear_segments linear_segments_is_correct. multilinear. Qed.
+
+Theorem linear_from_segments_correct : linear_from_segments_is_correct.
+Proof. differentiate linear_from_segments linear_from_segments_is_correct. multilinear. Qed.
+
+Theorem linear_to_segments_correct : linear_to_segments_is_correct.
+Proof. differentiate linear_to_segments linear_to_segments_is_correct. multilinear. Qed.
+
+Theorem linear_from_segment_rows_correct : linear_from_segment_rows_is_correct.
+Proof. differentiate linear_from_segment_rows linear_from_segment_rows_is_correct. multilinear. Qed.
+
+Theorem linear_to_segment_rows_correct : linear_to_segment_rows_is_correct.
+Proof. differentiate linear_to_segment_rows linear_to_segment_rows_is_correct. multilinear. Qed.

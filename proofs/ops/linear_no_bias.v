@@ -18,3 +18,6 @@ Proof. intros. reflexivity. Qed.
 
 Theorem linear_no_bias_rows_correct : linear_no_bias_rows_is_correct.
 Proof. differentiate linear_no_bias_rows linear_no_bias_rows_is_correct. multilinear. Qed.
+
+Theorem linear_no_bias_segments_correct : linear_no_bias_segments_is_correct.
+Proof. differentiate linear_no_bias_segments linear_no_bias_segments_is_correct. multilinear. Qed.

@@ -18,3 +18,6 @@ Proof. intros. reflexivity. Qed.
 
 Theorem residual_rows_correct : residual_rows_is_correct.
 Proof. differentiate residual_rows residual_rows_is_correct. multilinear. Qed.
+
+Theorem residual_segments_correct : residual_segments_is_correct.
+Proof. differentiate residual_segments residual_segments_is_correct. multilinear. Qed.

@@ -35,3 +35,6 @@ Proof. intros. unfold split_attention_2; cbv beta zeta; cbn [fst]. rewrite !soft
 
 Theorem split_attention_2_correct : split_attention_2_is_correct.
 Proof. differentiate split_attention_2 split_attention_2_is_correct. attention H W C. Qed.
+
+Theorem split_attention_segments_correct : split_attention_segments_is_correct.
+Proof. differentiate split_attention_segments split_attention_segments_is_correct. one_row N S. attention H W (N * S)%nat. Qed.

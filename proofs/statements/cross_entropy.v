@@ -5,7 +5,8 @@ From Proofs Require Import Arrays.
 Open Scope R_scope.
 
 Definition cross_entropy (B K : nat) (label_smoothing : R) (labels : nat -> nat)
-    (logits : nat -> nat -> R) :=
+    (logits : nat -> nat -> R)
+    : (R) * ((R) -> (nat -> nat -> R)) :=
   let v1 := fun iB iK : nat => if Nat.eqb (labels iB) iK then 1 else 0 in
   let v2 := (1) - label_smoothing in
   let v3 := fun iB iK : nat => (v1 iB iK) * v2 in

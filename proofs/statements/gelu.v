@@ -5,7 +5,8 @@ From Proofs Require Import Arrays.
 Open Scope R_scope.
 
 Definition gelu (B H W C : nat)
-    (x : nat -> nat -> nat -> nat -> R) :=
+    (x : nat -> nat -> nat -> nat -> R)
+    : (nat -> nat -> nat -> nat -> R) * ((nat -> nat -> nat -> nat -> R) -> (nat -> nat -> nat -> nat -> R)) :=
   let v1 := fun iB iH iW iC : nat => Phi (x iB iH iW iC) in
   let v2 := fun iB iH iW iC : nat => (x iB iH iW iC) * (v1 iB iH iW iC) in
   (fun iB iH iW iC : nat => (v2 iB iH iW iC),
@@ -36,7 +37,8 @@ Definition gelu_is_correct : Prop :=
   (sum B (fun iB => (sum H (fun iH => (sum W (fun iW => (sum C (fun iC => g iB iH iW iC * u_x iB iH iW iC)))))))).
 
 Definition gelu_rows (M C : nat)
-    (x : nat -> nat -> R) :=
+    (x : nat -> nat -> R)
+    : (nat -> nat -> R) * ((nat -> nat -> R) -> (nat -> nat -> R)) :=
   let v1 := fun iM iC : nat => Phi (x iM iC) in
   let v2 := fun iM iC : nat => (x iM iC) * (v1 iM iC) in
   (fun iM iC : nat => (v2 iM iC),

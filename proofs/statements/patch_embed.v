@@ -5,7 +5,8 @@ From Proofs Require Import Arrays.
 Open Scope R_scope.
 
 Definition patch_embed (B C h P w Q K : nat)
-    (x : nat -> nat -> nat -> nat -> nat -> nat -> R) (weight : nat -> nat -> nat -> nat -> R) (bias : nat -> R) :=
+    (x : nat -> nat -> nat -> nat -> nat -> nat -> R) (weight : nat -> nat -> nat -> nat -> R) (bias : nat -> R)
+    : (nat -> nat -> nat -> nat -> R) * ((nat -> nat -> nat -> nat -> R) -> (nat -> nat -> nat -> nat -> nat -> nat -> R) * (nat -> nat -> nat -> nat -> R) * (nat -> R)) :=
   let v1 := fun iB ih iw iK : nat => (sum C (fun iC => (sum P (fun iP => (sum Q (fun iQ => (x iB iC ih iP iw iQ) * (weight iK iC iP iQ))))))) in
   let v2 := fun iB ih iw iK : nat => (v1 iB ih iw iK) + (bias iK) in
   (fun iB ih iw iK : nat => (v2 iB ih iw iK),

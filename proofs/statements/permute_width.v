@@ -5,7 +5,8 @@ From Proofs Require Import Arrays.
 Open Scope R_scope.
 
 Definition permute_width (B H W N S : nat)
-    (x : nat -> nat -> nat -> nat -> nat -> R) :=
+    (x : nat -> nat -> nat -> nat -> nat -> R)
+    : (nat -> nat -> nat -> nat -> nat -> R) * ((nat -> nat -> nat -> nat -> nat -> R) -> (nat -> nat -> nat -> nat -> nat -> R)) :=
   (fun iB iH iN iW iS : nat => (x iB iH iW iN iS),
    fun dy : nat -> nat -> nat -> nat -> nat -> R =>
      (fun iB iH iW iN iS : nat => (dy iB iH iN iW iS))).

@@ -5,7 +5,8 @@ From Proofs Require Import Arrays.
 Open Scope R_scope.
 
 Definition soft_cross_entropy (B K : nat) (targets : nat -> nat -> R)
-    (logits : nat -> nat -> R) :=
+    (logits : nat -> nat -> R)
+    : (R) * ((R) -> (nat -> nat -> R)) :=
   let v1 := fun iB : nat => (maximum K (fun iK => (logits iB iK))) in
   let v2 := fun iB iK : nat => (logits iB iK) - (v1 iB) in
   let v3 := fun iB iK : nat => exp (v2 iB iK) in

@@ -5,7 +5,8 @@ From Proofs Require Import Arrays.
 Open Scope R_scope.
 
 Definition softmax (B C K : nat)
-    (x : nat -> nat -> nat -> R) :=
+    (x : nat -> nat -> nat -> R)
+    : (nat -> nat -> nat -> R) * ((nat -> nat -> nat -> R) -> (nat -> nat -> nat -> R)) :=
   let v1 := fun iB iC : nat => (maximum K (fun iK => (x iB iC iK))) in
   let v2 := fun iB iC iK : nat => (x iB iC iK) - (v1 iB iC) in
   let v3 := fun iB iC iK : nat => exp (v2 iB iC iK) in
@@ -35,7 +36,8 @@ Definition softmax_is_correct : Prop :=
   (sum B (fun iB => (sum C (fun iC => (sum K (fun iK => g iB iC iK * u_x iB iC iK)))))).
 
 Definition softmax_rows (M K : nat)
-    (x : nat -> nat -> R) :=
+    (x : nat -> nat -> R)
+    : (nat -> nat -> R) * ((nat -> nat -> R) -> (nat -> nat -> R)) :=
   let v1 := fun iM : nat => (maximum K (fun iK => (x iM iK))) in
   let v2 := fun iM iK : nat => (x iM iK) - (v1 iM) in
   let v3 := fun iM iK : nat => exp (v2 iM iK) in

@@ -43,6 +43,22 @@ Proof.
   - rewrite IHn, <- sum_plus. easy.
 Qed.
 
+(** A sum over segments of length S, one after another, is one sum. *)
+Lemma sum_add n m f : sum (n + m) f = sum n f + sum m (fun i => f (n + i)%nat).
+Proof.
+  induction m; simpl; [rewrite Nat.add_0_r; ring|].
+  rewrite Nat.add_succ_r. simpl. rewrite IHm. ring.
+Qed.
+
+Lemma sum_segments n m f :
+  sum n (fun i => sum m (fun j => f i j)) = sum (n * m) (fun k => f (k / m)%nat (k mod m)%nat).
+Proof.
+  induction n; [reflexivity|]. cbn [sum]. rewrite IHn.
+  replace (S n * m)%nat with (n * m + m)%nat by lia. rewrite sum_add. f_equal.
+  apply sum_ext; intros j J. rewrite Nat.div_add_l, Nat.div_small, Nat.add_0_r by lia.
+  rewrite Nat.add_comm, Nat.mod_add, Nat.mod_small by lia. reflexivity.
+Qed.
+
 Lemma sum_delta n k f : (k < n)%nat -> sum n (fun i => (if Nat.eqb k i then 1 else 0) * f i) = f k.
 Proof.
   induction n; simpl; intros L; [lia|]. destruct (Nat.eqb_spec k n) as [->|Other].

@@ -20,7 +20,7 @@ Ltac positive :=
   | |- 0 < _ * _ => apply Rmult_lt_0_compat; positive
   | |- 0 < _ / _ => apply Rdiv_lt_0_compat; positive
   | |- 0 < _ + _ => apply Rplus_le_lt_0_compat; positive
-  | |- 0 <= _ / INR _ => apply Rcomplements.Rdiv_le_0_compat; positive
+  | |- 0 <= _ / _ => apply Rcomplements.Rdiv_le_0_compat; positive
   | |- 0 <= sum _ _ => apply sum_nonneg; intros ?; positive
   | |- 0 <= ?a * ?a => apply Rle_0_sqr
   | _ => first [assumption | lra]
@@ -119,6 +119,11 @@ Proof. rewrite sum_exchange. apply sum_ext. intros. symmetry. apply sum_scal_r. 
 (** The first n sums of both sides are the same: it is enough to look at one row. *)
 Tactic Notation "by_rows" integer(n) := do n (repeat setoid_rewrite rows; rewrite <- ?sum_plus; apply sum_ext; intros ? ?).
 
+(** Where the row is cut into n segments of length m, it becomes one row again. *)
+Ltac one_row n m :=
+  repeat setoid_rewrite (sum_segments n m); rewrite <- ?mult_INR;
+  assert (0 < n * m)%nat by (apply Nat.mul_pos_pos; assumption).
+
 Lemma minus_plus a b : a - b = a + (-1) * b.
 Proof. ring. Qed.
 
@@ -171,3 +176,16 @@ Ltac name_exp :=
       assert (Q : 0 < sum n (fun k => e k)) by (apply sum_pos; [size | exact P]);
       set (T := sum n (fun k => e k)) in *; clearbody T
   end.
+
+(** * Layers: the equations of the ops, each at the cotangent that reaches it, add up *)
+
+Lemma is_derive_sum (f g : R -> R) (d e : R) :
+  is_derive f 0 d -> is_derive g 0 e -> is_derive (fun t => f t + g t) 0 (d + e).
+Proof. exact (is_derive_plus f g 0 d e). Qed.
+
+Ltac spread :=
+  repeat setoid_rewrite Rmult_plus_distr_r; repeat setoid_rewrite Rmult_plus_distr_l; repeat setoid_rewrite sum_plus.
+
+Ltac spread_in E :=
+  repeat setoid_rewrite Rmult_plus_distr_r in E; repeat setoid_rewrite Rmult_plus_distr_l in E;
+  repeat setoid_rewrite sum_plus in E.
