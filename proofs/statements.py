@@ -69,6 +69,7 @@ SPECS: Mapping[str, Spec] = {
     "patch_embed": Spec("patch_embed", {"x": "B C h*P w*Q", "weight": "K C P Q", "bias": "K"}),
     "permute_height": Spec("permute_height", {"x": "B H W N*S"}, sizes={"segments": "N"}),
     "permute_width": Spec("permute_width", {"x": "B H W N*S"}, sizes={"segments": "N"}),
+    "resample_mixing": Spec("resample_mixing", {"weight": "G*S G*S"}, {"spread": "H G", "gather": "G H"}),
     "residual": Spec("residual", {"x": "B H W C", "branch": "B H W C"}, {"skip_lam": ""}),
     "residual_rows": Spec("residual", {"x": "M C", "branch": "M C"}, {"skip_lam": ""}),
     "soft_cross_entropy": Spec("soft_cross_entropy", {"logits": "B K"}, {"targets": "B K"}),

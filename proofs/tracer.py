@@ -145,14 +145,26 @@ class Array:
     def __neg__(self) -> Array:
         return self.xp.elementwise("- {}", self)
 
-    def __eq__(self, other: object) -> Array:  # type: ignore[override]
-        """One where two arrays of natural numbers are equal, else zero."""
+    def __eq__(self, other: object) -> Any:
+        """One where two arrays of natural numbers are equal, else zero; for `x == 0` the question itself."""
+        if type(other) is int and other == 0:
+            return IsZero(self)
         return self.xp.elementwise("if Nat.eqb {} {} then 1 else 0", self, other)
 
     def _question(self, *_: object) -> NoReturn:
         raise RefusedError("the op looks at the value of an array entry; a theorem for every value cannot follow it")
 
     __bool__ = __int__ = __index__ = __float__ = __hash__ = __len__ = __iter__ = _question
+
+
+class IsZero:
+    """For every entry of an array of constants, whether it is zero; all that can be done with it is `where`."""
+
+    def __init__(self, tested: Array) -> None:
+        self.tested = tested
+
+    def __bool__(self) -> NoReturn:
+        raise RefusedError("the op looks at the value of an array entry; a theorem for every value cannot follow it")
 
 
 class Tracer:
@@ -224,6 +236,13 @@ class Tracer:
     def astype(self, x: Array, dtype: Any) -> Array:
         """Nothing: the theorems are about real numbers."""
         return x
+
+    def zeros_like(self, x: Array) -> Array:
+        return Array(self, x.axes, lambda _: "0")
+
+    def where(self, condition: IsZero, x: Array, y: Array) -> Array:
+        require(isinstance(condition, IsZero), "where knows the condition `constant == 0` only")
+        return self.elementwise("if Req_EM_T {} 0 then {} else {}", condition.tested, x, y)
 
     def arange(self, n: Size | int, device: Any = None) -> Array:
         (factor,) = size(n).factors

@@ -149,7 +149,7 @@ def test_without_typer_the_command_names_the_extra() -> None:
     code = "import sys; sys.modules['typer'] = None; import vipnp.cli"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 1
-    assert 'typer is not installed: pip install "vipnp[audit]"' in done.stderr
+    assert 'typer is not installed: pip install "vipnp[train]"' in done.stderr
 
 
 def test_gradcheck_needs_numpy_and_scipy_alone(capsys: pytest.CaptureFixture[str]) -> None:

@@ -137,6 +137,9 @@ def test_refusals(tmp_path: Path) -> None:
         load_weights(tmp_path / "bf16.safetensors")
     with pytest.raises(TypeError, match="b: got int64, expected a NumPy array of float32 or float64"):
         save_weights(tmp_path / "x.safetensors", {"a": np.ones(2), "b": np.ones(2, dtype=np.int64)})
+    for number in (np.nan, np.inf):
+        with pytest.raises(ValueError, match="b: got NaN or infinity, expected finite numbers"):
+            save_weights(tmp_path / "x.safetensors", {"a": np.ones(2), "b": np.array([1.0, number])})
     with pytest.raises(TypeError, match="a: got list"):
         save_weights(tmp_path / "x.safetensors", {"a": [1.0]})  # type: ignore[dict-item]
     with pytest.raises(TypeError, match="tensors: got list, expected a mapping from names to NumPy arrays"):

@@ -165,7 +165,11 @@ def test_replacement_against_the_readable_op(
     machine: Machine, case: Case, dtype: str, sizes: Mapping[str, int]
 ) -> None:
     machine.forget()
-    compare_case(get_backend("cupy"), case, dtype, sizes, replaced=True)
+    xp = get_backend("cupy").counting()
+    compare_case(xp, case, dtype, sizes, replaced=True)
+    assert xp.ran[xp.replacements[case.op]] == 1
+    falls_back = case.op is layers.stage and "masks" in case.name
+    assert (case.op in xp.ran) == falls_back
     assert set(machine.waits) <= {"get"}
 
 
@@ -197,6 +201,7 @@ def test_stage_with_drop_path_alone(machine: Machine, depth: int, skip_lam: floa
     device = tree_map(lambda array: stored(xp, array, "float64"), (x, params))
     machine.forget()
     got, got_back = xp.run(layers.stage, *device, **kwargs | {"masks": masks(xp.asarray(draws))})
+    assert layers.stage not in xp.ran
     gradients = got_back(xp.asarray(dy))
     assert any("norm_backward" in launch for launch in machine.launches)
     assert layers.permutator not in xp.ran
@@ -223,6 +228,22 @@ def test_same_bits_again(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> N
     for other in results[1:]:
         for (name, first), (_, second) in zip(results[0], other, strict=True):
             assert first.tobytes() == second.tobytes(), name
+
+
+def test_a_class_of_weight_zero_adds_nothing_however_small_its_logit(machine: Machine) -> None:
+    xp = get_backend("cupy")
+    logits = np.array([[1.0, -np.inf, 2.0, -np.inf], [0.5, -1.5, 0.25, -0.75]], np.float32)
+    targets = np.array([[0.75, 0, 0.25, 0], [0.25, 0.5, 0, 0.25]], np.float32)
+    for op, constants in (
+        (ops.cross_entropy, {"labels": np.array([2, 1])}),
+        (ops.soft_cross_entropy, {"targets": targets}),
+    ):
+        truth, truth_back = op(NUMPY, logits, **constants)
+        assert np.isfinite(truth)
+        loss, back = xp.run(op, xp.asarray(logits), **{key: xp.asarray(value) for key, value in constants.items()})
+        np.testing.assert_allclose(xp.to_numpy(loss), truth, rtol=1e-6)
+        (found,), (expected,) = back(xp.ones_like(loss)), truth_back(np.float32(1))
+        np.testing.assert_allclose(xp.to_numpy(found), expected, rtol=0, atol=1e-7)
 
 
 SHAPES = {"a.weight": (7, 5), "a.bias": (7,), "b.weight": (300, 11), "b.bias": (1,)}

@@ -5,20 +5,23 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import threading
+import time
 import warnings
 from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numba
 import numpy as np
 import pytest
 from scipy.special import ndtr
-from threadpoolctl import threadpool_info
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from tools.accuracy import SIZES, UNIT, measure
 from vipnp import VisionPermutator, get_backend
@@ -28,9 +31,9 @@ from vipnp.backends.numba import block as numba_block
 from vipnp.backends.numba import kernels as numba_kernels
 from vipnp.backends.numba import optimizer as numba_optimizer
 from vipnp.backends.numba import products as numba_products
-from vipnp.backends.numpy import blas
+from vipnp.backends.numpy import blas, threads
 from vipnp.backends.numpy import shards as numpy_shards
-from vipnp.backends.numpy.threads import Crew, blas_threads, bounds, sum_trees
+from vipnp.backends.numpy.threads import Crew, blas_threads, bounds, making, share, sum_trees
 from vipnp.core import Replacements
 from vipnp.layers import BlockMasks, Mask, permutator, stage
 from vipnp.models import ViPConfig, vision_permutator
@@ -42,6 +45,22 @@ from vipnp.verify.trees import tree_arrays, tree_map
 READABLE = get_backend("numpy")
 TABLES: tuple[Replacements, ...] = (numba_block.TABLE, numpy_shards.SHARDS)
 REPLACED = {op for table in TABLES for op in table}
+KERNELS = {*numba_block.TABLE, *numba_optimizer.TABLE}
+"""What has kernels of its own. Where these do not cover a call, the readable function runs and is counted as such."""
+
+NOT_COVERED = {
+    "layer_norm",
+    "layer_norm/eps",
+    "layer_norm/C=2",
+    "layer_norm/mean=1000",
+    "permutator/masks",
+    "permutator/sum",
+    "stage/masks",
+    "vision_permutator/masks",
+    "vision_permutator/sum",
+}
+"""Cases that the readable functions run: LayerNorm of other than four axes, dropout, the plain sum of the branches."""
+
 FUSED_CASES = [case for case in CASES.values() if case.op in REPLACED or case.op is vision_permutator]
 
 CONFIG = ViPConfig(
@@ -105,6 +124,42 @@ def test_fused_is_the_readable_layer(case: Case, shards: int, products: str) -> 
     assert_same(results(xp, case.op, args, kwargs), results(READABLE, case.op, args, kwargs), 1e-13)
     if case.op in xp.replacements:
         assert xp.ran[xp.replacements[case.op]] == 1
+    assert bool(KERNELS & set(xp.shard.ran)) == (case.name in NOT_COVERED)
+
+
+def covered_call(op: Any, dtype: Any) -> tuple[Any, Any]:
+    """A call that the kernels of `op` cover."""
+    if op is layer_norm:
+        rng = np.random.default_rng(4)
+        return tuple(rng.normal(size=shape).astype(dtype) for shape in ((5, 2, 3, 7), 7, 7)), {"eps": 1e-3}
+    if op is permutator:
+        return block_inputs(dtype)
+    rng = np.random.default_rng(4)
+    tensors = [{"w": rng.normal(size=(3, 5)).astype(dtype), "b": rng.uniform(size=7).astype(dtype)} for _ in range(4)]
+    return (*tensors[:2], AdamWState(2, tensors[2], {name: t * t for name, t in tensors[3].items()})), {
+        "lr": 0.1,
+        "betas": (0.8, 0.95),
+        "eps": 1e-3,
+        "weight_decay": 0.2,
+    }
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(np.float64, 1e-13), (np.float32, 32 * UNIT)])
+@pytest.mark.parametrize("shards", [1, 2])
+@pytest.mark.parametrize("op", [*numba_block.TABLE, *numba_optimizer.TABLE], ids=lambda op: op.__name__)
+def test_every_fused_function_does_its_work_itself(op: Any, shards: int, dtype: Any, tolerance: float) -> None:
+    xp = fused(shards).counting()
+    args, kwargs = covered_call(op, dtype)
+    if op is adamw:
+        (found, state), (truth, other) = (world.run(op, *args, **kwargs) for world in (xp, READABLE))
+        assert_same(found, truth, tolerance)
+        assert_same(state.exp_avg, other.exp_avg, tolerance)
+        assert_same(state.exp_avg_sq, other.exp_avg_sq, tolerance)
+    else:
+        assert_same(results(xp, op, args, kwargs, dtype), results(READABLE, op, args, kwargs, dtype), tolerance)
+    ran = xp.ran + xp.shard.ran
+    assert ({**numba_block.TABLE, **numba_optimizer.TABLE})[op] in ran
+    assert op not in ran, "the readable function ran, not the fused one"
 
 
 @pytest.mark.parametrize("shards", [1, 2])
@@ -164,6 +219,7 @@ def test_a_step_uses_every_replacement() -> None:
     in_a_step = {op for op in xp.replacements if op not in (permutator, numpy_shards.linear_no_bias)}
     assert {xp.replacements[op] for op in in_a_step} <= set(xp.ran)
     assert set(numba_block.TABLE.values()) <= set(xp.shard.ran)
+    assert not KERNELS & {*xp.ran, *xp.shard.ran}
 
 
 @pytest.mark.parametrize("case", ["permutator", "permutator/masks", "model_loss"])
@@ -344,6 +400,9 @@ class FakeLibrary:
     def MKL_Set_Threading_Layer(self, layer: int) -> None:  # noqa: N802 - MKL's name
         self.layer = layer
 
+    def MKL_Get_Max_Threads(self) -> int:  # noqa: N802 - MKL's name
+        return self.threads
+
     def MKL_Set_Num_Threads_Local(self, threads: int) -> int:  # noqa: N802 - MKL's name
         before, self.threads = self.threads, threads
         return before
@@ -361,7 +420,9 @@ def test_a_library_starts_the_threads_of_a_shard(products: str, shards: int, mon
         with lock, contextlib.suppress(RuntimeError):
             product(a, a.T, np.empty((2, 2), np.float32))
 
-    Crew(4).run(multiply, shards)
+    crew = Crew(4)
+    monkeypatch.setattr(blas_threads, "openmp", [])
+    crew.run(multiply, shards)
     assert library.seen == 4 // shards
     assert library.threads == 7
 
@@ -601,8 +662,75 @@ def test_a_forked_process_gets_threads_of_its_own() -> None:
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_process_forked_while_a_lock_is_held_does_not_wait_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever held it, or was inside of the limit on BLAS, is not in the child, where BLAS stays with one thread."""
+    crew, before = Crew(2), blas_counts()
+    monkeypatch.setattr(threads, "LONGEST_WAIT", 0.1)
+    with blas_threads.limited_to(1), blas_threads.lock, making.lock:
+        child = os.fork()
+        if child == 0:
+            signal.alarm(30)
+            right = crew.run(lambda i: i, 2) == [0, 1] and blas_counts() == [1] * len(before)
+            os._exit(0 if right else 1)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert blas_counts() == before
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_fork_waits_for_the_task_of_a_crew() -> None:
+    crew, started, forked = Crew(2), threading.Event(), []
+
+    def task(_: int) -> None:
+        started.set()
+        time.sleep(0.2)
+        assert not forked
+
+    worker = threading.Thread(target=crew.run, args=(task, 2))
+    worker.start()
+    started.wait()
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if blas_threads.inside == 0 and crew.run(lambda i: i, 2) == [0, 1] else 1)
+    forked.append(child)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    worker.join()
+
+
+@pytest.mark.parametrize("parts", [1, 2])
+def test_no_limit_that_the_user_has_set_is_raised(parts: int) -> None:
+    crew, inside = Crew(4), []
+    with threadpool_limits(1):
+        limited = blas_counts()
+        crew.run(lambda _: inside.append(blas_counts()), parts)
+        assert blas_counts() == limited
+    assert inside == [limited] * parts
+
+
+def test_no_limit_on_openmp_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
+    crew = Crew(6)
+    monkeypatch.setattr(blas_threads, "openmp", [SimpleNamespace(num_threads=2), SimpleNamespace(num_threads=9)])
+    assert crew.run(lambda _: share.threads, 1) == [2]
+    assert crew.run(lambda _: share.threads, 6) == [1] * 6
+
+
+@pytest.mark.parametrize("products", ["onednn", "mkl"])
+def test_no_limit_of_a_library_is_raised(products: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    library = FakeLibrary()
+    library.threads = 2
+    monkeypatch.setattr(numba_products, "library_of", lambda *_, **__: library)
+    product, a = numba_products.PRODUCTS[products](), np.ones((2, 3), np.float32)
+    monkeypatch.setattr(share, "threads", 4)
+    with contextlib.suppress(RuntimeError):
+        product(a, a.T, np.empty((2, 2), np.float32))
+    assert library.seen == 2
+    assert library.threads == 2
+
+
 FORKED = """
-import os, signal, sys
+import os, signal, sys, threading, time
 import numpy as np
 from vipnp.backends.numba.products import PRODUCTS
 from vipnp.backends.numpy.threads import Crew
@@ -612,20 +740,32 @@ product, crew, a = PRODUCTS[sys.argv[1]](), Crew(2), np.ones((512, 512), np.floa
 def multiplied():
     return crew.run(lambda _: product(a, a, np.empty_like(a)), 1)[0]
 
+def busy():
+    while True:
+        crew.run(lambda _: multiplied(), 2)
+
 assert (multiplied() == 512).all()
-child = os.fork()
-if child == 0:
-    signal.alarm(30)
-    os._exit(0 if (multiplied() == 512).all() else 1)
-sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+threading.Thread(target=busy, daemon=True).start()
+for number in range(12):
+    time.sleep(0.003 * (number % 5))
+    child = os.fork()
+    if child == 0:
+        signal.alarm(30)
+        os._exit(0 if (multiplied() == 512).all() else 1)
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    if status:
+        print(f"child {number} ended with {status}", file=sys.stderr, flush=True)
+        os._exit(1)
+os._exit(0)
 """
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 @pytest.mark.parametrize("products", ["openblas", "onednn", "mkl", "numpy"])
-def test_products_in_a_forked_process(products: str) -> None:
+def test_products_in_processes_forked_while_another_thread_multiplies(products: str) -> None:
     """Threads of the library that the parent started are not in the child, which must not wait for them."""
-    subprocess.run([sys.executable, "-c", FORKED, products], check=True, timeout=120)
+    run = subprocess.run([sys.executable, "-W", "ignore", "-c", FORKED, products], stderr=subprocess.PIPE, timeout=60)
+    assert run.returncode == 0, run.stderr.decode()
 
 
 @pytest.mark.parametrize("length", [0, 1, 5, 12])
@@ -797,3 +937,72 @@ def test_a_cache_folder_that_cannot_be_written(tmp_path: Path) -> None:
     assert run.returncode == 0, run.stderr
     assert run.stdout.split() == [str(tmp_path / "vipnp" / "backends" / "numba" / "kernels.py"), "96.0"]
     assert run.stderr.count("set NUMBA_CACHE_DIR to a folder that can be written") == 1
+
+
+CACHED = """
+import sys
+import numpy as np
+from vipnp import get_backend, ops
+xp = get_backend("numba", shards=1)
+y, _ = xp.run(ops.layer_norm, np.ones((2, 2, 2, 4), np.float32), np.ones(4, np.float32), np.full(4, 3, np.float32))
+print(float(y.sum()))
+"""
+
+
+def run_cached(folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", CACHED],
+        env={**os.environ, "NUMBA_CACHE_DIR": str(folder), **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("damage", ["garbage in the index", "empty index", "cut data", "garbage in the data"])
+def test_a_damaged_cache_is_told_of_and_written_anew(tmp_path: Path, damage: str) -> None:
+    assert run_cached(tmp_path).stdout == "96.0\n"
+    for file in tmp_path.rglob("*.nbi" if "index" in damage else "*.nbc"):
+        contents = file.read_bytes()
+        file.write_bytes(
+            {"empty": b"", "cut": contents[: len(contents) // 2]}.get(damage.split()[0], b"\x80\x05garbage")
+        )
+    damaged = run_cached(tmp_path)
+    assert (damaged.returncode, damaged.stdout) == (0, "96.0\n"), damaged.stderr
+    assert "cannot be read" in damaged.stderr
+    assert str(tmp_path) in damaged.stderr
+    mended = run_cached(tmp_path)
+    assert (mended.returncode, mended.stdout, mended.stderr) == (0, "96.0\n", "")
+
+
+def test_a_cache_that_cannot_be_written_to_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    compiled = numba_kernels.token_sums
+    monkeypatch.setattr(compiled._cache.cache, "save_overload", full)
+    x, sums = np.ones((1, 2, 3, 4), np.float32), np.empty((1, 4), np.float32)
+    with pytest.warns(RuntimeWarning, match=r"Numba's cache in .* cannot be written \(OSError: .*No space left"):
+        compiled(x[:, ::-1], sums)
+    assert (sums == 6).all()
+
+
+def test_numba_that_compiles_nothing_is_refused(tmp_path: Path) -> None:
+    run = run_cached(tmp_path, NUMBA_DISABLE_JIT="1")
+    assert run.stderr.splitlines()[-1] == (
+        'RuntimeError: backend "numba": got NUMBA_DISABLE_JIT=1, expected Numba to compile its kernels'
+    )
+
+
+AT_THE_END = """
+import atexit
+import numpy as np
+from vipnp import get_backend, ops
+xp, x, w = get_backend("numba", shards=3), np.ones((5, 2, 2, 4), np.float32), np.ones(4, np.float32)
+atexit.register(lambda: print(float(xp.run(ops.layer_norm, x, w, 3 * w)[0].sum())))
+"""
+
+
+def test_a_sharded_backend_works_while_the_interpreter_ends() -> None:
+    run = subprocess.run([sys.executable, "-c", AT_THE_END], capture_output=True, text=True, check=False)
+    assert (run.returncode, run.stdout, run.stderr) == (0, "240.0\n", "")

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from vipnp import get_backend
 from vipnp.audit.cases import CASES, Case
 from vipnp.backends.numpy import NumpyBackend
 from vipnp.layers import BlockMasks, Mask, masked, stage
@@ -115,6 +116,34 @@ def test_softmax_of_rows_far_apart() -> None:
     assert_close(s, expected, 1e-15)
     (dx,) = pullback(np.ones_like(x))
     assert np.abs(dx).max() <= 1e-15
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("xp", [XP, STRICT, get_backend("numba")], ids=["numpy", "strict", "numba"])
+@pytest.mark.parametrize("kind", ["labels", "one-hot", "distribution"])
+def test_a_class_of_weight_zero_adds_nothing_however_small_its_logit(kind: str, xp: Any, dtype: str) -> None:
+    """0 log 0 is 0: the loss is that of the other classes alone, and the gradient of the class is 0."""
+    logits = np.array([[1.0, -np.inf, 2.0], [0.5, -1.5, 0.25]], dtype)
+    labels = np.array([0, 1])
+    targets = np.array({"one-hot": [[1, 0, 0], [0, 1, 0]]}.get(kind, [[0.75, 0, 0.25], [0.25, 0.5, 0.25]]), dtype)
+    if kind == "labels":
+        loss, pullback = cross_entropy(xp, xp.asarray(logits), labels=xp.asarray(labels))
+        targets = np.eye(3)[labels]
+    else:
+        loss, pullback = soft_cross_entropy(xp, xp.asarray(logits), targets=xp.asarray(targets))
+    weights = np.exp(logits - np.max(logits, axis=1, keepdims=True)).astype(np.float64)
+    p = weights / weights.sum(axis=1, keepdims=True)
+    truth = -sum(t * np.log(q) for t, q in zip(targets.flat, p.flat, strict=True) if t) / 2
+    assert abs(float(loss) - float(truth)) <= 4 * np.finfo(dtype).eps * abs(truth)
+    gradient = np.asarray(xp.to_numpy(pullback(xp.ones_like(loss))[0]))
+    assert gradient[0, 1] == 0
+    np.testing.assert_allclose(gradient, (p - targets) / 2, rtol=0, atol=4 * np.finfo(dtype).eps)
+
+
+def test_a_class_with_weight_and_no_probability_is_an_infinite_loss() -> None:
+    logits = np.array([[1.0, -np.inf, 2.0]])
+    assert cross_entropy(XP, logits, labels=np.array([1]))[0] == np.inf
+    assert cross_entropy(XP, logits, labels=np.array([0]), label_smoothing=0.1)[0] == np.inf
 
 
 def test_cross_entropy_of_rows_far_apart() -> None:

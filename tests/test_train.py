@@ -120,6 +120,28 @@ def test_a_loss_that_is_not_finite_ends_training() -> None:
         epoch(model, Recorder(), images, labels)
 
 
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize("lr", [1e38, 3e38])
+def test_weights_that_overflow_in_the_last_step_end_training(lr: float) -> None:
+    """Every loss is finite, since each is that before its step."""
+    images, labels = some_images(3)
+    model = VisionPermutator(small_config(), seed=0)
+    with pytest.raises(
+        FloatingPointError, match=r"^\S+\.weight is NaN or infinite after the last step of this epoch; try"
+    ):
+        epoch(model, AdamW(model.backend, weight_decay=10.0), images, labels, lr=lr)
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_evaluation_names_the_image_whose_logits_are_not_finite() -> None:
+    images, labels = some_images(7)
+    model = VisionPermutator(small_config(), seed=0)
+    assert evaluate(model, images, labels, batch_size=3).predictions.shape == (7,)
+    images[4:] = 3e38
+    with pytest.raises(FloatingPointError, match=r"^the logits of image 4 are NaN or infinite"):
+        evaluate(model, images, labels, batch_size=3)
+
+
 def test_evaluation_counts_what_is_right_and_ignores_the_batch_size() -> None:
     images, labels = some_images(7)
     model = VisionPermutator(small_config(), seed=3)

@@ -19,18 +19,19 @@ Definition cross_entropy (B K : nat) (label_smoothing : R) (labels : nat -> nat)
   let v10 := fun iB iK : nat => (v8 iB iK) / (v9 iB) in
   let v11 := fun iB : nat => ln (v9 iB) in
   let v12 := fun iB iK : nat => (v7 iB iK) - (v11 iB) in
-  let v13 := fun iB iK : nat => (v5 iB iK) * (v12 iB iK) in
-  let v14 := (sum B (fun iB => (sum K (fun iK => (v13 iB iK))))) in
-  let v15 := - v14 in
-  let v16 := v15 / (INR B) in
-  (v16,
+  let v13 := fun iB iK : nat => if Req_EM_T (v5 iB iK) 0 then 0 else (v12 iB iK) in
+  let v14 := fun iB iK : nat => (v5 iB iK) * (v13 iB iK) in
+  let v15 := (sum B (fun iB => (sum K (fun iK => (v14 iB iK))))) in
+  let v16 := - v15 in
+  let v17 := v16 / (INR B) in
+  (v17,
    fun dy : R =>
-     let v17 := fun iB : nat => (sum K (fun iK => (v5 iB iK))) in
-     let v18 := dy / (INR B) in
-     let v19 := fun iB iK : nat => (v10 iB iK) * (v17 iB) in
-     let v20 := fun iB iK : nat => (v19 iB iK) - (v5 iB iK) in
-     let v21 := fun iB iK : nat => v18 * (v20 iB iK) in
-     (fun iB iK : nat => (v21 iB iK))).
+     let v18 := fun iB : nat => (sum K (fun iK => (v5 iB iK))) in
+     let v19 := dy / (INR B) in
+     let v20 := fun iB iK : nat => (v10 iB iK) * (v18 iB) in
+     let v21 := fun iB iK : nat => (v20 iB iK) - (v5 iB iK) in
+     let v22 := fun iB iK : nat => v19 * (v21 iB iK) in
+     (fun iB iK : nat => (v22 iB iK))).
 
 Definition cross_entropy_is_correct : Prop :=
   forall (B K : nat) (label_smoothing : R) (labels : nat -> nat)

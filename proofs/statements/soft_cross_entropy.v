@@ -14,18 +14,19 @@ Definition soft_cross_entropy (B K : nat) (targets : nat -> nat -> R)
   let v5 := fun iB iK : nat => (v3 iB iK) / (v4 iB) in
   let v6 := fun iB : nat => ln (v4 iB) in
   let v7 := fun iB iK : nat => (v2 iB iK) - (v6 iB) in
-  let v8 := fun iB iK : nat => (targets iB iK) * (v7 iB iK) in
-  let v9 := (sum B (fun iB => (sum K (fun iK => (v8 iB iK))))) in
-  let v10 := - v9 in
-  let v11 := v10 / (INR B) in
-  (v11,
+  let v8 := fun iB iK : nat => if Req_EM_T (targets iB iK) 0 then 0 else (v7 iB iK) in
+  let v9 := fun iB iK : nat => (targets iB iK) * (v8 iB iK) in
+  let v10 := (sum B (fun iB => (sum K (fun iK => (v9 iB iK))))) in
+  let v11 := - v10 in
+  let v12 := v11 / (INR B) in
+  (v12,
    fun dy : R =>
-     let v12 := fun iB : nat => (sum K (fun iK => (targets iB iK))) in
-     let v13 := dy / (INR B) in
-     let v14 := fun iB iK : nat => (v5 iB iK) * (v12 iB) in
-     let v15 := fun iB iK : nat => (v14 iB iK) - (targets iB iK) in
-     let v16 := fun iB iK : nat => v13 * (v15 iB iK) in
-     (fun iB iK : nat => (v16 iB iK))).
+     let v13 := fun iB : nat => (sum K (fun iK => (targets iB iK))) in
+     let v14 := dy / (INR B) in
+     let v15 := fun iB iK : nat => (v5 iB iK) * (v13 iB) in
+     let v16 := fun iB iK : nat => (v15 iB iK) - (targets iB iK) in
+     let v17 := fun iB iK : nat => v14 * (v16 iB iK) in
+     (fun iB iK : nat => (v17 iB iK))).
 
 Definition soft_cross_entropy_is_correct : Prop :=
   forall (B K : nat) (targets : nat -> nat -> R)

@@ -65,6 +65,11 @@ Qed.
 Lemma D_ln f v d : D f v d -> 0 < v -> D (fun t => ln (f t)) (ln v) (/ v * d).
 Proof. intros F V. apply D_comp; [exact F | apply is_derive_ln, V]. Qed.
 
+(** A choice that does not depend on t. *)
+Lemma D_if (P : Prop) (c : {P} + {~ P}) a f v d :
+  D f v d -> D (fun t => if c then a else f t) (if c then a else v) (if c then 0 else d).
+Proof. intros F. destruct c; [apply D_const | exact F]. Qed.
+
 (** The fundamental theorem of calculus: the derivative of Phi is the density. *)
 Lemma D_Phi f v d : D f v d -> D (fun t => Phi (f t)) (Phi v) (exp ((-1 / 2) * (v * v)) * rsqrt_2pi * d).
 Proof.

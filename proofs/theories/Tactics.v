@@ -45,6 +45,7 @@ Ltac derive :=
       first [constant f; eapply D_mult_l | constant g; eapply D_mult_r | eapply (D_mult f g)]; derive
   | |- D (fun t => @?f t / @?g t) _ _ =>
       first [constant g; eapply D_div_r; derive | eapply (D_div f g); [derive | derive | positive]]
+  | |- D (fun t => if ?c then ?a else @?f t) _ _ => eapply (D_if _ c a f); derive
   | |- D (fun t => exp (@?f t)) _ _ => eapply (D_exp f); derive
   | |- D (fun t => sqrt (@?f t)) _ _ => eapply (D_sqrt f); [derive | positive]
   | |- D (fun t => ln (@?f t)) _ _ => eapply (D_ln f); [derive | positive]

@@ -43,7 +43,7 @@ SCALARS = (bool, int, float, complex, np.generic)
 
 # fmt: off
 NUMPY_FUNCTIONS = [
-    "abs", "arange", "argmax", "array_equal", "broadcast_to", "concatenate", "equal", "exp", "expand_dims",
+    "abs", "all", "arange", "argmax", "array_equal", "broadcast_to", "concatenate", "equal", "exp", "expand_dims",
     "full", "isfinite", "less", "log", "matmul", "max", "maximum", "mean", "min", "multiply", "ones",
     "ones_like", "permute_dims", "reshape", "sqrt", "stack", "sum", "tanh", "transpose", "where", "zeros",
     "zeros_like",

@@ -31,6 +31,7 @@ MEANING: Env = {
     "INR": Fraction,
     "S": lambda n: n + 1,
     "rsqrt_2pi": 1 / math.sqrt(2 * math.pi),
+    "Req_EM_T": lambda x: lambda y: x == y,
     "Nat.eqb": lambda m: lambda n: m == n,
 }
 

@@ -22,7 +22,7 @@ from vipnp.backends import get_backend
 
 XP = get_backend("numpy")
 FOLDER = Path(statements.__file__).parent / "statements"
-LETTERS = "BCHKMNPQSTUWhw"
+LETTERS = "BCGHKMNPQSTUWhw"
 DIVISOR = 8
 """Entries are eighths: exact in binary, so that NumPy's floats are the same numbers."""
 
@@ -64,7 +64,7 @@ def disagreement(text: str, name: str, spec: Spec, op: Callable[..., Any], sizes
 
     exact = np.vectorize(lambda n: Fraction(int(n), DIVISOR), otypes=[object])
     drawn = {n: draw(s) for n, s in spec.arrays.items()}
-    constants = {n: draw(s) if s else np.abs(draw(s)) % 5 + 1 for n, s in spec.constants.items()}
+    constants = {n: draw(s) * (draw(s) % 2) if s else np.abs(draw(s)) % 5 + 1 for n, s in spec.constants.items()}
     labels = {n: rng.integers(0, sizes[below], lengths(s, sizes)) for n, (s, below) in spec.labels.items()}
     host = {n: merged(values / DIVISOR, spec.arrays[n]) for n, values in drawn.items()}
     keywords: dict[str, Any] = {
@@ -186,7 +186,7 @@ def test_what_depends_on_sizes_or_values_is_refused(op: Callable[..., Any]) -> N
 
 # --- planted mistakes in the meaning of the array functions -----------------------------------------------------------
 
-SIZES = dict(zip(LETTERS, (2, 3, 4, 5, 3, 3, 2, 3, 2, 2, 3, 5, 2, 3), strict=True))
+SIZES = dict(zip(LETTERS, (2, 3, 2, 4, 5, 3, 3, 2, 3, 2, 2, 3, 5, 2, 3), strict=True))
 TRUE = {name: getattr(Tracer, name) for name in vars(Tracer) if not name.startswith("_")}
 
 
@@ -195,8 +195,14 @@ def less_the_largest(xp: Any, x: Any) -> Any:
     return x - xp.max(x, axis=1, keepdims=True), lambda dy: (dy,)
 
 
+def one_where_zero(xp: Any, x: Any, *, mask: Any) -> Any:
+    """A target of zero does not see what stands in its place; this does."""
+    return x + xp.where(mask == 0, xp.zeros_like(mask), 1 + mask), lambda dy: (dy,)
+
+
 PROBES = {name: (getattr(vipnp.ops, spec.op), spec) for name, spec in ALL.items()}
 PROBES["less_the_largest"] = less_the_largest, Spec("less_the_largest", {"x": "M C"})
+PROBES["one_where_zero"] = one_where_zero, Spec("one_where_zero", {"x": "M C"}, {"mask": "M C"})
 
 
 def seen(monkeypatch: pytest.MonkeyPatch, method: str, wrong: Callable[..., Any]) -> bool:
@@ -243,6 +249,8 @@ MISTAKES: dict[str, tuple[str, Callable[..., Any]]] = {
         "permute_dims",
         lambda self, x, order: TRUE["permute_dims"](self, x, tuple(order.index(a) for a in range(len(order)))),
     ),
+    "where has its sides exchanged": ("where", lambda self, zero, x, y: TRUE["where"](self, zero, y, x)),
+    "zeros_like means ones": ("zeros_like", lambda self, x: Array(self, x.axes, lambda _: "1")),
     "broadcast_to reads entry zero": ("broadcast_to", entry_zero),
     "arange begins at one": (
         "arange",

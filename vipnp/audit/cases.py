@@ -253,6 +253,11 @@ def _mlp(masks: bool) -> Callable[[Generator, Mapping[str, int]], Inputs]:
     return draw
 
 
+def _resample_mixing(rng: Generator, s: Mapping[str, int]) -> Inputs:
+    kwargs = {"spread": _normal(rng, s["H"], s["G"]), "gather": _normal(rng, s["G"], s["H"])}
+    return (_normal(rng, s["G"] * s["S"], s["G"] * s["S"]),), kwargs
+
+
 def _branch(place: str) -> Callable[[Generator, Mapping[str, int]], Inputs]:
     def draw(rng: Generator, s: Mapping[str, int]) -> Inputs:
         params = _tensors(rng, _subtree(_one_stage(s, fusion="sum"), f"network.0.0.attn.{place}."))
@@ -427,6 +432,14 @@ def _op_cases() -> list[Case]:
         _case(ops.softmax, _softmax(36.0), softmax_sizes, softmax_ranges, ("x",), "saturated", hard=True),
         _case(ops.permute_height, _permute, _GRID, grid_ranges, ("x",), linear_in=("x",)),
         _case(ops.permute_width, _permute, _GRID, grid_ranges, ("x",), linear_in=("x",)),
+        _case(
+            ops.resample_mixing,
+            _resample_mixing,
+            {"H": 4, "G": 3, "S": 2},
+            {"H": (1, 5), "G": (1, 5), "S": (1, 3)},
+            ("weight",),
+            linear_in=("weight",),
+        ),
         _case(
             ops.split_attention,
             _split_attention,

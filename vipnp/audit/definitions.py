@@ -83,6 +83,20 @@ def permute_width(x: Nested, segments: int) -> Nested:
     ]
 
 
+def resample_mixing(weight: Nested, spread: Nested, gather: Nested) -> Nested:
+    H, G = len(spread), len(gather)
+    S = len(weight) // G
+    return [
+        [
+            math.fsum(spread[h][i] * weight[i * S + t][j * S + s] * gather[j][k] for i in range(G) for j in range(G))
+            for k in range(H)
+            for s in range(S)
+        ]
+        for h in range(H)
+        for t in range(S)
+    ]
+
+
 def split_attention(logits: Nested, *branches: Nested) -> Nested:
     B, H, W, C = len(branches[0]), len(branches[0][0]), len(branches[0][0][0]), len(branches[0][0][0][0])
     a = softmax(logits)

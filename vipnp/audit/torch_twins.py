@@ -53,6 +53,14 @@ def permute_width(x: Tensor, segments: int) -> Tensor:
     return x.reshape(B, H, W, segments, C // segments).permute(0, 1, 3, 2, 4).reshape(B, H, segments, -1)
 
 
+def resample_mixing(weight: Tensor, spread: Tensor, gather: Tensor) -> Tensor:
+    import torch
+
+    (H, G), S = spread.shape, len(weight) // spread.shape[1]
+    seen = weight.reshape(G, S, G, S)
+    return torch.einsum("hi,itjs,jk->htks", spread, seen, gather).reshape(H * S, H * S)
+
+
 def split_attention(logits: Tensor, *branches: Tensor) -> Tensor:
     import torch
 

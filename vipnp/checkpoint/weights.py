@@ -3,24 +3,37 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from vipnp.core import HostArray
 
+METADATA = "vipnp"
+"""The key of the header under which our metadata stands, as JSON."""
 
-def save_weights(path: str | os.PathLike[str], tensors: Mapping[str, HostArray]) -> None:
+LONGEST_HEADER = 100_000_000
+"""Bytes; what claims a longer header is no safetensors file (the format's own limit)."""
+
+
+def save_weights(
+    path: str | os.PathLike[str], tensors: Mapping[str, HostArray], metadata: Mapping[str, Any] | None = None
+) -> None:
     """Write {name: host array}, such as `model.state_dict()`, to the safetensors file `path`.
+
+    metadata : what JSON can hold, kept in the file's header for `load_metadata`.
 
     The file is written under a temporary name in the same folder and then renamed, so a reader sees the old file or
     the whole new one.
     Raises TypeError if `tensors` is no mapping, a name no string or a value no NumPy array of float32 or float64,
-    OSError where the folder cannot be written, ImportError naming the extra to install where safetensors is missing.
+    ValueError if one is not finite, OSError where the folder cannot be written, ImportError naming the extra to install
+    where safetensors is missing.
     """
     if not isinstance(tensors, Mapping):
         raise TypeError(f"tensors: got {type(tensors).__name__}, expected a mapping from names to NumPy arrays")
@@ -30,11 +43,14 @@ def save_weights(path: str | os.PathLike[str], tensors: Mapping[str, HostArray])
         if not isinstance(tensor, np.ndarray) or tensor.dtype not in (np.float32, np.float64):
             kind = tensor.dtype if isinstance(tensor, np.ndarray) else type(tensor).__name__
             raise TypeError(f"{name}: got {kind}, expected a NumPy array of float32 or float64")
+        if not np.isfinite(tensor).all():
+            raise ValueError(f"{name}: got NaN or infinity, expected finite numbers")
     try:
         from safetensors.numpy import save
     except ImportError as error:
         raise _missing_safetensors() from error
-    contents = save({name: np.asarray(tensor, order="C") for name, tensor in tensors.items()})
+    header = None if metadata is None else {METADATA: json.dumps(metadata)}
+    contents = save({name: np.asarray(tensor, order="C") for name, tensor in tensors.items()}, header)
     with replaced_when_done(path) as temporary:
         temporary.write_bytes(contents)
 
@@ -68,6 +84,25 @@ def load_weights(path: str | os.PathLike[str]) -> dict[str, HostArray]:
                 "convert it to float32 first"
             )
     return tensors
+
+
+def load_metadata(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """What `save_weights` was given as `metadata`; empty where the file has none of it.
+
+    Raises FileNotFoundError if there is no such file, ValueError if it is no whole safetensors file.
+    """
+    with open(path, "rb") as file:
+        start = file.read(8)
+        size = int.from_bytes(start, "little")
+        if len(start) < 8 or size > LONGEST_HEADER:
+            raise ValueError(f"path: {os.fspath(path)!r} is no whole safetensors file")
+        try:
+            found = json.loads(json.loads(file.read(size)).get("__metadata__", {}).get(METADATA, "{}"))
+        except (ValueError, AttributeError, TypeError) as error:
+            raise ValueError(f"path: {os.fspath(path)!r} is no whole safetensors file ({error})") from error
+    if not isinstance(found, dict):
+        raise ValueError(f"path: {os.fspath(path)!r} has metadata that is no mapping")
+    return found
 
 
 def weights_sha256(tensors: Mapping[str, HostArray]) -> str:

@@ -8,9 +8,12 @@ try:
     import rich  # noqa: F401 - imported here so that a missing one is reported like a missing typer
     import typer
 except ModuleNotFoundError as error:
-    sys.exit(f'{error.name} is not installed: pip install "vipnp[audit]"')
+    sys.exit(f'{error.name} is not installed: pip install "vipnp[train]"')
 
 from vipnp.cli.audit import audit
+from vipnp.cli.eval import evaluate
+from vipnp.cli.predict import predict
+from vipnp.cli.train import train
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
@@ -20,6 +23,9 @@ def main() -> None:
     """The Vision Permutator, derived by hand."""
 
 
+app.command()(train)
+app.command("eval")(evaluate)
+app.command()(predict)
 app.command()(audit)
 
 __all__ = ["app"]

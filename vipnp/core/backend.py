@@ -81,7 +81,7 @@ class Backend(ABC):
     device : the device its arrays live on, None where the namespace has only one.
     replacements : readable op or layer -> fused function; empty unless a fused table was asked for.
     keep : False for inference: every pullback is let go as soon as its op returns.
-    ran : None, or a count of the functions that `run` called (see `counting`).
+    ran : None, or a count of the functions that `run` and `readable` called (see `counting`).
     """
 
     def __init__(
@@ -131,6 +131,15 @@ class Backend(ABC):
             return y, cast("Back", _dropped)
         return y, self._guarded(op, y, pullback)
 
+    def readable(
+        self, op: Callable[Concatenate[Any, P], tuple[Y, Back]], *args: P.args, **kwargs: P.kwargs
+    ) -> tuple[Y, Back]:
+        """`op` as it stands: what a replacement returns for a call that it does not cover. Counted in `ran`, which so
+        tells whether a replacement did its work itself."""
+        if self.ran is not None:
+            self.ran[op] += 1
+        return op(self, *args, **kwargs)
+
     def _guarded(self, op: Op, y: Any, pullback: Back) -> Back:
         """`pullback` behind a look at its cotangent; what is no pullback of one array, such as the state that an
         optimiser's step returns in its place, as it is."""
@@ -171,7 +180,7 @@ class Backend(ABC):
         return twin
 
     def counting(self) -> Backend:
-        """This backend with a fresh count in `ran` of the functions that `run` calls."""
+        """This backend with a fresh count in `ran` of the functions that `run` and `readable` call."""
         twin = copy.copy(self)
         twin.ran = Counter()
         return twin

@@ -1,6 +1,22 @@
-"""Data sets and what may be done to their images."""
+"""Data sets, what is done to their images, and the draws that decide it."""
 
-from vipnp.data.augment import mixup, rotate_and_shift
+from vipnp.data.augment import cutmix, mixup, rotate_and_shift
 from vipnp.data.digits import CLASSES, SPLITS, Digits, load_digits
+from vipnp.data.random import stream
+from vipnp.data.sets import DataSet, Split, load_data_set
+from vipnp.data.transforms import Transform
 
-__all__ = ["CLASSES", "SPLITS", "Digits", "load_digits", "mixup", "rotate_and_shift"]
+__all__ = [
+    "CLASSES",
+    "SPLITS",
+    "DataSet",
+    "Digits",
+    "Split",
+    "Transform",
+    "cutmix",
+    "load_data_set",
+    "load_digits",
+    "mixup",
+    "rotate_and_shift",
+    "stream",
+]

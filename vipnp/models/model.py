@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import numbers
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from vipnp.backends import get_backend
@@ -22,8 +22,10 @@ from vipnp.core.tree import flatten, unflatten
 from vipnp.models.config import ViPConfig, get_config
 from vipnp.models.draws import draw_masks
 from vipnp.models.initialization import initial_head, initial_parameters, parameter_shapes
+from vipnp.models.resolution import interpolation as _interpolation
+from vipnp.models.resolution import nearest_size as _nearest_size
 from vipnp.models.vision_permutator import VisionPermutatorParams, tokens, vision_permutator
-from vipnp.ops import cross_entropy, soft_cross_entropy
+from vipnp.ops import cross_entropy, resample_mixing, soft_cross_entropy
 
 DTYPES = ("float32", "float64")
 """What the weights of a model can be held in."""
@@ -112,6 +114,45 @@ class VisionPermutator:
         self.backend.inference().run(tokens, x, self.params, config=self.config, each=grids.append)
         return grids
 
+    def vjp(
+        self, images: Any, *, rng: Generator | None = None
+    ) -> tuple[Array, Callable[[Array], tuple[Array, dict[str, Array]]]]:
+        """The logits, and the way back from any loss of them to the weights and to the image.
+
+        Parameters
+        ----------
+        images : see the class.
+        rng : draws drop path and dropout; None means neither.
+
+        Returns
+        -------
+        logits : (B, K), an array of the backend.
+        pullback : `pullback(dlogits) -> (dimages, grads)`: from the gradient of a loss by the logits (B, K) to its
+            gradient by the images, in their shape, and by every parameter, {official name: gradient} in the order of
+            the state dict. It works once.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If the images do not fit or the model is on a backend made for inference; from the pullback, if `dlogits` is
+            not like the logits.
+        """
+        self._check_keeps()
+        x = self._receive(images)
+        check_rng(rng)
+        return self._vjp(x, rng)
+
+    def _vjp(self, x: Array, rng: Generator | None) -> tuple[Array, Callable[[Array], tuple[Array, dict[str, Array]]]]:
+        xp, config = self.backend, self.config
+        masks = None if rng is None else draw_masks(xp, rng, config, x.shape[0], self.dtype)
+        logits, network_back = xp.run(vision_permutator, x, self.params, config=config, masks=masks)
+
+        def pullback(dlogits: Array) -> tuple[Array, dict[str, Array]]:
+            dimages, grads = network_back(dlogits)
+            return dimages, dict(flatten(grads))
+
+        return logits, pullback
+
     def loss_and_grads(
         self, images: Any, targets: Any, *, label_smoothing: float = 0.0, rng: Generator | None = None
     ) -> tuple[Array, dict[str, Array]]:
@@ -125,23 +166,21 @@ class VisionPermutator:
         Raises ValueError or TypeError naming the argument, before any work; ValueError if the model is on a backend
         made for inference.
         """
-        xp, config = self.backend, self.config
-        if not xp.keep:
-            raise ValueError(f"backend: {xp!r} keeps nothing for a backward pass, expected one with keep=True")
+        self._check_keeps()
+        xp = self.backend
         x = self._receive(images)
-        batch = x.shape[0]
-        labels, distributions = receive_labels_or_targets(xp, targets, batch, config.num_classes, self.dtype)
+        classes = self.config.num_classes
+        labels, distributions = receive_labels_or_targets(xp, targets, x.shape[0], classes, self.dtype)
         smoothing = _checked_smoothing(label_smoothing, distributions)
         check_rng(rng)
-        masks = None if rng is None else draw_masks(xp, rng, config, batch, self.dtype)
-        logits, network_back = xp.run(vision_permutator, x, self.params, config=config, masks=masks)
+        logits, network_back = self._vjp(x, rng)
         if distributions is None:
             loss, loss_back = xp.run(cross_entropy, logits, labels=labels, label_smoothing=smoothing)
         else:
             loss, loss_back = xp.run(soft_cross_entropy, logits, targets=distributions)
         (dlogits,) = loss_back(xp.ones_like(loss))
         _, grads = network_back(dlogits)
-        return xp.asarray(loss), dict(flatten(grads))
+        return xp.asarray(loss), grads
 
     # --- weights ----------------------------------------------------------------------------------------------------
 
@@ -204,6 +243,44 @@ class VisionPermutator:
         self.config = config
         self.params = {**self.params, "head": head}
 
+    def at_resolution(self, height: int, width: int) -> VisionPermutator:
+        """This model for images of another size, as a new model with weights of its own.
+
+        The matrices of the height and width branches mix a fixed number of places. They are carried over by
+        `vipnp.ops.resample_mixing`: the places of the new grid are interpolated linearly at those of the old one, mixed
+        there, and the result is interpolated back. All other weights are as they are. At its own size the model stays
+        the same to the last bit.
+
+        Parameters
+        ----------
+        height, width : of the images, pixels.
+
+        Raises
+        ------
+        ValueError, TypeError
+            For a size that the patches or a merge do not divide, naming the nearest that fits.
+        """
+        old = self.config
+        try:
+            config = dataclasses.replace(old, image_size=(height, width))
+        except ValueError as error:
+            raise ValueError(f"{error}; the nearest size that fits is {_nearest_size(old, height, width)}") from error
+        xp = self.backend
+        parameters = self.parameters()
+        for before, after in zip(old.stages(), config.stages(), strict=True):
+            for block in range(before.depth):
+                for place, kind in zip(("mlp_h", "mlp_w", "mlp_c"), old.branches, strict=True):
+                    sizes = {"height": (before.height, after.height), "width": (before.width, after.width)}.get(kind)
+                    if sizes is None or sizes[0] == sizes[1]:
+                        continue
+                    name = f"network.{before.place}.{block}.attn.{place}.weight"
+                    matrices = (_interpolation(*sizes), _interpolation(*reversed(sizes)))
+                    spread, gather = (xp.asarray(matrix.astype(self.dtype)) for matrix in matrices)
+                    parameters[name], _ = xp.run(resample_mixing, parameters[name], spread=spread, gather=gather)
+        model = VisionPermutator(config, backend=xp, dtype=self.dtype)
+        model.load_state_dict({name: xp.to_numpy(value) for name, value in parameters.items()})
+        return model
+
     @property
     def num_parameters(self) -> int:
         """The number of weights."""
@@ -215,6 +292,12 @@ class VisionPermutator:
         return self.config.macs
 
     # --- helpers ----------------------------------------------------------------------------------------------------
+
+    def _check_keeps(self) -> None:
+        if not self.backend.keep:
+            raise ValueError(
+                f"backend: {self.backend!r} keeps nothing for a backward pass, expected one with keep=True"
+            )
 
     def _receive(self, images: Any) -> Array:
         config = self.config

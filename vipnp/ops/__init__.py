@@ -20,6 +20,7 @@ from vipnp.ops.linear_no_bias import linear_no_bias
 from vipnp.ops.patch_embed import patch_embed
 from vipnp.ops.permute_height import permute_height
 from vipnp.ops.permute_width import permute_width
+from vipnp.ops.resample_mixing import resample_mixing
 from vipnp.ops.residual import residual
 from vipnp.ops.soft_cross_entropy import soft_cross_entropy
 from vipnp.ops.softmax import softmax
@@ -37,6 +38,7 @@ __all__ = [
     "patch_embed",
     "permute_height",
     "permute_width",
+    "resample_mixing",
     "residual",
     "soft_cross_entropy",
     "softmax",

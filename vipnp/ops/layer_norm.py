@@ -8,7 +8,8 @@ from vipnp.core import Array, Backend, Pullback3
 def layer_norm(xp: Backend, x: Array, weight: Array, bias: Array, eps: float = 1e-5) -> tuple[Array, Pullback3]:
     """y = weight * xhat + bias,  xhat = (x - mean) * rstd,  rstd = 1/sqrt(var + eps),  over the last axis.
 
-    x, y (*, C); weight, bias (C,). The variance is the biased one, mean((x - mean)^2).
+    x, y (*, C); weight, bias (C,). The variance is the biased one, mean((x - mean)^2). Where it overflows, rstd is 0
+    and y = bias.
 
     With d = dy * weight, the gradient that reaches xhat: xhat depends on x_j directly, through the mean and through
     rstd, and d(rstd)/dx_j = -rstd^2 * xhat_j / C, so that

@@ -13,7 +13,8 @@ def soft_cross_entropy(xp: Backend, logits: Array, *, targets: Array) -> tuple[A
     log p_k = z_k - log sum_j exp(z_j), whose derivative by z_j is delta_kj - p_j, so that
         dlogits = dloss / B * (p * sum_k targets_k - targets)
 
-    The largest logit is subtracted first, which changes nothing in log p and keeps exp from overflowing.
+    The largest logit is subtracted first, which changes nothing in log p and keeps exp from overflowing. A class of
+    target 0 adds nothing, also where its logit is -inf: 0 log 0 is the limit of t log p, which is 0.
 
     Saves: p (B, K), targets (B, K).
     """
@@ -22,7 +23,8 @@ def soft_cross_entropy(xp: Backend, logits: Array, *, targets: Array) -> tuple[A
     e = xp.exp(shifted)
     total = xp.sum(e, axis=1, keepdims=True)
     p = e / total
-    loss = -xp.sum(targets * (shifted - xp.log(total))) / B
+    log_p = xp.where(targets == 0, xp.zeros_like(shifted), shifted - xp.log(total))
+    loss = -xp.sum(targets * log_p) / B
 
     def pullback(dloss: Array) -> tuple[Array]:
         mass = xp.sum(targets, axis=1, keepdims=True)

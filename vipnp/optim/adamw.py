@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from vipnp.core import Array, Backend
-from vipnp.core.checks import check_real, shown
+from vipnp.core.checks import check_real, check_whole, shown
 from vipnp.optim.checks import check_backend, check_gradients, check_state
+from vipnp.optim.state import copied, uploaded
 
 
 class AdamWState(NamedTuple):
@@ -113,3 +114,21 @@ class AdamW:
             weight_decay=self.weight_decay,
         )
         return new_params
+
+    def __repr__(self) -> str:
+        return (
+            f"<AdamW betas={self.betas} eps={self.eps} weight_decay={self.weight_decay} after {self.state.step} steps>"
+        )
+
+    def state_dict(self) -> dict[str, Any]:
+        """What the next step depends on besides its arguments: {"step": number of steps, "exp_avg" and "exp_avg_sq":
+        {name: host NumPy copy}}."""
+        return {"step": self.state.step, **copied(self.xp, self.state, ("exp_avg", "exp_avg_sq"))}
+
+    def load_state_dict(self, mapping: Mapping[str, Any]) -> None:
+        """Go on from `state_dict()` of an optimiser of this kind, on any backend.
+
+        Raises ValueError or TypeError for a mapping of another kind; the state is then as it was.
+        """
+        exp_avg, exp_avg_sq = uploaded(self.xp, mapping, ("step", "exp_avg", "exp_avg_sq"))
+        self.state = AdamWState(check_whole("step", mapping["step"], low=0), exp_avg, exp_avg_sq)

@@ -8,7 +8,7 @@ from vipnp.core.checks import check_real, check_whole
 
 
 def cosine_lr(
-    epoch: int,
+    epoch: float,
     *,
     lr: float,
     epochs: int,
@@ -16,7 +16,9 @@ def cosine_lr(
     warmup_epochs: int = 0,
     warmup_lr: float = 1e-6,
 ) -> float:
-    """The learning rate of `epoch` (from 0): a linear warmup, then a half cosine from `lr` to `min_lr`.
+    """The learning rate at `epoch`: a linear warmup, then a half cosine from `lr` to `min_lr`.
+
+    epoch : from 0; the number of the epoch, or step / (steps of an epoch) for a rate that changes with every step.
 
     epoch < warmup_epochs      warmup_lr + (lr - warmup_lr) * epoch / warmup_epochs
     epoch < epochs             min_lr + (lr - min_lr) * (1 + cos(pi * epoch / epochs)) / 2
@@ -29,7 +31,7 @@ def cosine_lr(
     warmup_lr > lr where there is a warmup; TypeError for what is no number.
     Source: Loshchilov, Hutter, "SGDR: Stochastic Gradient Descent with Warm Restarts", arXiv 1608.03983, equation 5.
     """
-    epoch = check_whole("epoch", epoch, low=0)
+    epoch = check_real("epoch", epoch, low=0)
     epochs = check_whole("epochs", epochs, low=1)
     warmup_epochs = check_whole("warmup_epochs", warmup_epochs, low=0)
     if warmup_epochs >= epochs:

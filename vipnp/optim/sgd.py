@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from vipnp.core import Array, Backend
 from vipnp.core.checks import check_real
 from vipnp.optim.checks import check_backend, check_gradients, check_state
+from vipnp.optim.state import copied, uploaded
 
 
 class SGDState(NamedTuple):
@@ -100,3 +101,18 @@ class SGD:
             weight_decay=self.weight_decay,
         )
         return new_params
+
+    def __repr__(self) -> str:
+        return f"<SGD momentum={self.momentum} nesterov={self.nesterov} weight_decay={self.weight_decay}>"
+
+    def state_dict(self) -> dict[str, Any]:
+        """What the next step depends on besides its arguments: {"momentum_buffer": {name: host NumPy copy}}."""
+        return copied(self.xp, self.state, ("momentum_buffer",))
+
+    def load_state_dict(self, mapping: Mapping[str, Any]) -> None:
+        """Go on from `state_dict()` of an optimiser of this kind, on any backend.
+
+        Raises ValueError or TypeError for a mapping of another kind; the state is then as it was.
+        """
+        (momentum_buffer,) = uploaded(self.xp, mapping, ("momentum_buffer",))
+        self.state = SGDState(momentum_buffer)

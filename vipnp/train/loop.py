@@ -57,8 +57,9 @@ def train_epoch(
 
     Losses stay on the device until the epoch is over, so that steps need not wait for each other.
     Raises ValueError or TypeError for what does not fit, before the first step; only what `augment` returns is checked
-    batch by batch. Raises FloatingPointError if a loss is NaN or infinite: that is seen when the epoch is over, and the
-    weights and the state of the optimiser may then be NaN too, so keep a `state_dict` to go back to.
+    batch by batch. Raises FloatingPointError if a loss, or a weight after the last step, is NaN or infinite: that is
+    seen when the epoch is over, and the weights and the state of the optimiser may then be NaN too, so keep a
+    `state_dict` to go back to.
     """
     batch_size = check_whole("batch_size", batch_size, low=1)
     lr = check_real("lr", lr, low=0)
@@ -88,20 +89,37 @@ def train_epoch(
     for step, value in enumerate(values):
         if not math.isfinite(value):
             raise FloatingPointError(f"the loss of step {step} of this epoch is {value}; try a smaller lr than {lr}")
+    _check_finite_parameters(model, lr)
     return values
+
+
+def _check_finite_parameters(model: VisionPermutator, lr: float) -> None:
+    xp, parameters = model.backend, model.parameters()
+    finite = xp.to_numpy(xp.stack([xp.all(xp.isfinite(p)) for p in parameters.values()]))
+    for name, fine in zip(parameters, finite, strict=True):
+        if not fine:
+            raise FloatingPointError(
+                f"{name} is NaN or infinite after the last step of this epoch; try a smaller lr than {lr}"
+            )
 
 
 def evaluate(model: VisionPermutator, images: HostArray, labels: HostArray, *, batch_size: int) -> Evaluation:
     """Run the model on host images (n, channels, height, width) and compare with labels, host integers (n,)
     in [0, num_classes).
 
-    Raises ValueError or TypeError for what does not fit, before any work.
+    Raises ValueError or TypeError for what does not fit, before any work, FloatingPointError naming the first image
+    whose logits are not finite: no class is the largest of them.
     """
     batch_size = check_whole("batch_size", batch_size, low=1)
     check_labelled(model, images, labels, batch_size=batch_size)
     starts = range(0, len(images), batch_size)
-    logits = [model.backend.to_numpy(model(images[start : start + batch_size])) for start in starts]
-    predictions = np.concatenate(logits).argmax(axis=1)
+    logits = np.concatenate([model.backend.to_numpy(model(images[start : start + batch_size])) for start in starts])
+    finite = np.isfinite(logits).all(axis=1)
+    if not finite.all():
+        raise FloatingPointError(
+            f"the logits of image {int(finite.argmin())} are NaN or infinite: its pixels or the weights are too large"
+        )
+    predictions = logits.argmax(axis=1)
     return Evaluation(float(np.mean(predictions == labels)), predictions)
 
 

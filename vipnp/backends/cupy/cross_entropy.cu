@@ -26,7 +26,7 @@ __device__ __forceinline__ A target_of(const A* targets, const long long* labels
     return (k == labels[b] ? 1 - smoothing : A(0)) + share;
 }
 
-// row_loss[b] = -1/B sum_k t_k (z_k - log sum_j exp(z_j)).
+// row_loss[b] = -1/B sum_k t_k (z_k - log sum_j exp(z_j)), where a class of t_k = 0 adds 0 also for z_k = -inf.
 // What backward needs of a row, saved (B, 3): its largest logit, 1 / sum_j exp(z_j - largest) and sum_k t_k.
 //
 // logits (B, K); targets (B, K) or labels (B,), the other null; row_loss (B,). grid B, block THREADS.
@@ -46,7 +46,7 @@ cross_entropy_forward(const A* logits, const A* targets, const long long* labels
         const A shifted = z[k] - largest, t = target_of(targets, labels, smoothing, share, b, k, K);
         total += exponential(shifted);
         sum_t += t;
-        sum_tz += t * shifted;
+        if (t != 0) sum_tz += t * shifted;
     }
     total = block_reduce<A, false>(total, scratch);
     sum_t = block_reduce<A, false>(sum_t, scratch);

@@ -77,7 +77,9 @@ def adamw_cuda(
     """One kernel for all parameters."""
     order = flat_order(params)
     if order is None:
-        return adamw(xp, params, grads, state, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay)
+        return xp.readable(  # type: ignore[no-any-return]
+            adamw, params, grads, state, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay
+        )
     beta1, beta2 = betas
     t = state.step + 1
     p = flattened([params[name] for name in order])
@@ -123,7 +125,9 @@ def clip_grad_norm_cuda(xp: Any, grads: Mapping[str, Array], *, max_norm: float)
     check_owned(xp, "grads", grads)
     order = flat_order(grads)
     if order is None:
-        return clip_grad_norm(xp, grads, max_norm=max_norm)
+        return xp.readable(  # type: ignore[no-any-return]
+            clip_grad_norm, grads, max_norm=max_norm
+        )
     g = flattened([grads[name] for name in order])
     dtype = dtype_name(g)
     blocks = row_blocks(g.size, ENTRIES_A_BLOCK)

@@ -123,7 +123,9 @@ def stage_cuda(
     block_masks = [BlockMasks()] * len(params) if masks is None else masks
     dropout = any(mask is not None for block in block_masks for mask in (block.proj, block.hidden, block.out))
     if fusion != "weighted" or tuple(branches) != STANDARD_BRANCHES or dropout:
-        return stage(xp, x, params, segments=segments, fusion=fusion, branches=branches, skip_lam=skip_lam, masks=masks)
+        return xp.readable(  # type: ignore[no-any-return]
+            stage, x, params, segments=segments, fusion=fusion, branches=branches, skip_lam=skip_lam, masks=masks
+        )
     B, H, W, C = x.shape
     grid = Grid(B, H, W, C, C // segments)
     stream, pending = rows_of(x), None

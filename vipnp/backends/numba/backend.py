@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from typing import Any
 
+import numba
+
 from vipnp.backends.numba.block import TABLE as BLOCK_TABLE
 from vipnp.backends.numba.optimizer import TABLE as OPTIMIZER_TABLE
 from vipnp.backends.numba.products import PRODUCTS as MULTIPLIERS
@@ -31,8 +33,8 @@ def create(*, shards: int | None = None, products: str = "auto", keep_memory: bo
         other than AMD's of mkl before these.
     keep_memory : see vipnp.backends.numpy.create.
 
-    Raises ImportError naming the extra where Numba, oneDNN, MKL or OpenBLAS is missing, ValueError or TypeError for a
-    wrong option.
+    Raises RuntimeError where Numba is told to compile nothing, ImportError naming the extra where Numba, oneDNN, MKL or
+    OpenBLAS is missing, ValueError or TypeError for a wrong option.
     """
     if shards is None:
         shards = available_cores()
@@ -40,6 +42,8 @@ def create(*, shards: int | None = None, products: str = "auto", keep_memory: bo
     if products not in PRODUCTS:
         raise ValueError(f"products: got {products!r}, expected one of {', '.join(PRODUCTS)}")
     check_keep_memory(keep_memory)
+    if numba.config.DISABLE_JIT:  # type: ignore[attr-defined]
+        raise RuntimeError('backend "numba": got NUMBA_DISABLE_JIT=1, expected Numba to compile its kernels')
     product = MULTIPLIERS[products]()
     if keep_memory:
         keep_freed_memory()

@@ -154,7 +154,7 @@ def layer_norm_rows(xp: Any, x: Array, weight: Array, bias: Array, eps: float = 
     weight.
     """
     if x.ndim != 4 or x.dtype not in (np.float32, np.float64) or not x.dtype == weight.dtype == bias.dtype:
-        return layer_norm(xp, x, weight, bias, eps)
+        return xp.readable(layer_norm, x, weight, bias, eps)  # type: ignore[no-any-return]
     B, H, W, C = x.shape
     x = prepared("x", x, x.shape)
     weight, bias = prepared("weight", weight, (C,)), prepared("bias", bias, (C,))
@@ -195,8 +195,8 @@ def permutator_fused(
     numbers. The pullback recomputes norm2 and GELU.
     """
     if not covered(x, params, fusion, branches, masks):
-        return permutator(
-            xp, x, params, segments=segments, fusion=fusion, branches=branches, skip_lam=skip_lam, masks=masks
+        return xp.readable(  # type: ignore[no-any-return]
+            permutator, x, params, segments=segments, fusion=fusion, branches=branches, skip_lam=skip_lam, masks=masks
         )
     B, H, W, C = grid = x.shape
     N = checked_segments(segments, C)

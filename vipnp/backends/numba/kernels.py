@@ -19,6 +19,7 @@ form in its cache is still good.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import warnings
 from collections.abc import Callable
@@ -32,13 +33,14 @@ from vipnp.core import HostArray
 
 Kernel = TypeVar("Kernel", bound=Callable[..., Any])
 
-FAST = {"contract", "reassoc", "nsz", "arcp"}
-"""LLVM's freedoms that pay (vectorised sums, fused multiply-add) without those that assume NaN or infinity away."""
+FAST = {"contract", "reassoc", "nsz"}
+"""LLVM's freedoms that pay (vectorised sums, fused multiply-add) without those that assume NaN or infinity away. Among
+these is "arcp": with it 1 / sqrt(inf) is NaN, since it is refined from an estimate."""
 
 OPTIONS: Any = {"fastmath": FAST, "error_model": "numpy", "nogil": True}
 
 IN_ORDER: Any = {**OPTIONS, "fastmath": {"contract"}}
-"""For the functions whose accuracy lies in the order of their sums."""
+"""For the functions whose accuracy, or whose range, lies in the order of their operations."""
 
 RSQRT_2 = math.sqrt(0.5)
 RSQRT_2PI = 0.39894228040143267794
@@ -48,11 +50,49 @@ KERNELS: list[str] = []
 """The names of all kernels."""
 
 
-def kernel(function: Kernel) -> Kernel:
+class ForgivingCache:
+    """Numba's cache of one kernel on disk, where a file that is damaged or cannot be written costs time and no result:
+    the kernel is compiled again."""
+
+    def __init__(self, cache: Any) -> None:
+        self.cache = cache
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.cache, name)
+
+    def load_overload(self, signature: Any, target: Any) -> Any:
+        """What the cache holds for a signature; None where it holds nothing or cannot be read."""
+        try:
+            return self.cache.load_overload(signature, target)
+        except Exception as problem:  # unpickling a damaged file may raise anything
+            self.warn("read", problem)
+            with contextlib.suppress(OSError):
+                self.cache.flush()
+
+    def save_overload(self, signature: Any, compiled: Any) -> None:
+        """Write a compiled form, where that is possible."""
+        try:
+            self.cache.save_overload(signature, compiled)
+        except Exception as problem:  # a full disk, or a damaged index, which is read first
+            self.warn("written", problem)
+
+    def warn(self, what: str, problem: Exception) -> None:
+        """Say that and where the cache failed; the same words for every kernel, so that they are said once."""
+        warnings.warn(
+            f"Numba's cache in {self.cache.cache_path} cannot be {what} ({type(problem).__name__}: {problem}), so that "
+            "kernels are compiled again: empty this folder, or set NUMBA_CACHE_DIR to another",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+
+
+def kernel(function: Kernel, options: Any = OPTIONS) -> Kernel:
     """Compile `function` when it is first called, and keep the result on disk where a cache folder can be written."""
     KERNELS.append(function.__name__)
     try:
-        compiled = numba.njit(cache=True, **OPTIONS)(function)
+        compiled = numba.njit(cache=True, **options)(function)
+        if hasattr(compiled, "_cache"):  # not where Numba is told to compile nothing
+            compiled._cache = ForgivingCache(compiled._cache)
     except RuntimeError:
         warnings.warn(
             "Numba finds no folder to keep compiled kernels in, so they are compiled again in every process: "
@@ -60,8 +100,13 @@ def kernel(function: Kernel) -> Kernel:
             RuntimeWarning,
             stacklevel=1,  # the same place for every kernel, so that it is said once
         )
-        compiled = numba.njit(**OPTIONS)(function)
+        compiled = numba.njit(**options)(function)
     return compiled  # type: ignore[no-any-return]
+
+
+def kernel_in_order(function: Kernel) -> Kernel:
+    """A kernel whose operations keep the order in which they are written."""
+    return kernel(function, IN_ORDER)
 
 
 def inlined(function: Kernel) -> Kernel:
@@ -73,7 +118,7 @@ def inlined(function: Kernel) -> Kernel:
 
 
 def exp_minus_half_square(t: Any) -> Any:
-    """exp(-t^2 / 2) for 0 <= t <= 15, NaN for NaN, relative error a few roundings down to the subnormal numbers."""
+    """exp(-t^2 / 2) of a float32 in [0, 15], NaN for NaN, relative error a few roundings down to subnormal numbers."""
     raise NotImplementedError("this name is compiled by Numba alone")
 
 
@@ -137,10 +182,7 @@ def _exp_minus_half_square(t):  # type: ignore[no-untyped-def]
 
         return single
 
-    def double(t):  # type: ignore[no-untyped-def]
-        return math.exp(-0.5 * t * t)
-
-    return double
+    return None
 
 
 @overload(normal, jit_options=IN_ORDER)
@@ -594,7 +636,7 @@ def weighted_sum_backward(
 # --- the optimizer ----------------------------------------------------------------------------------------------------
 
 
-@kernel
+@kernel_in_order
 def adamw_entries(
     p: HostArray,
     g: HostArray,
@@ -613,6 +655,7 @@ def adamw_entries(
     p = p (1 - lr weight_decay) - lr (m / c1) / (sqrt(v) / c2 + eps).
 
     p, g, m, v (K,); corrections c1 = 1 - beta1^t, c2 = sqrt(1 - beta2^t); out: new_p, new_m, new_v (K,).
+    (1 - beta2) g g is taken from the left, as the readable step takes it: g^2 alone is infinite from |g| = 2e19 on.
     """
     real = p.dtype.type
     beta1, beta2 = real(betas[0]), real(betas[1])

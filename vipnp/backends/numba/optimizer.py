@@ -43,7 +43,9 @@ def adamw_in_one_pass(
         p.dtype not in (np.float32, np.float64) or any(other[name].dtype != p.dtype for other in others.values())
         for name, p in params.items()
     ):
-        return adamw(xp, params, grads, state, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay)
+        return xp.readable(  # type: ignore[no-any-return]
+            adamw, params, grads, state, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay
+        )
     step = state.step + 1
     params = {name: prepared(name, p, p.shape) for name, p in params.items()}
     grads, *means = (

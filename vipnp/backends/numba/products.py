@@ -53,7 +53,7 @@ def mkl_product() -> Product:
     def product(a: HostArray, b: HostArray, out: HostArray) -> HostArray:
         if os.getpid() != process:
             return in_fork(a, b, out)
-        before = library.MKL_Set_Num_Threads_Local(share.threads)
+        before = library.MKL_Set_Num_Threads_Local(min(share.threads, library.MKL_Get_Max_Threads()))
         try:
             return multiply(a, b, out)
         finally:
@@ -79,7 +79,7 @@ def onednn_product() -> Product:
 
     def gemm(*arguments: Any) -> None:
         before = get_threads()
-        set_threads(share.threads if os.getpid() == process else 1)
+        set_threads(min(share.threads, before) if os.getpid() == process else 1)
         try:
             status = sgemm(*arguments)
         finally:

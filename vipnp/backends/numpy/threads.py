@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -20,6 +21,9 @@ from vipnp.core import HostArray
 
 T = TypeVar("T")
 
+LONGEST_WAIT = 60
+"""Seconds that a fork waits for the tasks of crews."""
+
 
 class Share(threading.local):
     """What the current thread has of the cores.
@@ -27,9 +31,11 @@ class Share(threading.local):
     Attributes
     ----------
     threads : how many a library may start for what the current thread asks of it.
+    inside : whether it works on a part of a crew's task.
     """
 
     threads = 1
+    inside = False
 
 
 share = Share()
@@ -39,31 +45,47 @@ class BLASThreads:
     """How many threads BLAS uses, in the whole process, while anyone is inside; the last to leave resets it.
 
     The number belongs to the process, so a plain save and restore would go wrong when two threads are inside at once
-    and leave in another order than they came. The first to enter sets it.
+    and leave in another order than they came. The first to enter sets it. A limit that stands already, set by an
+    environment variable or through threadpoolctl, is never raised.
     """
 
     def __init__(self) -> None:
-        self.controller: Any = None
-        self.lock = threading.Lock()
+        self.lock = threading.Condition()
         self.inside = 0
-        self.limit: Any = None
+        self.forking = False
+        self.most = sys.maxsize
+        self.found = False
+        self.blas: list[Any] = []
+        self.openmp: list[Any] = []
+        self.before: list[tuple[Any, int]] = []
 
     def find_libraries(self) -> None:
-        """Find the BLAS libraries that are loaded by now; one that is loaded later keeps its own number of threads."""
+        """Find the libraries that are loaded by now; a BLAS that is loaded later keeps its own number of threads."""
         from threadpoolctl import ThreadpoolController  # an extra, needed by shards alone
 
         with self.lock:
             if self.inside == 0:
-                self.controller = ThreadpoolController()
+                controller = ThreadpoolController()
+                self.blas = controller.select(user_api="blas").lib_controllers
+                self.openmp = controller.select(user_api="openmp").lib_controllers
+                self.found = True
+
+    def allowed(self, threads: int) -> int:
+        """`threads`, or the fewer that this process and, through OpenMP, the calling thread may start."""
+        return min([threads, self.most, *(int(library.num_threads) for library in self.openmp)])
 
     @contextmanager
     def limited_to(self, threads: int) -> Iterator[None]:
         """A context in which BLAS uses at most `threads` threads."""
-        if self.controller is None:
+        if not self.found:
             self.find_libraries()
         with self.lock:
+            self.lock.wait_for(lambda: share.inside or not self.forking)
             if self.inside == 0:
-                self.limit = self.controller.limit(limits=threads, user_api="blas")
+                # Something stands in `before` after `start_anew`.
+                self.before = self.before or [(library, library.num_threads) for library in self.blas]
+                for library, before in self.before:
+                    library.set_num_threads(min(threads, before))
             self.inside += 1
         try:
             yield
@@ -71,10 +93,57 @@ class BLASThreads:
             with self.lock:
                 self.inside -= 1
                 if self.inside == 0:
-                    self.limit.restore_original_limits()
+                    for library, before in self.before:
+                        library.set_num_threads(before)
+                    self.before = []
+                self.lock.notify_all()
+
+    def hold(self) -> None:
+        """Before a fork: wait until nobody is inside, and let nobody in. BLAS shuts its threads down for a fork, which
+        must not meet a product."""
+        self.lock.acquire()
+        self.forking = True
+        if not share.inside:
+            self.lock.wait_for(lambda: self.inside == 0, timeout=LONGEST_WAIT)
+
+    def let_go(self) -> None:
+        """After a fork, in the process that forked."""
+        self.forking = False
+        self.lock.notify_all()
+        self.lock.release()
+
+    def start_anew(self) -> None:
+        """In a forked process: whoever holds a lock does not exist there.
+
+        Where somebody was inside all the same, a lock of BLAS for products in several threads may be held for ever: it
+        then works in one thread, which asks for none.
+        """
+        if self.inside:
+            self.before = [(library, 1) for library, _ in self.before]
+            self.most = 1
+        self.lock, self.inside, self.forking = threading.Condition(), 0, False
 
 
 blas_threads = BLASThreads()
+
+
+class Making:
+    """The lock under which pools of threads are made."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+
+
+making = Making()
+
+
+def _start_anew() -> None:
+    making.lock = threading.Lock()
+    blas_threads.start_anew()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=blas_threads.hold, after_in_parent=blas_threads.let_go, after_in_child=_start_anew)
 
 
 class Crew:
@@ -83,7 +152,6 @@ class Crew:
     def __init__(self, size: int) -> None:
         blas_threads.find_libraries()
         self.size = size
-        self.lock = threading.Lock()
         self.pool: ThreadPoolExecutor | None = None
         self.process = 0
 
@@ -93,29 +161,36 @@ class Crew:
         Part 0 runs in the thread that asks. All parts have ended when this returns or raises; the error of the first
         part that failed is raised.
         """
-        threads = max(1, self.size // parts)
+        threads = blas_threads.allowed(max(1, self.size // parts))
 
         def with_share(part: int) -> T:
-            before, share.threads = share.threads, threads
+            before = share.threads, share.inside
+            share.threads, share.inside = threads, True
             try:
                 return task(part)
             finally:
-                share.threads = before
+                share.threads, share.inside = before
 
         with blas_threads.limited_to(threads):
             if parts == 1:
                 return [with_share(0)]
             pool = self.workers()
-            others: list[Future[T]] = [pool.submit(with_share, part) for part in range(1, parts)]
+            others: list[Future[T]] = []
+            try:
+                for part in range(1, parts):
+                    others.append(pool.submit(with_share, part))
+            except RuntimeError:  # the interpreter is ending and starts no more work in other threads
+                pass
             try:
                 results = [with_share(0)]
             finally:
                 wait(others)
-            return results + [other.result() for other in others]
+            here = range(1 + len(others), parts)
+            return results + [other.result() for other in others] + [with_share(part) for part in here]
 
     def workers(self) -> ThreadPoolExecutor:
         """The pool, made when it is first needed, and made anew in a forked process, where no thread survives."""
-        with self.lock:
+        with making.lock:
             if self.pool is None or self.process != os.getpid():
                 self.pool = ThreadPoolExecutor(max(1, self.size - 1), thread_name_prefix="vipnp-shard")
                 self.process = os.getpid()

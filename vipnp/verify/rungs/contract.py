@@ -213,7 +213,7 @@ def _saved_row(subject: Subject) -> list[Row]:
 
 
 def _fortran(array: HostArray) -> HostArray:
-    return np.asfortranarray(array)
+    return np.array(array, order="F")
 
 
 def _gapped(array: HostArray) -> HostArray:

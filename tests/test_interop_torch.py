@@ -1,0 +1,131 @@
+"""Our pullbacks inside PyTorch's autograd: its gradcheck on every case, its optimisers on our model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch.autograd.gradcheck import GradcheckError
+
+from vipnp import VisionPermutator, get_backend
+from vipnp.audit.cases import CASES, Case, small_config
+from vipnp.audit.torch_twins import torch_vip
+from vipnp.interop.torch import TorchModule, differentiable
+from vipnp.ops import gelu, linear
+
+SIZES = {"B": 3, "H": 2, "W": 1, "N": 2, "S": 4, "P": 2, "K": 5}
+
+
+def tensors(tree: Any) -> Any:
+    """Every float64 array of a tree as a leaf that wants a gradient."""
+    if isinstance(tree, dict):
+        return {key: tensors(value) for key, value in tree.items()}
+    return torch.tensor(tree, requires_grad=True)
+
+
+def leaves(tree: Any) -> list[torch.Tensor]:
+    return [leaf for child in tree.values() for leaf in leaves(child)] if isinstance(tree, dict) else [tree]
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
+def test_gradcheck_of_every_case(case: Case) -> None:
+    """Slow mode for ops, one projected direction for what has hundreds of parameters."""
+    sizes = {letter: low for letter, (low, _) in case.ranges.items()}
+    if {"H", "W"} <= set(sizes):
+        sizes["W"] = sizes["H"] + 1
+    args, kwargs = case.inputs(0, sizes)
+    held = [tensors(arg) for arg in args]
+    flat = [leaf for arg in held for leaf in leaves(arg)]
+    function = differentiable(case.op)
+    assert torch.autograd.gradcheck(lambda *_: function(*held, **kwargs), flat, fast_mode=case.kind != "op")
+
+
+def test_gradcheck_sees_a_wrong_pullback() -> None:
+    def wrong(xp: Any, x: Any) -> tuple[Any, Any]:
+        y, pullback = gelu(xp, x)
+        return y, lambda dy: (1.001 * pullback(dy)[0] + 1e-3,)
+
+    x = torch.randn(3, 4, dtype=torch.float64, requires_grad=True)
+    with pytest.raises(GradcheckError):
+        torch.autograd.gradcheck(differentiable(wrong), [x])
+
+
+def test_memory_is_shared_both_ways() -> None:
+    model = VisionPermutator(small_config(SIZES), seed=1)
+    module = TorchModule(model)
+    name = "network.0.0.attn.proj.weight"
+    weight = dict(module.named_parameters())[name]
+    with torch.no_grad():
+        weight[0, 1] = 7.0
+    assert model.parameters()[name][0, 1] == 7.0
+    model.parameters()[name][1, 0] = 8.0
+    assert weight[1, 0] == 8.0
+    assert list(dict(module.named_parameters())) == list(model.parameters())
+
+
+@pytest.mark.parametrize("backend", ["numpy", "numba"])
+def test_twenty_steps_equal_those_of_the_twin(backend: str) -> None:
+    config = small_config(SIZES)
+    xp = get_backend(backend, shards=1)
+    module = TorchModule(VisionPermutator(config, backend=xp, dtype="float64", seed=2))
+    twin = torch_vip(config).double()
+    twin.load_state_dict({name: value.detach().clone() for name, value in module.state_dict().items()})
+    rng = np.random.default_rng(0)
+    images = torch.from_numpy(rng.normal(size=(6, config.in_channels, *config.image_size)))
+    labels = torch.from_numpy(rng.integers(0, config.num_classes, 6))
+    losses: list[list[float]] = []
+    for net in (module, twin):
+        optimizer = torch.optim.AdamW(net.parameters(), lr=3e-3, weight_decay=0.05)
+        losses.append([])
+        for _ in range(20):
+            optimizer.zero_grad()
+            loss = torch.nn.functional.cross_entropy(net(images), labels)
+            loss.backward()
+            optimizer.step()
+            losses[-1].append(loss.item())
+    np.testing.assert_allclose(losses[0], losses[1], rtol=1e-11)
+    assert losses[0][-1] < losses[0][0] - 0.1
+
+
+def test_the_gradient_at_the_image_and_a_second_backward_pass() -> None:
+    module = TorchModule(VisionPermutator(small_config(SIZES), dtype="float64", seed=3))
+    config = module.vip.config
+    images = torch.randn(2, config.in_channels, *config.image_size, dtype=torch.float64, requires_grad=True)
+    logits = module(images)
+    first = torch.autograd.grad(logits[0, 1], images, retain_graph=True)[0]
+    again = torch.autograd.grad(logits[0, 1], images)[0]
+    assert torch.equal(first, again)
+    assert first[1].abs().max() == 0
+    assert first[0].abs().max() > 0
+
+
+def test_drop_path_only_in_training() -> None:
+    config = small_config(SIZES, drop_path=0.7)
+    module = TorchModule(VisionPermutator(config, seed=3), rng=np.random.default_rng(0))
+    images = torch.randn(4, config.in_channels, *config.image_size)
+    assert not torch.equal(module.train()(images), module(images))
+    assert torch.equal(module.eval()(images), module(images))
+
+
+@pytest.mark.parametrize(
+    ("images", "error", "message"),
+    [
+        (torch.zeros(2, 2, 3, 3), ValueError, r"images: got shape \(2, 2, 3, 3\), expected \(B, "),
+        (torch.zeros(2, 2, 4, 2, dtype=torch.float64), TypeError, r"images: got dtype torch.float64, expected float32"),
+    ],
+)
+def test_images_that_do_not_fit(images: torch.Tensor, error: type[Exception], message: str) -> None:
+    module = TorchModule(VisionPermutator(small_config(SIZES), seed=3))
+    shape = (2, module.vip.config.in_channels, *module.vip.config.image_size)
+    if error is TypeError:
+        images = torch.zeros(shape, dtype=torch.float64)
+    with pytest.raises(error, match=message):
+        module(images)
+
+
+def test_constants_may_be_tensors() -> None:
+    function = differentiable(linear)
+    x, weight, bias = (torch.randn(*shape, dtype=torch.float64) for shape in ((5, 3), (4, 3), (4,)))
+    torch.testing.assert_close(function(x, weight, bias), torch.nn.functional.linear(x, weight, bias))

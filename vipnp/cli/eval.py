@@ -1,0 +1,64 @@
+"""`vipnp eval`."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vipnp.cli.errors import told
+
+
+def evaluate(
+    model: Annotated[Path, typer.Argument(help="A run folder or a weight file that a run wrote.")],
+    data: Annotated[
+        str | None, typer.Option(help="Images to evaluate on; the run's held-out images by default.")
+    ] = None,
+    backend: Annotated[str, typer.Option(help="numba, numpy or cupy.")] = "numba",
+    workers: Annotated[int, typer.Option("--workers", "-j", help="Threads that decode images.", min=0)] = 2,
+) -> None:
+    """Evaluate a trained model; writes eval-DATE/ into the run folder."""
+    with told():
+        run_evaluation(model, data, backend, workers)
+
+
+def run_evaluation(model: Path, data: str | None, backend: str, workers: int) -> None:
+    """Accuracy, predictions.csv, per_class.csv, confusion.png."""
+    import numpy as np
+
+    from vipnp.data import load_data_set
+    from vipnp.train import confusion_matrix, report
+    from vipnp.train.run import predict
+    from vipnp.train.saved import load_saved
+    from vipnp.train.settings import read_settings
+
+    saved = load_saved(model, backend=backend)
+    folder = model if model.is_dir() else model.parent
+    if data is None:
+        settings = read_settings(folder)
+        images = load_data_set(settings.data, validation=settings.validation, seed=settings.seed)
+    else:
+        images = load_data_set(data)
+    if images.classes != saved.classes:
+        unknown = [name for name in images.classes if name not in saved.classes]
+        missing = [name for name in saved.classes if name not in images.classes]
+        raise ValueError(
+            "data: its classes are not the model's: "
+            + "; ".join(
+                f"{what} {', '.join(names[:5])}"
+                for what, names in (("unknown", unknown), ("missing", missing))
+                if names
+            )
+        )
+    split = images.validation
+    logits = predict(saved.model, split, saved.transform, workers=workers)
+    answers = logits.argmax(axis=1)
+    counts = confusion_matrix(split.labels, answers, len(saved.classes))
+    output = folder / time.strftime("eval-%Y%m%d-%H%M%S")
+    output.mkdir(exist_ok=True)
+    report.predictions(output / "predictions.csv", split.names, split.labels, logits, saved.classes)
+    report.per_class(output / "per_class.csv", counts, saved.classes)
+    report.confusion(output / "confusion.png", counts, saved.classes)
+    typer.echo(f"accuracy {float(np.mean(answers == split.labels)):.2%} on {len(split)} images; details in {output}")

@@ -1,0 +1,102 @@
+"""`vipnp predict`."""
+
+from __future__ import annotations
+
+import csv as csv_module
+import json as json_module
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vipnp.cli.errors import told
+
+
+def predict(
+    model: Annotated[
+        str, typer.Argument(help="A run folder, a weight file of a run, or a published name with --weights.")
+    ],
+    images: Annotated[list[Path], typer.Argument(help="Image files, or folders of them.")],
+    weights: Annotated[Path | None, typer.Option(help="Weights of a published model.")] = None,
+    topk: Annotated[int, typer.Option(help="Answers an image.", min=1)] = 5,
+    csv: Annotated[Path | None, typer.Option(help="Write the answers to this CSV file.")] = None,
+    json: Annotated[Path | None, typer.Option(help="Write the answers to this JSON file.")] = None,
+    backend: Annotated[str, typer.Option(help="numba, numpy or cupy.")] = "numpy",
+    skip_unreadable: Annotated[
+        bool, typer.Option("--skip-unreadable", help="Leave out files that are no whole images.")
+    ] = False,
+) -> None:
+    """Say what is in images."""
+    with told():
+        run_prediction(model, images, weights, topk, csv, json, backend, skip_unreadable)
+
+
+def run_prediction(
+    source: str,
+    paths: list[Path],
+    weights: Path | None,
+    topk: int,
+    csv: Path | None,
+    json: Path | None,
+    backend: str,
+    skip_unreadable: bool,
+) -> None:
+    """The `topk` likeliest classes of every image."""
+    import numpy as np
+
+    from vipnp.checkpoint import replaced_when_done
+    from vipnp.data.images import SUFFIXES, UnreadableImageError, open_image
+    from vipnp.data.sets import natural
+    from vipnp.train.report import probabilities
+    from vipnp.train.saved import load_saved
+
+    for name, path in (("--csv", csv), ("--json", json)):
+        if path is not None and (path.is_dir() or not path.parent.is_dir()):
+            raise ValueError(f"{name}: {path} cannot be written: expected a file in a folder that is there")
+    saved = load_saved(source, weights=weights, backend=backend)
+    files = []
+    for path in paths:
+        if path.is_dir():
+            found = [file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES]
+            files += sorted(found, key=lambda file: natural(str(file)))
+        elif path.is_file():
+            files.append(path)
+        else:
+            raise FileNotFoundError(f"images: there is no file {str(path)!r}")
+    if not files:
+        raise ValueError("images: the folders hold no images")
+    topk = min(topk, len(saved.classes))
+    rows = []
+    for file in files:
+        try:
+            picture = open_image(file, saved.transform.channels, exif=saved.transform.exif)
+        except UnreadableImageError as error:
+            if not skip_unreadable:
+                raise
+            typer.echo(f"skipped: {error}", err=True)
+            continue
+        x = saved.transform.evaluation(picture)[None].astype(saved.model.dtype)
+        logits = saved.model.backend.to_numpy(saved.model(x))
+        if not np.isfinite(logits).all():
+            raise FloatingPointError(f"the logits of {file} are not finite")
+        p = probabilities(logits)[0]
+        best = np.argsort(-p, kind="stable")[:topk]
+        rows.append((str(file), [(saved.classes[k], float(p[k])) for k in best]))
+    if csv is not None:
+        with replaced_when_done(csv) as temporary, temporary.open("w", newline="", encoding="utf-8") as handle:
+            writer = csv_module.writer(handle)
+            writer.writerow(("file", "rank", "class", "probability"))
+            writer.writerows(
+                (file, rank, name, f"{p:.6f}")
+                for file, answers in rows
+                for rank, (name, p) in enumerate(answers, start=1)
+            )
+    if json is not None:
+        content = [
+            {"file": file, "answers": [{"class": c, "probability": p} for c, p in answers]} for file, answers in rows
+        ]
+        with replaced_when_done(json) as temporary:
+            temporary.write_text(json_module.dumps(content, indent=1) + "\n", encoding="utf-8")
+    # Last, so that a closed pipe loses no file.
+    for name, answers in rows:
+        typer.echo(f"{name}: " + ", ".join(f"{answer} {p:.1%}" for answer, p in answers))

@@ -1,0 +1,263 @@
+"""`vipnp train`."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from vipnp.cli.errors import told
+
+FINE = "Fine tuning of the recipe"
+
+
+def train(
+    data: Annotated[
+        str | None,
+        typer.Argument(
+            help="A folder of class folders (or train/ and val/ with those), or digits, mnist5k or phototiles."
+        ),
+    ] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="The run folder to make.")] = None,
+    resume: Annotated[
+        Path | None, typer.Option(help="Go on with the run in this folder; only --epochs may change.")
+    ] = None,
+    model: Annotated[str, typer.Option(help="vip_tiny or a published name.")] = "vip_tiny",
+    img_size: Annotated[tuple[int, int] | None, typer.Option(help="Height and width, pixels.", metavar="H W")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Passes over the training images.")] = None,
+    batch_size: Annotated[int | None, typer.Option("--batch-size", "-b", help="Images of a step.")] = None,
+    lr: Annotated[float | None, typer.Option(help="Highest learning rate.")] = None,
+    backend: Annotated[str, typer.Option(help="numba, numpy or cupy.")] = "numba",
+    workers: Annotated[int, typer.Option("--workers", "-j", help="Threads that decode images.", min=0)] = 2,
+    seed: Annotated[int, typer.Option(help="Of weights, order, augmentation and held-out images.", min=0)] = 0,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a run that stands in the folder.")] = False,
+    recipe: Annotated[str | None, typer.Option(help="small, tiles, digits or vip-imagenet.")] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="A TOML file with options of the recipe.", rich_help_panel=FINE)
+    ] = None,
+    validation: Annotated[float, typer.Option(help="Share of the images held out.", rich_help_panel=FINE)] = 0.2,
+    min_lr: Annotated[float | None, typer.Option(help="Lowest learning rate.", rich_help_panel=FINE)] = None,
+    warmup_lr: Annotated[float | None, typer.Option(help="First learning rate.", rich_help_panel=FINE)] = None,
+    warmup_epochs: Annotated[int | None, typer.Option(help="Epochs up to --lr.", rich_help_panel=FINE)] = None,
+    weight_decay: Annotated[float | None, typer.Option(help="AdamW's.", rich_help_panel=FINE)] = None,
+    clip_grad: Annotated[
+        float | None, typer.Option(help="Largest norm of the gradients; 0: any.", rich_help_panel=FINE)
+    ] = None,
+    smoothing: Annotated[float | None, typer.Option(help="Label smoothing.", rich_help_panel=FINE)] = None,
+    mixup: Annotated[float | None, typer.Option(help="Alpha of mixup; 0: none.", rich_help_panel=FINE)] = None,
+    cutmix: Annotated[float | None, typer.Option(help="Alpha of cutmix; 0: none.", rich_help_panel=FINE)] = None,
+    reprob: Annotated[float | None, typer.Option(help="Probability of random erasing.", rich_help_panel=FINE)] = None,
+    scale: Annotated[
+        tuple[float, float] | None,
+        typer.Option(help="Area of the random crop.", metavar="LOW HIGH", rich_help_panel=FINE),
+    ] = None,
+    flip: Annotated[float | None, typer.Option(help="Probability of mirroring.", rich_help_panel=FINE)] = None,
+    drop_path: Annotated[float | None, typer.Option(help="Largest drop-path rate.", rich_help_panel=FINE)] = None,
+    ema: Annotated[
+        float | None, typer.Option(help="Decay of the mean of the weights; 0: none.", rich_help_panel=FINE)
+    ] = None,
+    grad_accum_steps: Annotated[int | None, typer.Option(help="Parts of a batch.", rich_help_panel=FINE)] = None,
+    crop_pct: Annotated[
+        float | None, typer.Option(help="Share of the image in evaluation.", rich_help_panel=FINE)
+    ] = None,
+    interpolation: Annotated[
+        str | None, typer.Option(help="nearest, bilinear or bicubic.", rich_help_panel=FINE)
+    ] = None,
+    save_every: Annotated[int, typer.Option(help="Steps between two saved states.", min=1, rich_help_panel=FINE)] = 200,
+) -> None:
+    """Train a Vision Permutator on a folder of images."""
+    given = {
+        name: value
+        for name, value in {
+            "epochs": epochs,
+            "batch_size": batch_size,
+            "lr": lr,
+            "min_lr": min_lr,
+            "warmup_lr": warmup_lr,
+            "warmup_epochs": warmup_epochs,
+            "weight_decay": weight_decay,
+            "clip_grad": clip_grad,
+            "smoothing": smoothing,
+            "mixup": mixup,
+            "cutmix": cutmix,
+            "reprob": reprob,
+            "scale": scale,
+            "flip": flip,
+            "drop_path": drop_path,
+            "ema": ema,
+            "grad_accum_steps": grad_accum_steps,
+            "crop_pct": crop_pct,
+            "interpolation": interpolation,
+        }.items()
+        if value is not None
+    }
+    with told():
+        if resume is not None:
+            others = [name for name in given if name != "epochs"]
+            if data is not None or output is not None or others:
+                named = [*(["DATA"] if data else []), *(["--output"] if output else []), *others]
+                raise ValueError(
+                    f"--resume: got {', '.join(named)} with it; only --epochs may change, the rest stands in the run's "
+                    "config.toml"
+                )
+            go_on(resume, epochs, workers, save_every)
+            return
+        if data is None or output is None:
+            raise ValueError("train: expected DATA and --output FOLDER, or --resume FOLDER")
+        start(
+            output,
+            data,
+            given,
+            recipe=recipe,
+            config=config,
+            model=model,
+            img_size=img_size,
+            seed=seed,
+            validation=validation,
+            backend=backend,
+            workers=workers,
+            save_every=save_every,
+            overwrite=overwrite,
+        )
+
+
+EMBEDDED: dict[str, tuple[tuple[int, int], int, str]] = {
+    "digits": ((8, 8), 1, "digits"),
+    "mnist5k": ((28, 28), 1, "mnist"),
+    "phototiles": ((32, 32), 1, "tiles"),
+}
+"""Image size, channels and recipe of the embedded sets."""
+
+PHOTO_SIZE = (64, 64)
+
+
+def start(folder: Path, data: str, given: dict[str, Any], **options: Any) -> None:
+    """A new run."""
+    from vipnp.data import load_data_set
+    from vipnp.train.recipe import read_toml, recipe_from
+    from vipnp.train.run import Run, prepare_folder
+    from vipnp.train.settings import FILE, Settings
+
+    size, channels, recipe = EMBEDDED.get(data, (PHOTO_SIZE, 3, "small"))
+    from_file = read_toml(options["config"]) if options["config"] is not None else {}
+    chosen = recipe_from(options["recipe"] or recipe, {**from_file, **given})
+    settings = Settings(
+        data=data if data in EMBEDDED else str(Path(data).resolve()),
+        model=options["model"],
+        img_size=options["img_size"] or size,
+        channels=channels,
+        seed=options["seed"],
+        validation=options["validation"],
+        backend=options["backend"],
+        shards=SHARDS,
+        recipe=chosen,
+    )
+    if (folder / FILE).exists() and not options["overwrite"]:
+        raise ValueError(
+            f"--output: {folder} holds a run already: take --resume {folder}, or --overwrite to replace it"
+        )
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"--output: {folder} is a file, expected a folder")
+    images = load_data_set(data, validation=settings.validation, seed=settings.seed)
+    settings.config(len(images.classes))
+    if options["overwrite"]:
+        for old in (folder / "state").glob("step-*.safetensors"):
+            old.unlink()
+    prepare_folder(folder, settings, images, versions())
+    carry_out(Run(folder, settings, images), options["workers"], options["save_every"])
+
+
+SHARDS = 2
+"""Parts of a batch on the CPU. It is not the number of cores, so that a run gives the same bits on another machine of
+the same kind."""
+
+
+def go_on(folder: Path, epochs: int | None, workers: int, save_every: int) -> None:
+    """The run in `folder`, from its last state."""
+    from vipnp.checkpoint import replaced_when_done
+    from vipnp.data import load_data_set
+    from vipnp.train.run import Run, split_rows
+    from vipnp.train.settings import FILE, read_settings
+
+    settings = read_settings(folder)
+    if epochs is not None:
+        settings = dataclasses.replace(settings, recipe=dataclasses.replace(settings.recipe, epochs=epochs))
+    images = load_data_set(settings.data, validation=settings.validation, seed=settings.seed)
+    before, now = (folder / "split.csv").read_text(encoding="utf-8").splitlines(), split_rows(images)
+    if before != now:
+        changed = sorted(set(before) ^ set(now))
+        raise ValueError(
+            f"--resume: the images are not those that the run began with: {'; '.join(changed[:5])}"
+            + (f" and {len(changed) - 5} more" if len(changed) > 5 else "")
+        )
+    run = Run(folder, settings, images)
+    if epochs is not None:
+        with replaced_when_done(folder / FILE) as temporary:
+            temporary.write_text(settings.to_toml({"versions": versions()}), encoding="utf-8")
+    carry_out(run, workers, save_every)
+
+
+def carry_out(run: Any, workers: int, save_every: int) -> None:
+    """Train with a progress bar; exit with 128 and the number of the signal that stopped it."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from vipnp.train import report
+    from vipnp.train.run import StoppedError
+
+    console = Console()
+    print_line = console.print
+    print_line(
+        f"{len(run.data.train)} images to train on, {len(run.data.validation)} held out, "
+        f"{len(run.data.classes)} classes; "
+        f"{run.settings.model} of {run.model.num_parameters:,} parameters at {run.settings.img_size[0]} x "
+        f"{run.settings.img_size[1]} on {run.backend.name}"
+    )
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.fields[figures]}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("", total=run.settings.recipe.epochs * run.steps_per_epoch, figures="")
+
+        def tell(done: Any) -> None:
+            bar.update(
+                task,
+                completed=done.epoch * done.steps + done.step,
+                description=f"epoch {done.epoch + 1}/{done.epochs}",
+                figures=f"loss {done.loss:.3f}  lr {done.lr:.1e}  {done.images_per_second:.0f} images/s",
+            )
+            if done.accuracy is not None:
+                print_line(
+                    f"epoch {done.epoch + 1:3}/{done.epochs}  loss {done.loss:.4f}  accuracy {done.accuracy:.2%}"
+                )
+
+        try:
+            rows = run.train(workers=workers, save_every=save_every, report=tell)
+        except StoppedError as stopped:
+            typer.echo(f"stopped by {stopped}; go on with: vipnp train --resume {run.folder}", err=True)
+            raise typer.Exit(128 + stopped.number) from stopped
+    report.curves(run.folder / "curves.png", rows)
+    print_line(
+        f"best accuracy {max(row['accuracy'] for row in rows):.2%} on the {len(run.data.validation)} held-out images"
+    )
+    print_line(f"next: vipnp eval {run.folder}   vipnp predict {run.folder} IMAGE...", markup=False)
+
+
+def versions() -> dict[str, str]:
+    """Of Python and the libraries that a run depends on."""
+    import platform
+    from importlib import metadata
+
+    found = {"python": platform.python_version(), "cores": str(os.cpu_count())}
+    for library in ("vipnp", "numpy", "scipy", "pillow", "numba", "cupy-cuda12x", "cupy-cuda13x"):
+        try:
+            found[library] = metadata.version(library)
+        except metadata.PackageNotFoundError:
+            continue
+    return found

@@ -1,0 +1,76 @@
+"""Image files as RGB or grey pictures, whatever they hold."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".pgm"})
+"""Files with these endings, in any case, are taken for images."""
+
+MAX_PIXELS = 150_000_000
+"""A larger picture is refused before it is decoded: a few kilobytes can announce gigabytes of pixels."""
+
+
+class UnreadableImageError(ValueError):
+    """A file that is no whole image; the message names it."""
+
+
+def open_image(path: Path, channels: int = 3, *, exif: bool = True) -> Image.Image:
+    """The picture in `path`, decoded in full: mode "RGB" for three channels, "L" for one.
+
+    Parameters
+    ----------
+    path : of the file.
+    channels : 3 or 1.
+    exif : turn the picture as the camera's orientation tag says.
+
+    Transparency is laid over white, 16-bit grey is scaled to 8 bits, of an animation the first frame is taken, palettes
+    and CMYK are converted.
+
+    Raises
+    ------
+    UnreadableImageError
+        If the file is empty, truncated, no image, or larger than `MAX_PIXELS`.
+    """
+    from PIL import Image, ImageOps
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(path) as opened:
+                width, height = opened.size
+                if width * height > MAX_PIXELS:
+                    raise UnreadableImageError(
+                        f"{path}: got {width} x {height} pixels, expected at most {MAX_PIXELS:,} in all"
+                    )
+                opened.seek(0)
+                opened.load()
+                picture = ImageOps.exif_transpose(opened) if exif else opened.copy()
+    except UnreadableImageError:
+        raise
+    # Pillow's decoders raise these and more for files that are broken; the file is what the user must hear of.
+    except Exception as error:
+        raise UnreadableImageError(f"{path}: is no whole image ({error})") from error
+    return _flat(picture).convert("RGB" if channels == 3 else "L")
+
+
+def _flat(picture: Image.Image) -> Image.Image:
+    """Without transparency and with 8 bits a channel."""
+    from PIL import Image
+
+    if picture.mode.startswith(("I", "F")):
+        values = np.asarray(picture, np.float64)
+        most = 65535 if picture.mode.startswith("I") else 1.0
+        return Image.fromarray(np.clip(values * (255 / most) + 0.5, 0, 255).astype(np.uint8))
+    if picture.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in picture.info:
+        picture = picture.convert("RGBA")
+        paper = Image.new("RGBA", picture.size, (255, 255, 255, 255))
+        return Image.alpha_composite(paper, picture).convert("RGB")
+    return picture

@@ -1,0 +1,192 @@
+"""Data sets: named pictures with labels, in a training and a validation part."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from vipnp.core import HostArray
+from vipnp.core.checks import check_real
+from vipnp.data.images import SUFFIXES, open_image
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+VALIDATION_FOLDERS = ("val", "valid", "validation", "test")
+
+DEFAULT_VALIDATION = 0.2
+"""The share of a folder of classes that is held out."""
+
+EMBEDDED = ("digits", "mnist5k", "phototiles")
+"""Data sets that installed packages carry."""
+
+
+@dataclass(frozen=True)
+class Split:
+    """One part of a data set.
+
+    Attributes
+    ----------
+    names : what a sample is called: the path of its file below the root, or set/index.
+    labels : (n,) int64, indices into the classes.
+    root : the folder of the files; None where `pixels` holds the pictures.
+    pixels : (n, height, width) or (n, height, width, 3) uint8, or None.
+    exif : whether pictures are turned as their orientation tag says.
+    """
+
+    names: tuple[str, ...]
+    labels: HostArray
+    root: Path | None = None
+    pixels: HostArray | None = None
+    exif: bool = True
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def picture(self, index: int, channels: int) -> Image.Image:
+        """Sample `index` as an "RGB" (3 channels) or "L" (1) picture. Raises UnreadableImageError, naming the file."""
+        from PIL import Image
+
+        if self.pixels is None:
+            assert self.root is not None
+            return open_image(self.root / self.names[index], channels, exif=self.exif)
+        return Image.fromarray(self.pixels[index]).convert("RGB" if channels == 3 else "L")
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """Classes in natural order, and the two parts."""
+
+    classes: tuple[str, ...]
+    train: Split
+    validation: Split
+
+
+def natural(name: str) -> list[Any]:
+    """A sort key under which "2" stands before "10"."""
+    return [(0, int(part), "") if part.isdigit() else (1, 0, part.casefold()) for part in re.split(r"(\d+)", name)]
+
+
+def load_data_set(source: str | Path, *, validation: float = DEFAULT_VALIDATION, seed: int = 0) -> DataSet:
+    """A data set by the name of an embedded one, or from a folder of images.
+
+    Parameters
+    ----------
+    source : one of `EMBEDDED`, or a folder: one folder of images a class, or train/ and val/ (valid/, validation/,
+        test/) with those.
+    validation : the share held out of a folder that has no validation part, in (0, 1). Which files it takes depends on
+        `seed` and their names alone: adding files moves none.
+    seed : of that choice.
+
+    Raises
+    ------
+    ValueError
+        For an empty folder, fewer than two classes, and classes that one part has and the other has not.
+    FileNotFoundError
+        If there is no such folder.
+    ImportError
+        Where the package that carries an embedded set is missing.
+    """
+    validation = check_real("validation", validation, low=0, high=1, low_included=False)
+    if str(source) in EMBEDDED and not Path(source).exists():
+        from vipnp.data import embedded
+
+        found: DataSet = getattr(embedded, str(source))()
+        return found
+    root = Path(source)
+    if not root.is_dir():
+        raise FileNotFoundError(
+            f"data: there is no folder {str(source)!r}, nor a set of that name ({', '.join(EMBEDDED)})"
+        )
+    if (root / "train").is_dir():
+        other = next((root / name for name in VALIDATION_FOLDERS if (root / name).is_dir()), None)
+        if other is not None:
+            return _two_parts(root / "train", other)
+        root = root / "train"
+    classes, names, labels = scan(root)
+    held_out = np.array(hold_out(names, labels, validation, seed))
+    parts = [Split(tuple(np.array(names, object)[chosen]), labels[chosen], root) for chosen in (~held_out, held_out)]
+    return DataSet(classes, *parts)
+
+
+def _two_parts(train: Path, validation: Path) -> DataSet:
+    parts = [scan(folder) for folder in (train, validation)]
+    first, second = (set(classes) for classes, _, _ in parts)
+    for missing, where in ((first - second, validation), (second - first, train)):
+        if missing:
+            raise ValueError(
+                f"data: {where} has no images of {', '.join(sorted(missing, key=natural)[:5])}, as the other part has"
+            )
+    return DataSet(
+        parts[0][0],
+        *(
+            Split(tuple(names), labels, folder)
+            for folder, (_, names, labels) in zip((train, validation), parts, strict=True)
+        ),
+    )
+
+
+def scan(root: Path) -> tuple[tuple[str, ...], list[str], HostArray]:
+    """Classes in natural order, paths below `root` and their labels (n,), of a folder with one folder a class.
+
+    Raises ValueError if there are fewer than two classes with images.
+    """
+    found: dict[str, list[str]] = {}
+    for folder in sorted((entry.name for entry in os.scandir(root) if entry.is_dir()), key=natural):
+        if folder.startswith("."):
+            continue
+        files = sorted(_images(root / folder, folder), key=natural)
+        if files:
+            found[folder] = files
+    if len(found) < 2:
+        what = f"only images of {next(iter(found))!r}" if found else "no folder with images in it"
+        raise ValueError(f"data: {root} has {what}, expected one folder of images a class, two or more")
+    classes = tuple(found)
+    labels = np.repeat(np.arange(len(classes)), [len(files) for files in found.values()]).astype(np.int64)
+    return classes, [name for files in found.values() for name in files], labels
+
+
+def _images(folder: Path, prefix: str) -> list[str]:
+    names = []
+    for entry in os.scandir(folder):
+        if entry.name.startswith("."):
+            continue
+        path = f"{prefix}/{entry.name}"
+        if entry.is_dir():
+            names += _images(folder / entry.name, path)
+        elif os.path.splitext(entry.name)[1].lower() in SUFFIXES:
+            names.append(path)
+    return names
+
+
+def hold_out(names: Sequence[str], labels: HostArray, share: float, seed: int) -> list[bool]:
+    """Whether each file is held out: by a hash of (seed, name) below `share`, and at least one file of every class on
+    either side.
+
+    Raises ValueError if a class has one file only.
+    """
+    places = [_place(seed, name) for name in names]
+    chosen = [place < share for place in places]
+    for label in range(int(labels.max()) + 1):
+        members = np.flatnonzero(labels == label)
+        if len(members) < 2:
+            raise ValueError(
+                f"data: the class of {names[members[0]]} has one image, expected two or more: one is held out"
+            )
+        inside = [bool(chosen[i]) for i in members]
+        if all(inside) or not any(inside):
+            ends = sorted(members, key=lambda i: places[i])
+            chosen[ends[-1] if all(inside) else ends[0]] = not inside[0]
+    return chosen
+
+
+def _place(seed: int, name: str) -> float:
+    digest = hashlib.blake2b(f"{seed}:{name}".encode("utf-8", "surrogateescape"), digest_size=8).digest()
+    return int.from_bytes(digest, "big") / 2**64

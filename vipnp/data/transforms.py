@@ -1,0 +1,161 @@
+"""From a picture to the numbers that the network sees: for training with random draws, for evaluation without."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from vipnp.core import Generator, HostArray
+from vipnp.core.checks import check_real
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+Interpolation = Literal["nearest", "bilinear", "bicubic"]
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+"""Mean and deviation of ImageNet's channels, of values in [0, 1], that the published weights were trained with."""
+
+TRIES = 10
+"""Random crops that are drawn before `random_resized_crop` falls back to the middle."""
+
+
+@dataclass(frozen=True)
+class Transform:
+    """What is done to a picture, in training and in evaluation.
+
+    Attributes
+    ----------
+    size : (height, width) of the result, pixels.
+    channels : 3 or 1.
+    mean, std : of every channel, of values in [0, 1]: the result is (value - mean) / std.
+    crop_pct : in evaluation the picture is resized to size / crop_pct and its middle is taken.
+    interpolation : "nearest", "bilinear" or "bicubic", Pillow's.
+    exif : whether pictures are turned as the camera's orientation tag says.
+    scale, ratio : in training, bounds of the area of the crop as a share of the picture, and of its width over height;
+        scale (1, 1) takes the evaluation crop.
+    flip : probability of mirroring left and right.
+    """
+
+    size: tuple[int, int]
+    channels: int = 3
+    mean: tuple[float, ...] = IMAGENET_MEAN
+    std: tuple[float, ...] = IMAGENET_STD
+    crop_pct: float = 0.9
+    interpolation: Interpolation = "bicubic"
+    exif: bool = True
+    scale: tuple[float, float] = (0.08, 1.0)
+    ratio: tuple[float, float] = (3 / 4, 4 / 3)
+    flip: float = 0.5
+
+    def __post_init__(self) -> None:
+        for name in ("mean", "std"):
+            if len(getattr(self, name)) != self.channels:
+                raise ValueError(
+                    f"{name}: got {len(getattr(self, name))} numbers, expected {self.channels}, one a channel"
+                )
+        check_real("crop_pct", self.crop_pct, low=0, low_included=False)
+        if not 0 <= check_real("flip", self.flip, low=0) <= 1:
+            raise ValueError(f"flip: got {self.flip}, expected a probability in [0, 1]")
+        if self.interpolation not in ("nearest", "bilinear", "bicubic"):
+            raise ValueError(f"interpolation: got {self.interpolation!r}, expected nearest, bilinear or bicubic")
+        if not 0 < self.scale[0] <= self.scale[1] <= 1:
+            raise ValueError(f"scale: got {self.scale}, expected 0 < low <= high <= 1")
+
+    def evaluation(self, picture: Image.Image) -> HostArray:
+        """(channels, height, width) float32, with no randomness."""
+        return self._normalised(centre_crop(picture, self.size, self.crop_pct, self.interpolation))
+
+    def training(self, picture: Image.Image, rng: Generator) -> HostArray:
+        """(channels, height, width) float32: a random crop, perhaps mirrored. `rng` draws it all."""
+        if self.scale == (1.0, 1.0):
+            cropped = centre_crop(picture, self.size, self.crop_pct, self.interpolation)
+        else:
+            box = random_box(picture.size, rng, self.scale, self.ratio)
+            cropped = picture.resize(self.size[::-1], _filter(self.interpolation), box=box)
+        values = self._normalised(cropped)
+        return np.ascontiguousarray(values[:, :, ::-1]) if rng.random() < self.flip else values
+
+    def _normalised(self, picture: Image.Image) -> HostArray:
+        pixels = np.asarray(picture, np.float32).reshape(*picture.size[::-1], self.channels)
+        mean, std = (np.array(values, np.float32) for values in (self.mean, self.std))
+        return np.ascontiguousarray(((pixels / np.float32(255) - mean) / std).transpose(2, 0, 1))
+
+
+def centre_crop(
+    picture: Image.Image, size: tuple[int, int], crop_pct: float, interpolation: Interpolation
+) -> Image.Image:
+    """The middle (height, width) of the picture, resized first so that it just covers size / crop_pct.
+
+    A square is resized by its shorter side to floor(side / crop_pct), as the published models were evaluated.
+    """
+    height, width = size
+    target_height, target_width = math.floor(height / crop_pct), math.floor(width / crop_pct)
+    old_width, old_height = picture.size
+    if old_width * target_height < old_height * target_width:
+        new = (target_width, max(target_height, int(target_width * old_height / old_width)))
+    else:
+        new = (max(target_width, int(target_height * old_width / old_height)), target_height)
+    if new != picture.size:
+        picture = picture.resize(new, _filter(interpolation))
+    left, top = round((picture.size[0] - width) / 2), round((picture.size[1] - height) / 2)
+    return picture.crop((left, top, left + width, top + height))
+
+
+def random_box(
+    size: tuple[int, int], rng: Generator, scale: tuple[float, float], ratio: tuple[float, float]
+) -> tuple[int, int, int, int]:
+    """(left, top, right, bottom) of a random crop of a picture of (width, height) `size`.
+
+    Its area is uniform in `scale` times the picture's, the logarithm of width over height uniform within `ratio`.
+    After ten draws that do not fit the middle is taken, as near to a whole picture as `ratio` lets.
+    Source: Szegedy et al., "Going deeper with convolutions", arXiv 1409.4842, section 6.
+    """
+    width, height = size
+    for _ in range(TRIES):
+        area = width * height * rng.uniform(*scale)
+        aspect = math.exp(rng.uniform(math.log(ratio[0]), math.log(ratio[1])))
+        w, h = round(math.sqrt(area * aspect)), round(math.sqrt(area / aspect))
+        if 0 < w <= width and 0 < h <= height:
+            left, top = int(rng.integers(0, width - w + 1)), int(rng.integers(0, height - h + 1))
+            return left, top, left + w, top + h
+    w, h = width, height
+    if width / height < ratio[0]:
+        h = max(1, round(width / ratio[0]))
+    elif width / height > ratio[1]:
+        w = max(1, round(height * ratio[1]))
+    left, top = (width - w) // 2, (height - h) // 2
+    return left, top, left + w, top + h
+
+
+def erase_at_random(image: HostArray, rng: Generator, probability: float) -> HostArray:
+    """A rectangle of the image replaced by normal noise, with the given probability; else the image as it is.
+
+    image : (channels, height, width), normalised; a new array where something is erased. The area of the rectangle is
+    uniform in 2 % to 1/3 of the image, the logarithm of its height over width uniform in +-log(1/0.3); every number in
+    it is drawn from the standard normal distribution.
+    Source: Zhong, Zheng, Kang, Li, Yang, "Random Erasing Data Augmentation", arXiv 1708.04896.
+    """
+    if rng.random() >= probability:
+        return image
+    _, height, width = image.shape
+    for _ in range(TRIES):
+        area = height * width * rng.uniform(0.02, 1 / 3)
+        aspect = math.exp(rng.uniform(math.log(0.3), math.log(1 / 0.3)))
+        h, w = round(math.sqrt(area * aspect)), round(math.sqrt(area / aspect))
+        if 0 < h < height and 0 < w < width:
+            top, left = int(rng.integers(0, height - h + 1)), int(rng.integers(0, width - w + 1))
+            erased = image.copy()
+            erased[:, top : top + h, left : left + w] = rng.standard_normal((len(image), h, w), dtype=np.float32)
+            return erased
+    return image
+
+
+def _filter(interpolation: Interpolation) -> Image.Resampling:
+    from PIL import Image
+
+    return Image.Resampling[interpolation.upper()]

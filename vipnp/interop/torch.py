@@ -1,0 +1,155 @@
+"""Our ops, layers and models inside PyTorch: its graph, its optimisers and its trainers, our pullbacks.
+
+from vipnp.interop.torch import TorchModule, differentiable
+
+gelu = differentiable(vipnp.ops.gelu)               # a function of tensors that autograd goes through
+net = TorchModule(vipnp.create_model("vip_s7"))     # an nn.Module whose parameters are the model's own memory
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+try:
+    import torch
+    import torch.utils.dlpack
+except ImportError as error:
+    raise ImportError('vipnp.interop.torch needs PyTorch: pip install "torch==2.13.0"') from error
+
+from vipnp.backends import get_backend
+from vipnp.core import Array, Backend, Generator
+from vipnp.core.tree import flatten, unflatten
+from vipnp.models import VisionPermutator, draw_masks, vision_permutator
+
+Tensor = torch.Tensor
+
+
+def to_array(xp: Backend, tensor: Tensor) -> Array:
+    """The numbers of a tensor as an array of `xp`, in the same memory where both are on one device.
+
+    Raises TypeError if the backend cannot hold them: a tensor on the host belongs to a backend of NumPy arrays.
+    """
+    tensor = tensor.detach()
+    if xp.array_type is np.ndarray:
+        if tensor.device.type != "cpu":
+            raise TypeError(f"tensor: got one on {tensor.device}, expected one on the cpu for backend {xp.name!r}")
+        return tensor.numpy()
+    return xp.namespace.from_dlpack(tensor.contiguous())
+
+
+def to_tensor(array: Array) -> Tensor:
+    """An array of NumPy or of another library with DLPack as a tensor, in the same memory; a copy of what is read-only,
+    such as the broadcast gradient of a mean."""
+    if isinstance(array, np.ndarray | np.generic):
+        return torch.from_numpy(np.require(array, requirements="W"))
+    tensor: Tensor = torch.utils.dlpack.from_dlpack(array)
+    return tensor
+
+
+class _Function(torch.autograd.Function):
+    """y = op(xp, *args, **constants) with the op's pullback as its derivative.
+
+    The pullback is used once and let go, since those of stages and models work once. A second backward pass through the
+    same node (`retain_graph=True`) runs the op again.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, run: Callable[..., tuple[Array, Any]], xp: Backend, *tensors: Tensor) -> Tensor:
+        y, ctx.pullback = run(*(to_array(xp, tensor) for tensor in tensors))
+        ctx.run, ctx.xp = run, xp
+        ctx.save_for_backward(*tensors)
+        return to_tensor(y)
+
+    @staticmethod
+    def backward(ctx: Any, *cotangents: Tensor) -> tuple[Tensor | None, ...]:
+        (dy,) = cotangents
+        pullback, ctx.pullback = ctx.pullback, None
+        if pullback is None:
+            _, pullback = ctx.run(*(to_array(ctx.xp, tensor) for tensor in ctx.saved_tensors))
+        gradients = pullback(to_array(ctx.xp, dy.contiguous()))
+        return None, None, *(to_tensor(gradient) for gradient in gradients)
+
+
+def differentiable(op: Callable[..., tuple[Any, Any]], *, backend: str | Backend = "numpy") -> Callable[..., Tensor]:
+    """`op` as a function of PyTorch tensors whose backward pass is the op's own pullback.
+
+    Parameters
+    ----------
+    op : an op or a layer, `y, pullback = op(xp, ...)`.
+    backend : where it runs: a name or a `Backend`. "numpy" and "numba" take tensors on the cpu, "cupy" on its device.
+
+    Returns
+    -------
+    callable
+        function(*args, **constants): args are tensors or nested dicts of tensors, which are differentiated; constants
+        are what the op takes by keyword, tensors among them as arrays.
+    """
+    xp = get_backend(backend)
+
+    def function(*args: Any, **constants: Any) -> Tensor:
+        held = {key: to_array(xp, value) if isinstance(value, Tensor) else value for key, value in constants.items()}
+        named = dict(flatten({str(i): arg for i, arg in enumerate(args)}))
+
+        def run(*arrays: Array) -> tuple[Array, Callable[[Array], list[Array]]]:
+            tree = unflatten(dict(zip(named, arrays, strict=True)))
+            y, pullback = xp.run(op, *(tree[str(i)] for i in range(len(args))), **held)
+
+            def flat_pullback(dy: Array) -> list[Array]:
+                gradients = dict(flatten({str(i): gradient for i, gradient in enumerate(pullback(dy))}))
+                return [gradients[name] for name in named]
+
+            return y, flat_pullback
+
+        y: Tensor = _Function.apply(run, xp, *named.values())  # type: ignore[no-untyped-call]
+        return y
+
+    return function
+
+
+class TorchModule(torch.nn.Module):
+    """A Vision Permutator as an `nn.Module`: PyTorch's parameters are the memory of the model's weights.
+
+    An optimiser of PyTorch that writes in place so trains `model` too, and `state_dict` has the official names.
+
+    Parameters
+    ----------
+    model : the model. Its own `set_parameters` and `load_state_dict` put other arrays in the place of its weights,
+        which cuts the tie: load through `self.load_state_dict`.
+    rng : draws drop path and dropout in training mode (`self.train()`), as in `loss_and_grads`; None means neither.
+    """
+
+    def __init__(self, model: VisionPermutator, *, rng: Generator | None = None) -> None:
+        super().__init__()
+        self.vip = model
+        self.rng = rng
+        self._function = differentiable(vision_permutator, backend=model.backend)
+        for name, array in model.parameters().items():
+            *path, last = name.split(".")
+            owner: torch.nn.Module = self
+            for part in path:
+                if part not in owner._modules:
+                    owner.add_module(part, torch.nn.Module())
+                child = owner._modules[part]
+                assert child is not None
+                owner = child
+            owner.register_parameter(last, torch.nn.Parameter(to_tensor(array)))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """The logits (B, K) of images (B, in_channels, height, width) in the dtype of the model.
+
+        Raises ValueError or TypeError if the images do not fit.
+        """
+        config, dtype = self.vip.config, self.vip.dtype
+        expected = (config.in_channels, *config.image_size)
+        if images.ndim != 4 or tuple(images.shape[1:]) != expected:
+            raise ValueError(f"images: got shape {tuple(images.shape)}, expected (B, {', '.join(map(str, expected))})")
+        if images.dtype != getattr(torch, dtype):
+            raise TypeError(f"images: got dtype {images.dtype}, expected {dtype}, that of the model")
+        masks = None
+        if self.training and self.rng is not None:
+            masks = draw_masks(self.vip.backend, self.rng, config, images.shape[0], dtype)
+        params: Mapping[str, Any] = unflatten(dict(self.named_parameters()))
+        return self._function(images, params, config=config, masks=masks)

@@ -1,0 +1,33 @@
+"""Grids of other sizes: linear interpolation between them, and the image sizes that fit a model."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from vipnp.core import HostArray
+from vipnp.models.config import ViPConfig
+
+
+def interpolation(old: int, new: int) -> HostArray:
+    """The matrix (new, old), float64, that interpolates values at `old` places linearly at `new` places.
+
+    The places are the middles of as many equal parts of a line; beyond the first and the last the value is theirs.
+    Every row has the sum one, and interpolation(n, n) is the identity.
+    """
+    position = np.clip((np.arange(new) + 0.5) * (old / new) - 0.5, 0, old - 1)
+    below = np.minimum(np.floor(position).astype(int), max(old - 2, 0))
+    share = position - below
+    matrix = np.zeros((new, old))
+    matrix[np.arange(new), below] += 1 - share
+    if old > 1:
+        matrix[np.arange(new), below + 1] += share
+    return matrix
+
+
+def nearest_size(config: ViPConfig, height: int, width: int) -> tuple[int, int]:
+    """The (height, width) nearest to the given one that patches and merges of `config` divide."""
+    step = config.patch_size
+    for shape in config.stages():
+        step *= max(shape.merge, 1)
+    fitted = (max(1, round(side / step)) * step for side in (height, width))
+    return next(fitted), next(fitted)

@@ -1,0 +1,131 @@
+"""How a model is trained: every option by the name that timm's training script gives it, with its bounds."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import math
+import numbers
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vipnp.core.checks import shown
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """The options of a training run.
+
+    Attributes
+    ----------
+    epochs : passes over the training images.
+    batch_size : images of a step, the last of an epoch takes what is left.
+    lr, min_lr, warmup_lr, warmup_epochs : see `vipnp.optim.cosine_lr`; the rate changes with every step.
+    weight_decay : AdamW's, of tensors of two or more dimensions.
+    clip_grad : the gradients are scaled down to this norm; 0 leaves them.
+    smoothing : share of every target spread over all classes.
+    mixup, cutmix : alpha of the Beta distribution of the blending, 0 for none. Where both are given, every batch takes
+        one of them, each as often.
+    reprob : probability of erasing a rectangle of an image.
+    scale : (lowest, highest) area of the random crop as a share of the image; (1, 1) takes the middle.
+    flip : probability of mirroring.
+    drop_path : see `vipnp.ViPConfig`.
+    ema : decay of a running mean of the weights, which is then evaluated and kept; 0 for none.
+    grad_accum_steps : parts a batch is computed in, with the same gradient.
+    crop_pct, interpolation : see `vipnp.data.transforms.Transform`.
+    """
+
+    epochs: int = 30
+    batch_size: int = 32
+    lr: float = 2e-3
+    min_lr: float = 1e-5
+    warmup_lr: float = 1e-6
+    warmup_epochs: int = 2
+    weight_decay: float = 0.05
+    clip_grad: float = 1.0
+    smoothing: float = 0.1
+    mixup: float = 0.2
+    cutmix: float = 0.0
+    reprob: float = 0.0
+    scale: tuple[float, float] = (0.35, 1.0)
+    flip: float = 0.5
+    drop_path: float = 0.0
+    ema: float = 0.0
+    grad_accum_steps: int = 1
+    crop_pct: float = 1.0
+    interpolation: str = "bicubic"
+
+    def __post_init__(self) -> None:
+        for name, low in (("epochs", 1), ("batch_size", 1), ("warmup_epochs", 0), ("grad_accum_steps", 1)):
+            _whole(name, getattr(self, name), low)
+        for name in ("lr", "min_lr", "warmup_lr", "weight_decay", "clip_grad", "mixup", "cutmix"):
+            _real(name, getattr(self, name), math.inf)
+        for name in ("smoothing", "drop_path", "ema"):
+            _real(name, getattr(self, name), 1)
+        for name in ("reprob", "flip"):
+            _real(name, getattr(self, name), 1, closed=True)
+        object.__setattr__(self, "scale", tuple(self.scale))
+
+
+def _nearest(name: str, names: list[str]) -> str:
+    near = difflib.get_close_matches(name, names, n=1)
+    return f" (did you mean {near[0]!r}?)" if near else ""
+
+
+def _whole(name: str, value: Any, low: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < low:
+        raise ValueError(f"{name}: got {shown(value)}, expected a whole number >= {low}")
+
+
+def _real(name: str, value: Any, high: float, *, closed: bool = False) -> None:
+    number = math.nan if isinstance(value, bool) or not isinstance(value, numbers.Real) else float(value)
+    if not (0 <= number < high or (closed and number == high)):
+        bounds = "a number >= 0" if high == math.inf else f"a number in [0, {high:g}{']' if closed else ')'}"
+        raise ValueError(f"{name}: got {shown(value)}, expected {bounds}")
+
+
+RECIPES: Mapping[str, Recipe] = {
+    "small": Recipe(epochs=60, batch_size=16),
+    "tiles": Recipe(scale=(1.0, 1.0), flip=0.5),
+    "digits": Recipe(scale=(1.0, 1.0), flip=0.0, mixup=0.4),
+    "mnist": Recipe(epochs=25, scale=(0.7, 1.0), flip=0.0),
+    "vip-imagenet": Recipe(
+        epochs=300,
+        batch_size=2048,
+        lr=2e-3,
+        warmup_epochs=20,
+        clip_grad=0.0,
+        mixup=0.8,
+        cutmix=1.0,
+        reprob=0.25,
+        scale=(0.08, 1.0),
+        crop_pct=0.9,
+    ),
+}
+"""Recipes by name: for a few hundred to a few thousand photographs, for tiles of one scale, for small and for larger
+handwritten digits (no mirroring), and that of the published models but for RandAugment."""
+
+
+def recipe_from(name: str, options: Mapping[str, Any]) -> Recipe:
+    """The recipe `name` with some options replaced.
+
+    Raises ValueError for an unknown recipe or option, naming the nearest, and for a value out of its bounds.
+    """
+    if name not in RECIPES:
+        raise ValueError(f"recipe: got {name!r}, expected one of {', '.join(RECIPES)}{_nearest(name, list(RECIPES))}")
+    names = [field.name for field in dataclasses.fields(Recipe)]
+    for option in options:
+        if option not in names:
+            raise ValueError(f"{option}: is no option{_nearest(option, names)}")
+    return dataclasses.replace(RECIPES[name], **options)
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """The options in a TOML file. Raises ValueError where it is none, FileNotFoundError where there is none."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"config: {path} is no TOML file ({error})") from error

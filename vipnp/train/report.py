@@ -1,0 +1,85 @@
+"""Pictures and tables of a run."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vipnp.checkpoint import replaced_when_done
+from vipnp.core import HostArray
+
+
+def curves(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Loss and accuracy over the epochs as a PNG. rows : of metrics.csv."""
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    panels = figure.subplots(1, 2)
+    epochs = [row["epoch"] for row in rows]
+    for axes, key, title in zip(
+        panels, ("loss", "accuracy"), ("training loss", "accuracy on held-out images"), strict=True
+    ):
+        axes.plot(epochs, [row[key] for row in rows], marker="." if len(rows) < 10 else None)
+        axes.set(title=title, xlabel="epoch")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.grid(alpha=0.3)
+    panels[1].yaxis.set_major_formatter(PercentFormatter(1))
+    _save(figure, path)
+
+
+def confusion(path: Path, counts: HostArray, classes: Sequence[str]) -> None:
+    """The confusion matrix as a PNG. counts (K, K): rows are true classes, columns answers."""
+    from matplotlib.figure import Figure
+
+    size = max(4.0, 0.35 * len(classes) + 2)
+    figure = Figure(figsize=(size, size), layout="constrained")
+    axes = figure.subplots()
+    axes.imshow(np.sqrt(counts), cmap="Blues")
+    if len(classes) <= 40:
+        axes.set_xticks(range(len(classes)), classes, rotation=90, fontsize=8)
+        axes.set_yticks(range(len(classes)), classes, fontsize=8)
+        for (row, column), count in np.ndenumerate(counts):
+            if count:
+                dark = np.sqrt(count) > np.sqrt(counts.max()) * 0.6
+                axes.text(
+                    column, row, str(count), ha="center", va="center", fontsize=7, color="white" if dark else "black"
+                )
+    axes.set(xlabel="answer", ylabel="true class")
+    _save(figure, path)
+
+
+def predictions(path: Path, names: Sequence[str], labels: HostArray, logits: HostArray, classes: Sequence[str]) -> None:
+    """A CSV file with a row an image: file, true class, answer, probability of the answer."""
+    p = probabilities(logits)
+    with replaced_when_done(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(("file", "class", "answer", "probability"))
+        for name, label, row in zip(names, labels, p, strict=True):
+            writer.writerow((name, classes[label], classes[row.argmax()], f"{row.max():.6f}"))
+
+
+def per_class(path: Path, counts: HostArray, classes: Sequence[str]) -> None:
+    """A CSV file with a row a class: images, recall, precision."""
+    with replaced_when_done(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(("class", "images", "recall", "precision"))
+        for k, name in enumerate(classes):
+            right, images, answers = counts[k, k], counts[k].sum(), counts[:, k].sum()
+            writer.writerow((name, images, f"{right / max(images, 1):.4f}", f"{right / max(answers, 1):.4f}"))
+
+
+def probabilities(logits: HostArray) -> HostArray:
+    """The softmax over the classes: (n, K) -> (n, K)."""
+    e = np.exp(logits - logits.max(axis=1, keepdims=True))
+    p: HostArray = e / e.sum(axis=1, keepdims=True)
+    return p
+
+
+def _save(figure: Any, path: Path) -> None:
+    with replaced_when_done(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=120)

@@ -1,0 +1,342 @@
+"""A training run in a folder of its own, which can be stopped at any moment and taken up again with the same bits."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import json
+import math
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import numpy as np
+
+from vipnp.backends import get_backend
+from vipnp.checkpoint import load_metadata, load_weights, replaced_when_done, save_weights
+from vipnp.core import HostArray
+from vipnp.data import DataSet, Split, cutmix, mixup, stream
+from vipnp.data.loader import batches
+from vipnp.data.transforms import Transform, erase_at_random
+from vipnp.models import VisionPermutator
+from vipnp.optim import AdamW, AdamWState, clip_grad_norm, cosine_lr
+from vipnp.train.settings import FILE, Settings
+
+STATES_KEPT = 2
+"""States of a run that are kept; the older one is there in case the newer cannot be read."""
+
+COLUMNS = ("epoch", "loss", "lr", "accuracy", "seconds")
+
+EVALUATION_BATCH = 256
+
+
+class StoppedError(Exception):
+    """A signal asked the run to stop; what was done is saved. number : of the signal."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.number = number
+
+
+@dataclass
+class Progress:
+    """What is told after every step, and after every epoch with its accuracy."""
+
+    epoch: int
+    epochs: int
+    step: int
+    steps: int
+    loss: float
+    lr: float
+    images_per_second: float
+    accuracy: float | None = None
+
+
+class Run:
+    """Training by `settings` on `data` in `folder`.
+
+    The state after any step is a function of the settings and the images alone: order, augmentation, mixing and drop
+    path are drawn by counter (`vipnp.data.stream`). `train` starts, or goes on from the last state in the folder.
+    """
+
+    def __init__(self, folder: Path, settings: Settings, data: DataSet) -> None:
+        self.folder = folder
+        self.settings = settings
+        self.data = data
+        self.transform = settings.transform()
+        options = {} if settings.backend == "cupy" else {"shards": settings.shards}
+        self.backend = get_backend(settings.backend, **options)
+        config = settings.config(len(data.classes))
+        self.model = VisionPermutator(config, backend=self.backend, seed=settings.seed)
+        self.optimizer = AdamW(self.backend, weight_decay=settings.recipe.weight_decay)
+        self.ema: dict[str, Any] | None = self.model.parameters() if settings.recipe.ema else None
+        self.step = 0
+        self.loss_sum = 0.0
+        self.best = -1.0
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return -(-len(self.data.train) // self.settings.recipe.batch_size)
+
+    # --- the loop -----------------------------------------------------------------------------------------------------
+
+    def train(
+        self, *, workers: int, save_every: int, report: Callable[[Progress], None] | None = None
+    ) -> list[dict[str, Any]]:
+        """Train to the end of the last epoch; returns the rows of metrics.csv.
+
+        workers : threads that decode images; the result does not depend on it. save_every : steps between two states
+        within an epoch; one is written after every epoch in any case.
+
+        Raises FloatingPointError where a loss is not finite: the last state and the best weights stay as they are.
+        Raises StoppedError after a signal (SIGINT, SIGTERM, SIGHUP), when the state is saved.
+        """
+        recipe = self.settings.recipe
+        rows = self._restored()
+        with stop_signals() as stop:
+            while self.step < recipe.epochs * self.steps_per_epoch:
+                epoch = self.step // self.steps_per_epoch
+                began = time.perf_counter()
+                for x, targets in self._batches(epoch, workers):
+                    told = self._one_step(x, targets, began)
+                    if report is not None:
+                        report(told)
+                    at_end = self.step % self.steps_per_epoch == 0
+                    if not at_end and (stop or self.step % save_every == 0):
+                        self._save_state(rows)
+                        if stop:
+                            raise StoppedError(stop[0])
+                rows.append(self._epoch_done(epoch, began, told))
+                self._save_state(rows)
+                if report is not None:
+                    told.accuracy = rows[-1]["accuracy"]
+                    report(told)
+                if stop:
+                    raise StoppedError(stop[0])
+        return rows
+
+    def _one_step(self, x: HostArray, targets: HostArray, began: float) -> Progress:
+        recipe, model = self.settings.recipe, self.model
+        lr = self.learning_rate(self.step)
+        masks = stream(self.settings.seed, "masks", self.step)
+        loss, grads = self._loss_and_grads(x, targets, masks)
+        norm = math.nan
+        if recipe.clip_grad:
+            grads, norm = model.backend.run(clip_grad_norm, grads, max_norm=recipe.clip_grad)
+        if not math.isfinite(loss):
+            raise FloatingPointError(
+                f"the loss of step {self.step} is {loss} at learning rate {lr:.3g} (norm of all gradients "
+                f"{float(norm):.3g}); the last state and the best weights are kept: try a smaller --lr"
+            )
+        model.set_parameters(self.optimizer.update(model.parameters(), grads, lr=lr))
+        if self.ema is not None:
+            keep = recipe.ema
+            self.ema = {name: keep * self.ema[name] + (1 - keep) * value for name, value in model.parameters().items()}
+        self.loss_sum += loss * len(x)
+        self.step += 1
+        inside = (self.step - 1) % self.steps_per_epoch + 1
+        speed = inside * recipe.batch_size / max(time.perf_counter() - began, 1e-9)
+        epoch = (self.step - 1) // self.steps_per_epoch
+        return Progress(epoch, recipe.epochs, inside, self.steps_per_epoch, loss, lr, speed)
+
+    def _loss_and_grads(self, x: HostArray, targets: HostArray, masks: np.random.Generator) -> tuple[float, Any]:
+        """The loss and gradients of a batch, in `grad_accum_steps` parts: each counts by its share of the images."""
+        parts = np.array_split(np.arange(len(x)), min(self.settings.recipe.grad_accum_steps, len(x)))
+        total, grads = 0.0, None
+        for part in parts:
+            loss, found = self.model.loss_and_grads(x[part], targets[part], rng=masks)
+            share = len(part) / len(x)
+            total += share * float(self.backend.to_numpy(loss))
+            if len(parts) == 1:
+                return total, found
+            scaled = {name: share * gradient for name, gradient in found.items()}
+            grads = scaled if grads is None else {name: grads[name] + scaled[name] for name in grads}
+        return total, grads
+
+    def learning_rate(self, step: int) -> float:
+        """The rate of a step."""
+        recipe = self.settings.recipe
+        warmup = min(recipe.warmup_epochs, recipe.epochs - 1)
+        return cosine_lr(
+            step / self.steps_per_epoch,
+            lr=recipe.lr,
+            epochs=recipe.epochs,
+            min_lr=min(recipe.min_lr, recipe.lr),
+            warmup_epochs=warmup,
+            warmup_lr=min(recipe.warmup_lr, recipe.lr),
+        )
+
+    def _batches(self, epoch: int, workers: int) -> Iterator[tuple[HostArray, HostArray]]:
+        """The batches of an epoch from the current step on: images and distributions over the classes."""
+        settings, recipe, train = self.settings, self.settings.recipe, self.data.train
+        order = stream(settings.seed, "order", epoch).permutation(len(train))
+        parts = [order[i : i + recipe.batch_size] for i in range(0, len(order), recipe.batch_size)]
+
+        def sample(index: int) -> HostArray:
+            rng = stream(settings.seed, "augment", epoch, index)
+            image = self.transform.training(train.picture(index, settings.channels), rng)
+            return erase_at_random(image, rng, recipe.reprob)
+
+        done = self.step % self.steps_per_epoch
+        for number, (batch, x) in enumerate(batches(sample, parts[done:], workers), start=self.step):
+            yield mixed(x, train.labels[np.asarray(batch)], self, stream(settings.seed, "mix", number))
+
+    # --- what is kept -------------------------------------------------------------------------------------------------
+
+    def _epoch_done(self, epoch: int, began: float, told: Progress) -> dict[str, Any]:
+        """Evaluate, write last and best weights; the row of metrics.csv."""
+        weights = self.model.state_dict()
+        if self.ema is not None:
+            weights = {name: self.backend.to_numpy(value).copy() for name, value in self.ema.items()}
+        model = VisionPermutator(self.model.config, backend=self.backend)
+        model.load_state_dict(weights)
+        logits = predict(model, self.data.validation, self.transform)
+        accuracy = float(np.mean(logits.argmax(axis=1) == self.data.validation.labels))
+        save_weights(self.folder / "last.safetensors", weights, self.metadata())
+        if accuracy > self.best:
+            self.best = accuracy
+            save_weights(self.folder / "best.safetensors", weights, self.metadata())
+        loss = self.loss_sum / len(self.data.train)
+        self.loss_sum = 0.0
+        return {
+            "epoch": epoch + 1,
+            "loss": loss,
+            "lr": told.lr,
+            "accuracy": accuracy,
+            "seconds": time.perf_counter() - began,
+        }
+
+    def metadata(self) -> dict[str, Any]:
+        """What travels with the weights: the model's configuration, its classes and its transform."""
+        return model_metadata(self.model, self.data.classes, self.transform)
+
+    def _save_state(self, rows: list[dict[str, Any]]) -> None:
+        folder = self.folder / "state"
+        folder.mkdir(exist_ok=True)
+        to_numpy = self.backend.to_numpy
+        groups = {
+            "weight": self.model.parameters(),
+            "exp_avg": self.optimizer.state.exp_avg,
+            "exp_avg_sq": self.optimizer.state.exp_avg_sq,
+            "ema": self.ema or {},
+        }
+        tensors = {
+            f"{group}/{name}": to_numpy(value) for group, found in groups.items() for name, value in found.items()
+        }
+        counters = {"step": self.step, "loss_sum": self.loss_sum, "best": self.best, "rows": rows}
+        save_weights(folder / f"step-{self.step:08}.safetensors", tensors, counters)
+        for old in states(self.folder)[:-STATES_KEPT]:
+            old.unlink()
+        with replaced_when_done(self.folder / "metrics.csv") as temporary, temporary.open("w", newline="") as file:
+            writer = csv.DictWriter(file, COLUMNS)
+            writer.writeheader()
+            writer.writerows(rows)
+
+    def _restored(self) -> list[dict[str, Any]]:
+        """Take up the last state that can be read; the rows of metrics.csv so far."""
+        for path in reversed(states(self.folder)):
+            try:
+                tensors, counters = load_weights(path), load_metadata(path)
+            except ValueError:
+                continue
+            groups: dict[str, dict[str, Any]] = {"weight": {}, "exp_avg": {}, "exp_avg_sq": {}, "ema": {}}
+            for name, tensor in tensors.items():
+                group, _, rest = name.partition("/")
+                groups[group][rest] = self.backend.asarray(np.array(tensor))
+            self.model.set_parameters(groups["weight"])
+            self.step = counters["step"]
+            names = list(self.model.parameters())
+            moments = ({name: groups[group][name] for name in names} for group in ("exp_avg", "exp_avg_sq"))
+            self.optimizer.state = AdamWState(self.step, *moments)
+            self.ema = {name: groups["ema"][name] for name in names} if groups["ema"] else None
+            self.loss_sum, self.best = counters["loss_sum"], counters["best"]
+            return list(counters["rows"])
+        return []
+
+
+def mixed(x: HostArray, labels: HostArray, run: Run, rng: np.random.Generator) -> tuple[HostArray, HostArray]:
+    """Mixup or cutmix of a batch, by the recipe: one of them where both are asked for, each as often."""
+    recipe = run.settings.recipe
+    common = {"num_classes": len(run.data.classes), "label_smoothing": recipe.smoothing}
+    cut = bool(recipe.cutmix) and (not recipe.mixup or rng.random() < 0.5)
+    if cut:
+        return cutmix(x, labels, rng, alpha=recipe.cutmix, **common)  # type: ignore[arg-type]
+    return mixup(x, labels, rng, alpha=recipe.mixup, **common)  # type: ignore[arg-type]
+
+
+def predict(model: VisionPermutator, split: Split, transform: Transform, *, workers: int = 0) -> HostArray:
+    """The logits (n, K) of every picture of `split`.
+
+    Raises FloatingPointError naming the first picture whose logits are not finite, UnreadableImageError naming a file.
+    """
+    parts = [range(i, min(i + EVALUATION_BATCH, len(split))) for i in range(0, len(split), EVALUATION_BATCH)]
+
+    def sample(index: int) -> HostArray:
+        return transform.evaluation(split.picture(index, transform.channels))
+
+    found = [model.backend.to_numpy(model(x.astype(model.dtype))) for _, x in batches(sample, parts, workers)]
+    logits: HostArray = np.concatenate(found)
+    wrong = ~np.isfinite(logits).all(axis=1)
+    if wrong.any():
+        raise FloatingPointError(f"the logits of {split.names[int(wrong.argmax())]} are not finite")
+    return logits
+
+
+def model_metadata(model: VisionPermutator, classes: tuple[str, ...], transform: Transform) -> dict[str, Any]:
+    """Configuration, classes and evaluation transform, as JSON can hold them."""
+    return {
+        "config": dataclasses.asdict(model.config),
+        "classes": list(classes),
+        "transform": dataclasses.asdict(transform),
+    }
+
+
+def states(folder: Path) -> list[Path]:
+    """The saved states of a run, oldest first."""
+    return sorted((folder / "state").glob("step-*.safetensors"))
+
+
+@contextmanager
+def stop_signals() -> Iterator[list[int]]:
+    """Within this context SIGINT, SIGTERM and SIGHUP only fill the list; a second SIGINT interrupts at once."""
+    received: list[int] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        if received and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        received.append(number)
+
+    numbers = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    before = {number: signal.signal(number, note) for number in numbers}
+    try:
+        yield received
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def split_rows(data: DataSet) -> list[str]:
+    """The lines of split.csv: name (as JSON), class and part of every image."""
+    return [
+        f"{json.dumps(name)},{json.dumps(data.classes[label])},{part}"
+        for part, split in (("train", data.train), ("validation", data.validation))
+        for name, label in zip(split.names, split.labels, strict=True)
+    ]
+
+
+def prepare_folder(folder: Path, settings: Settings, data: DataSet, versions: dict[str, str]) -> None:
+    """Write config.toml, classes.txt and split.csv of a new run."""
+    folder.mkdir(parents=True, exist_ok=True)
+    texts = {
+        FILE: settings.to_toml({"versions": versions}),
+        "classes.txt": "".join(f"{name}\n" for name in data.classes),
+        "split.csv": "".join(f"{row}\n" for row in split_rows(data)),
+    }
+    for name, text in texts.items():
+        with replaced_when_done(folder / name) as temporary:
+            temporary.write_text(text, encoding="utf-8")

@@ -1,0 +1,121 @@
+"""What a run is: its data, its model, its recipe, its transform; written to and read from config.toml."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vipnp.core.checks import shown
+from vipnp.data.transforms import IMAGENET_MEAN, IMAGENET_STD, Transform
+from vipnp.models import PUBLISHED, ViPConfig, get_config
+from vipnp.train.recipe import Recipe, read_toml
+
+TINY = "vip_tiny"
+"""A small model whose patches fit the images: four blocks for a grid of about 8 x 8 tokens."""
+
+FILE = "config.toml"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything that a run depends on besides its images.
+
+    Attributes
+    ----------
+    data : a folder or the name of an embedded set. model : `TINY` or a published name. img_size : (height, width),
+    pixels. channels : 3 or 1. seed : of weights, order, augmentation, drop path and of which images are held out.
+    validation : share held out. backend : its name. shards : of the CPU backends, fixed so that a run goes on with the
+    same bits on a machine with more cores. recipe : how it is trained.
+    """
+
+    data: str
+    model: str
+    img_size: tuple[int, int]
+    channels: int
+    seed: int
+    validation: float
+    backend: str
+    shards: int
+    recipe: Recipe
+
+    def transform(self) -> Transform:
+        """Of the run's images."""
+        grey = self.channels == 1
+        return Transform(
+            size=self.img_size,
+            channels=self.channels,
+            mean=(0.5,) if grey else IMAGENET_MEAN,
+            std=(0.5,) if grey else IMAGENET_STD,
+            crop_pct=self.recipe.crop_pct,
+            interpolation=self.recipe.interpolation,  # type: ignore[arg-type]
+            scale=self.recipe.scale,
+            flip=self.recipe.flip,
+        )
+
+    def config(self, classes: int) -> ViPConfig:
+        """Of the run's model."""
+        common: dict[str, Any] = {
+            "num_classes": classes,
+            "in_channels": self.channels,
+            "image_size": self.img_size,
+            "drop_path": self.recipe.drop_path,
+        }
+        if self.model in PUBLISHED:
+            return get_config(self.model, **common)
+        if self.model != TINY:
+            raise ValueError(f"model: got {self.model!r}, expected {TINY} or one of {', '.join(PUBLISHED)}")
+        return tiny_config(**common)
+
+    def to_toml(self, extra: Mapping[str, Mapping[str, Any]]) -> str:
+        """The contents of config.toml; `extra` are sections that are written for the reader alone."""
+        values = dataclasses.asdict(self)
+        recipe = values.pop("recipe")
+        sections = {"run": values, "recipe": recipe, **extra}
+        return "\n".join(
+            f"[{name}]\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in section.items())
+            for name, section in sections.items()
+        )
+
+
+def read_settings(folder: Path) -> Settings:
+    """The settings of the run in `folder`. Raises FileNotFoundError or ValueError where it holds none."""
+    path = folder / FILE
+    if not path.is_file():
+        raise FileNotFoundError(f"run: {folder} holds no {FILE}: it is no run folder")
+    found = read_toml(path)
+    try:
+        run, recipe = dict(found["run"]), dict(found["recipe"])
+        run["img_size"] = tuple(run["img_size"])
+        return Settings(**run, recipe=Recipe(**recipe))
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"run: {path} is no configuration of a run ({error})") from error
+
+
+def tiny_config(
+    *, num_classes: int, in_channels: int, image_size: tuple[int, int], drop_path: float = 0.0
+) -> ViPConfig:
+    """A small model for images of this size: the patch is the divisor of both sides, two or more, that makes the grid's
+    shorter side nearest to eight.
+
+    Raises ValueError if no patch fits.
+    """
+    height, width = image_size
+    fits = [p for p in range(2, min(height, width) // 2 + 1) if height % p == 0 and width % p == 0]
+    if not fits:
+        raise ValueError(f"img_size: got {shown(image_size)}, expected sides with a common divisor of two or more")
+    patch = min(fits, key=lambda p: abs(min(height, width) / p - 8))
+    return ViPConfig(
+        layers=(4,),
+        embed_dims=(64,),
+        segments=(4,),
+        transitions=(False,),
+        patch_size=patch,
+        image_size=image_size,
+        num_classes=num_classes,
+        in_channels=in_channels,
+        drop_path=drop_path,
+    )
