@@ -96,8 +96,8 @@ class Report:
 
     @property
     def decided(self) -> bool:
-        """Whether the report is ok and a rung that looks at gradients was climbed for every case: `DERIVATIVE_RUNGS`, or
-        a comparison with gradients of another origin. Nothing else shows a gradient right."""
+        """Whether the report is ok and a rung that looks at gradients was climbed for every case. Nothing else shows a
+        gradient right."""
         looked_at = {(row.op, row.case) for row in self.rows if row.rung in (*DERIVATIVE_RUNGS, *COMPARING_RUNGS)}
         return self.ok and {(row.op, row.case) for row in self.rows} == looked_at
 
