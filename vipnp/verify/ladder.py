@@ -53,6 +53,7 @@ def verify(
     rungs: Sequence[str] | None = None,
     seed: int = 0,
     hard: bool = False,
+    one_shot: bool = False,
     name: str | None = None,
     tag: str = "",
 ) -> Report:
@@ -69,6 +70,7 @@ def verify(
     seed : of the cotangents, directions and field elements.
     hard : the inputs are ill-conditioned on purpose: an error above the bound of a float64 rung decides nothing, and
         the certified rung asks for no more than twice the error of PyTorch.
+    one_shot : a pullback works once, and raises RuntimeError the second time.
     name, tag : what the rows call the op (its own name by default) and this case of it.
 
     Raises TypeError or ValueError for inputs that cannot be audited: integers, empty arrays, NaN or infinity, arrays of
@@ -82,6 +84,7 @@ def verify(
         twin=twin,
         seed=seed,
         hard=hard,
+        one_shot=one_shot,
         name=name if name is not None else getattr(op, "__name__", type(op).__name__),
         tag=tag,
     )

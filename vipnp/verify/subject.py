@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import math
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -28,8 +27,8 @@ class Subject:
 
     args are the differentiable arguments: float64 arrays, or nested dicts of them. kwargs are constants. `definition`
     computes the value by other means, `twin` is the same op on PyTorch tensors. `hard` says that rounding spoils the
-    derivative on these inputs, so that an error above the bound of a float64 rung decides nothing. `tag` tells several
-    cases of one op apart.
+    derivative on these inputs, so that an error above the bound of a float64 rung decides nothing. `one_shot` says that
+    a pullback works once. `tag` tells several cases of one op apart.
     """
 
     op: Callable[..., Any]
@@ -39,6 +38,7 @@ class Subject:
     twin: Callable[..., Any] | None = None
     seed: int = 0
     hard: bool = False
+    one_shot: bool = False
     name: str = ""
     tag: str = ""
     numpy: Backend = field(default_factory=NumpyBackend)
@@ -67,11 +67,6 @@ class Subject:
     def composite(self) -> bool:
         """Whether this is a layer or a model: it has parameters in a dict, and its errors add up over several ops."""
         return any(isinstance(argument, Mapping) for argument in self.args)
-
-    @property
-    def one_shot(self) -> bool:
-        """Whether the docstring declares that the pullback works once."""
-        return declares_one_shot(self.op.__doc__)
 
     def rng(self, purpose: str) -> np.random.Generator:
         """Random numbers that depend on the seed and on what they are for, and on nothing that ran before."""
@@ -210,11 +205,6 @@ class Subject:
     def all_rows(self, rung: str, verdict: Verdict, detail: str, argument: str | None = None) -> list[Row]:
         """The same verdict for every argument, or for one."""
         return [self.row(rung, name, verdict, detail=detail) for name in self.names if argument in (None, name)]
-
-
-def declares_one_shot(docstring: str | None) -> bool:
-    """Whether a docstring says that the pullback works once."""
-    return bool(re.search(r"one-shot|called\s+once", docstring or ""))
 
 
 def off_by(error: float, unit: str) -> str:
