@@ -99,10 +99,12 @@ class Subject:
             result = self.op(backend, *self.tree(arrays), **(self.constants() if kwargs is None else kwargs))
         except (UndecidedError, MemoryError):
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise _failure("forward", error, backend, exact) from error
         if not (isinstance(result, tuple) and len(result) == 2 and callable(result[1])):
             raise BrokenOpError(f"the op returned {_described(result)}, expected the pair (y, pullback)")
+        if 0 in np.shape(result[0]):
+            raise UndecidedError(f"y has no entries, shape {np.shape(result[0])}: there is nothing to differentiate")
         return result
 
     def gradients(
@@ -116,7 +118,7 @@ class Subject:
             returned = pullback(cotangent)
         except (UndecidedError, MemoryError):
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise _failure("pullback", error, backend, exact) from error
         return self.matched(returned)
 
@@ -244,7 +246,7 @@ def _away_from_zero(rng: np.random.Generator, shape: tuple[int, ...]) -> HostArr
     return np.asarray(rng.uniform(0.25, 2, shape) * rng.choice([-1.0, 1.0], shape))
 
 
-def _failure(where: str, error: Exception, backend: Backend, exact: bool) -> BrokenOpError | UndecidedError:
+def _failure(where: str, error: BaseException, backend: Backend, exact: bool) -> BrokenOpError | UndecidedError:
     message = f"the {where} raised {type(error).__name__}: {error}"
     if exact:
         return UndecidedError(f"on {backend.name}, {message}")
