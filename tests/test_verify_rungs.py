@@ -312,6 +312,55 @@ def test_broken_clauses(change: Callable[..., Any], message: str) -> None:
     assert message in contract_failure(gelu_with(change))
 
 
+def first_gradient_for_ever() -> Callable[..., Any]:
+    """A pullback that keeps its first gradient, whatever cotangent comes later."""
+
+    def op(xp: Any, x: Any) -> Any:
+        y, right = ops.gelu(xp, x)
+        kept: list[Any] = []
+
+        def pullback(dy: Any) -> Any:
+            if not kept:
+                kept.append(right(dy))
+            return (kept[0][0].copy(),)
+
+        return y, pullback
+
+    return op
+
+
+def test_a_pullback_that_remembers_its_first_cotangent() -> None:
+    assert "with another cotangent, gives another gradient" in contract_failure(first_gradient_for_ever())
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda dy: np.clip(dy, -1e3, 1e3), "pullback(2^60 dy) is not 2^60 pullback(dy)"),
+        (lambda dy: dy * (np.abs(dy) > 1e-9), "pullback(2^-60 dy) is not 2^-60 pullback(dy)"),
+        (lambda dy: dy + dy.max() * (dy == 0), "for a = dy with every second entry zero"),
+        (lambda dy: 2 * dy if np.count_nonzero(dy) == 1 else dy, "for a = dy with all entries but one zero"),
+        (lambda dy: 2 * dy if np.ptp(dy) > 1e6 * np.abs(dy).min() > 0 else dy, "for a = dy of 2^-40 to 2^40"),
+        (lambda dy: dy if dy.strides[0] else 2 * dy, "a cotangent of stride 0"),
+    ],
+)
+def test_cotangents_of_every_kind(spoil: Callable[[Any], Any], message: str) -> None:
+    assert message in contract_failure(gelu_with(lambda xp, x, dy, right: right(spoil(dy))))
+
+
+def test_a_mistake_in_float32_alone() -> None:
+    def value(xp: Any, x: Any) -> Any:
+        y, right = ops.gelu(xp, x)
+        return y * (1 if x.dtype == np.float64 else np.float32(1.0001)), right
+
+    assert "y in float32 is off that in float64 by 0.0001 of its largest entry" in contract_failure(value)
+
+    def gradient(xp: Any, x: Any, dy: Any, right: Any) -> Any:
+        return (right(dy)[0].astype(np.float16).astype(dy.dtype) if dy.dtype == np.float32 else right(dy)[0],)
+
+    assert "the gradient in float32 is off" in contract_failure(gelu_with(gradient))
+
+
 def test_an_op_that_returns_its_input() -> None:
     assert "y shares memory with x" in contract_failure(lambda xp, x: (x, lambda dy: (dy + 0,)))
 
