@@ -21,7 +21,7 @@ import torch
 
 from tests.test_checkpoint import small_model
 from vipnp import create_model
-from vipnp.checkpoint import weights_sha256
+from vipnp.checkpoint import load_metadata, load_weights, save_pytorch, save_weights, weights_sha256
 from vipnp.checkpoint.pytorch import read_pytorch
 
 
@@ -107,7 +107,7 @@ import sys
 sys.modules["torch"] = None
 import tracemalloc
 from pathlib import Path
-from vipnp.checkpoint import weights_sha256
+from vipnp.checkpoint import load_metadata, load_weights, save_pytorch, save_weights, weights_sha256
 from vipnp.checkpoint.pytorch import read_pytorch
 for name in ("zip", "legacy"):
     contents = Path({str(tmp_path)!r}, name).read_bytes()
@@ -121,6 +121,80 @@ for name in ("zip", "legacy"):
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == [weights_sha256(model.state_dict()), "True"] * 2
+
+
+# --- written ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_pytorch_reads_what_is_written_without_it(dtype: str, tmp_path: Path) -> None:
+    model = small_model(dtype=dtype)
+    tensors = {
+        **model.state_dict(),
+        "no axes": np.array(2.5, dtype),
+        "empty": np.zeros((0, 3), dtype),
+        "turned": np.arange(6, dtype=dtype).reshape(2, 3).T,
+    }
+    path = tmp_path / "w.pth"
+    save_pytorch(path, tensors)
+    for mapped in (False, True):
+        found = torch.load(path, weights_only=True, mmap=mapped)
+        assert type(found) is collections.OrderedDict
+        assert_same({name: tensor.numpy() for name, tensor in found.items()}, tensors)
+        assert all(tensor.is_contiguous() for tensor in found.values())
+        assert all(tensor.data_ptr() % 64 == 0 for tensor in found.values() if mapped and tensor.numel())
+    assert_same(load_weights(path), tensors)
+    save_pytorch(tmp_path / "again.pth", load_weights(path))
+    assert (tmp_path / "again.pth").read_bytes() == path.read_bytes()
+
+
+def test_both_formats_go_into_each_other_bit_by_bit(tmp_path: Path) -> None:
+    tensors = small_model().state_dict()
+    save_weights(tmp_path / "a", tensors)
+    save_pytorch(tmp_path / "b", load_weights(tmp_path / "a"))
+    save_weights(tmp_path / "c", load_weights(tmp_path / "b"))
+    assert load_weights(tmp_path / "b").keys() == tensors.keys()
+    assert_same(load_weights(tmp_path / "c"), load_weights(tmp_path / "a"))
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "c").read_bytes()
+
+
+def test_only_finite_float_tensors_are_written(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="b: got NaN or infinity, expected finite numbers"):
+        save_pytorch(tmp_path / "w.pth", {"b": np.array([np.nan])})
+    with pytest.raises(TypeError, match="b: got int64, expected a NumPy array of float32 or float64"):
+        save_pytorch(tmp_path / "w.pth", {"b": np.array([1])})
+    assert not (tmp_path / "w.pth").exists()
+
+
+# --- one front door ---------------------------------------------------------------------------------------------------
+
+
+def test_the_contents_decide_and_not_the_name(tmp_path: Path) -> None:
+    tensors = tensors_of(small_model())
+    for name, write in {
+        "zip.safetensors": lambda path: saved(tensors, path),
+        "legacy.safetensors": lambda path: saved(tensors, path, legacy=True),
+        "safetensors.pth": lambda path: save_weights(path, small_model().state_dict()),
+    }.items():
+        write(tmp_path / name)
+        assert_same(dict(sorted(load_weights(tmp_path / name).items())), dict(sorted(tensors.items())))
+        assert load_metadata(tmp_path / name) == {}
+
+
+def test_an_error_names_the_file(tmp_path: Path) -> None:
+    saved(small_module(), tmp_path / "module.pth")
+    with pytest.raises(ValueError, match=r"^path: '.*module\.pth' asks for 'torch\.nn\.modules\.linear\.Linear'"):
+        load_weights(tmp_path / "module.pth")
+    saved({"epoch": 3}, tmp_path / "epoch.pth")
+    with pytest.raises(ValueError, match=r"^path: '.*epoch\.pth' holds no weights under its entries epoch$"):
+        load_weights(tmp_path / "epoch.pth")
+    saved([torch.ones(2)], tmp_path / "list.pth")
+    with pytest.raises(ValueError, match=r"^path: '.*list\.pth' holds a list, expected a mapping"):
+        load_weights(tmp_path / "list.pth")
+
+
+def small_module() -> torch.nn.Module:
+    return torch.nn.Linear(2, 3)
 
 
 # --- refusals ---------------------------------------------------------------------------------------------------------

@@ -1,13 +1,16 @@
-"""Weight files of PyTorch, read without PyTorch: the zip archives of today and the format before version 1.6."""
+"""Weight files of PyTorch without PyTorch: the zip archives of today read and written, the format before version 1.6
+read."""
 
 from __future__ import annotations
 
 import io
+import math
+import pickle
 import struct
 import zipfile
 import zlib
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, BinaryIO
 
 from vipnp.checkpoint.pickles import Storage, Tensor, described
 from vipnp.core import HostArray
@@ -29,6 +32,11 @@ PREFIXES = ("module.", "_orig_mod.")
 """What wrapped models put before every name."""
 
 
+def is_pytorch(contents: bytes) -> bool:
+    """Whether a file that begins like this is meant to be one of PyTorch."""
+    return contents.startswith((ZIP_START, LEGACY_START))
+
+
 def read_pytorch(contents: bytes) -> dict[str, HostArray]:
     """{name: array} of the weights in the contents of a PyTorch file; the arrays look into `contents`.
 
@@ -43,6 +51,41 @@ def read_pytorch(contents: bytes) -> dict[str, HostArray]:
     if contents.startswith(LEGACY_START):
         return _from_legacy(contents, most_operations)
     raise ValueError("is no weight file of PyTorch")
+
+
+def write_pytorch(file: BinaryIO, tensors: Mapping[str, HostArray]) -> None:
+    """Write {name: array of float32 or float64} to an empty `file` as `torch.save` of a state dict does."""
+    pickled = [b"\x80\x02", EMPTY_MAPPING, b"("]
+    for key, (name, tensor) in enumerate(tensors.items()):
+        storage = {"f4": "FloatStorage", "f8": "DoubleStorage"}[tensor.dtype.str[1:]]
+        strides = tuple(math.prod(tensor.shape[axis + 1 :]) for axis in range(tensor.ndim))
+        identity = [b"(", _packed("storage"), f"ctorch\n{storage}\n".encode()]
+        identity += [_packed(str(key)), _packed("cpu"), _packed(tensor.size), b"tQ"]
+        pickled += [_packed(name), b"ctorch._utils\n_rebuild_tensor_v2\n(", *identity, _packed(0)]
+        pickled += [_packed(tensor.shape), _packed(strides), b"\x89", EMPTY_MAPPING, b"tR"]
+    pickled.append(b"u.")
+    with zipfile.ZipFile(file, "w") as archive:
+        _add(archive, file, "data.pkl", b"".join(pickled))
+        _add(archive, file, "byteorder", b"little")
+        for key, tensor in enumerate(tensors.values()):
+            _add(archive, file, f"data/{key}", tensor.astype(tensor.dtype.newbyteorder("<"), copy=False).tobytes())
+        _add(archive, file, "version", b"3\n")
+
+
+EMPTY_MAPPING = b"ccollections\nOrderedDict\n)R"
+
+
+def _packed(value: str | int | tuple[int, ...]) -> bytes:
+    """What a pickle of `value` consists of between its first and its last operation."""
+    return pickle.dumps(value, 2)[2:-1]
+
+
+def _add(archive: zipfile.ZipFile, file: BinaryIO, name: str, content: bytes) -> None:
+    """A record whose content begins at a multiple of 64 bytes, as PyTorch wants it to map a file into memory."""
+    info = zipfile.ZipInfo(f"archive/{name}")
+    padding = -(file.tell() + 30 + len(info.filename) + 4) % 64
+    info.extra = b"FB" + struct.pack("<H", padding) + bytes(padding)
+    archive.writestr(info, content)
 
 
 def unwrapped(found: Any) -> dict[str, Tensor]:
