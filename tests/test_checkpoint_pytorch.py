@@ -264,7 +264,7 @@ REFUSED = {
     "a million lists": (archive(b"\x80\x02" + b"]" * 10**6 + b"."), "more than 11"),
     "no end": (archive(b"\x80\x02}"), "pickle exhausted before seeing STOP"),
     "empty stack": (archive(b"\x80\x02s."), "holds a damaged pickle"),
-    "no pickle": (archive(b"\xfe."), "at position 0, opcode b'\\xfe' unknown"),
+    "no pickle": (archive(b"\xfe."), "holds a damaged pickle (\"at position 0, opcode"),
     "itself": (archive(b"\x80\x02}q\x00X\x05\0\0\0modelh\x00s."), "holds 'model' of type dict among its tensors"),
     "storage beyond its end": (archive(tensor_pickle((7,), (1,)), NUMBERS), "reaches beyond its storage of 6 numbers"),
     "offset": (archive(tensor_pickle((6,), (1,), offset=1), NUMBERS), "reaches beyond its storage"),

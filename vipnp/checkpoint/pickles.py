@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import pickletools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import IO, Any
 
@@ -107,8 +107,7 @@ def _carried_out(stream: IO[bytes], most_operations: int, storages: dict[str, St
         del stack[start:]
         return items
 
-    value: Any
-    for count, (operation, value, _) in enumerate(pickletools.genops(stream)):
+    for count, (operation, value, _) in enumerate(_operations(stream)):
         if count == most_operations:
             raise ValueError(f"holds a pickle of more than {most_operations} operations, too many for its size")
         match operation.name:
@@ -133,8 +132,6 @@ def _carried_out(stream: IO[bytes], most_operations: int, storages: dict[str, St
                 stack.append(tuple(since_mark()))
             case "EMPTY_LIST":
                 stack.append([])
-            case "LIST":
-                stack.append(since_mark())
             case "APPEND":
                 item = stack.pop()
                 _expect(stack[-1], list).append(item)
@@ -143,19 +140,17 @@ def _carried_out(stream: IO[bytes], most_operations: int, storages: dict[str, St
                 _expect(stack[-1], list).extend(items)
             case "EMPTY_DICT":
                 stack.append({})
-            case "DICT":
-                stack.append(_filled({}, since_mark()))
             case "SETITEM":
                 item, key = stack.pop(), stack.pop()
                 _filled(stack[-1], [key, item])
             case "SETITEMS":
                 items = since_mark()
                 _filled(stack[-1], items)
-            case "PUT" | "BINPUT" | "LONG_BINPUT":
+            case "BINPUT" | "LONG_BINPUT":
                 memo[value] = stack[-1]
             case "MEMOIZE":
                 memo[len(memo)] = stack[-1]
-            case "GET" | "BINGET" | "LONG_BINGET":
+            case "BINGET" | "LONG_BINGET":
                 stack.append(memo[value])
             case "GLOBAL":
                 stack.append(_known(value.replace(" ", ".")))
@@ -178,11 +173,17 @@ def _carried_out(stream: IO[bytes], most_operations: int, storages: dict[str, St
     raise ValueError("holds a pickle without an end")
 
 
+def _operations(stream: IO[bytes]) -> Iterator[tuple[pickletools.OpcodeInfo, Any, int | None]]:
+    try:
+        yield from pickletools.genops(stream)
+    except ValueError as error:
+        raise ValueError(f"holds a damaged pickle ({str(error)[:100]!r})") from error
+
+
 VALUES = frozenset(
     {
-        *("INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT"),
-        *("UNICODE", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8", "STRING", "BINSTRING", "SHORT_BINSTRING"),
-        *("BINBYTES", "SHORT_BINBYTES"),
+        *("BININT", "BININT1", "BININT2", "LONG1", "LONG4", "BINFLOAT", "BINBYTES", "SHORT_BINBYTES"),
+        *("BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8", "BINSTRING", "SHORT_BINSTRING"),
     }
 )
 """Operations whose argument is the value itself."""

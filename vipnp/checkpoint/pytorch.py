@@ -156,7 +156,7 @@ def _records(contents: bytes) -> dict[str, tuple[memoryview, int]]:
         with zipfile.ZipFile(io.BytesIO(contents)) as archive:
             infos = archive.infolist()
     except (zipfile.BadZipFile, NotImplementedError, ValueError, OverflowError, struct.error, EOFError) as error:
-        raise ValueError(f"is no whole zip archive ({error})") from error
+        raise ValueError(f"is no whole zip archive ({str(error)[:100]!r})") from error
     view, records, end = memoryview(contents), dict[str, tuple[memoryview, int]](), 0
     for info in sorted(infos, key=lambda info: info.header_offset):
         if info.compress_type != zipfile.ZIP_STORED or info.flag_bits & 1:

@@ -114,7 +114,7 @@ def load_metadata(path: str | os.PathLike[str]) -> dict[str, Any]:
         if len(start) < 8 or size > LONGEST_HEADER:
             raise ValueError(f"path: {os.fspath(path)!r} is no whole safetensors file")
         try:
-            found = json.loads(json.loads(file.read(size)).get("__metadata__", {}).get(METADATA, "{}"))
+            found = json.loads(json.loads(file.read(size).decode()).get("__metadata__", {}).get(METADATA, "{}"))
         except (ValueError, AttributeError, TypeError) as error:
             raise ValueError(f"path: {os.fspath(path)!r} is no whole safetensors file ({error})") from error
     if not isinstance(found, dict):
