@@ -287,7 +287,11 @@ def _saved_row(subject: Subject) -> list[Row]:
         _, pullback = subject.run(subject.numpy, subject.copies())
     except BrokenOpError as error:
         return [subject.row(NAME, "saved", Verdict.FAIL, detail=str(error))]
-    held = distinct_entries(closure_arrays(pullback))
+    kept = closure_arrays(pullback)
+    if kept is None:
+        detail = f"cannot look into a pullback of type {type(pullback).__name__}"
+        return [subject.row(NAME, "saved", Verdict.INCONCLUSIVE, detail=detail)]
+    held = distinct_entries(kept)
     declared = declared_entries(subject)
     if declared is None:
         return [
