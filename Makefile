@@ -13,7 +13,7 @@ TRAIN_ARGS ?=
 AUDIT_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help train digits test coverage gradcheck lint format types kernels test-gpu audit mutation accuracy clean
+.PHONY: help train digits test coverage gradcheck lint format types kernels test-gpu audit proofs mutation accuracy clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -56,6 +56,11 @@ test-gpu: .venv/.gpu ## what only a GPU can show, and how long a training step t
 
 audit: .venv/.test ## every gradient against the ladder of checks; options in AUDIT_ARGS
 	OPENBLAS_NUM_THREADS=1 $(BIN)/vipnp audit $(AUDIT_ARGS)
+
+proofs: .venv/.core ## the theorem of every op, for every shape, checked by Coq (Debian: coq, libcoq-coquelicot)
+	@command -v coqc >/dev/null || test "$$(id -u)" != 0 || ! command -v apt-get >/dev/null || \
+		{ apt-get update -qq && apt-get install -y -qq coq libcoq-coquelicot; }
+	$(BIN)/python -m proofs.check
 
 mutation: .venv/.test ## mutation testing of ops and layers: every mutant must be killed
 	$(BIN)/python tools/mutation.py

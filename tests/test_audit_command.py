@@ -214,3 +214,12 @@ def test_every_op_has_formulas_in_print() -> None:
         lines = (function.__doc__ or "").strip().split("\n")
         if function.__module__.startswith("vipnp.ops"):
             assert any(piece.is_math for piece in pieces(lines[0])), name
+
+
+def test_without_a_derivative_rung_nothing_is_called_right(tmp_path: Path) -> None:
+    page = tmp_path / "a.html"
+    result = CliRunner().invoke(app, ["audit", "--op", "gelu", "--rung", "contract", "--html", str(page)])
+    assert result.exit_code == 3
+    assert "no gradient was checked (contract only)" in " ".join(result.output.split())
+    assert "Nothing fails in 1 function, but no gradient was checked: contract only." in page.read_text()
+    assert "Every gradient of" not in page.read_text()

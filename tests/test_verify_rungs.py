@@ -155,7 +155,7 @@ def test_complex_step_refuses_absolute_values() -> None:
     assert {row.verdict for row in report.rows} == {Verdict.INCONCLUSIVE}
     assert not report.ok
     assert report.unproved == [("absolute", "", "x")]
-    assert "neither the complex step nor the finite field" in str(report)
+    assert "none of differences, complex step and finite field gives a PASS" in str(report)
 
 
 def test_complex_step_sees_a_lost_imaginary_part() -> None:
@@ -379,3 +379,93 @@ def test_rungs_run_in_the_order_of_the_ladder() -> None:
     report = verify(cubic, [X, W], rungs=["finite_field", "contract"])
     assert list(dict.fromkeys(row.rung for row in report.rows)) == ["contract", "finite_field"]
     assert next(iter(RUNGS)) == "contract"
+
+
+# --- the complex step knows what it cannot decide ---------------------------------------------------------------------
+
+
+def _forgets_the_norm(norm: Callable[[Any], Any]) -> Callable[..., Any]:
+    """x / norm(x) with the gradient of the norm forgotten: wrong, whatever way the norm takes."""
+
+    def op(xp: Any, x: Any) -> Any:
+        n = norm(x)
+        return x / n, lambda dy: (dy / n,)
+
+    return op
+
+
+NORMS: dict[str, Callable[[Any], Any]] = {
+    "linalg.norm": lambda x: np.linalg.norm(x, axis=-1, keepdims=True),
+    "abs": lambda x: np.sqrt((abs(x) ** 2).sum(-1, keepdims=True)),
+    "np.abs": lambda x: np.sqrt((np.abs(x) ** 2).sum(-1, keepdims=True)),
+    "conj": lambda x: np.sqrt((x.conj() * x).real.sum(-1, keepdims=True)),
+    "real": lambda x: np.sqrt((x.real**2).sum(-1, keepdims=True)),
+    "asarray": lambda x: np.sqrt((np.asarray(x).real ** 2).sum(-1, keepdims=True)),
+    "np.real": lambda x: np.sqrt((np.real(x) ** 2).sum(-1, keepdims=True)),
+    "vdot": lambda x: np.sqrt(np.array([[np.vdot(row, row)] for row in x]).real),
+    "var": lambda x: np.sqrt(x.var(-1, keepdims=True)),
+    "np.std": lambda x: np.std(x, -1, keepdims=True),
+}
+
+
+@pytest.mark.parametrize("name", NORMS)
+def test_a_function_that_is_not_analytic_hides_no_wrong_gradient(name: str) -> None:
+    rungs = ["contract", "complex_step", "finite_field"]
+    report = verify(_forgets_the_norm(NORMS[name]), [X], rungs=rungs)
+    assert not report.ok
+    (row,) = (row for row in report.rows if row.rung == "complex_step")
+    assert row.verdict is not Verdict.PASS
+    assert row.verdict is Verdict.FAIL or "imaginary part" in row.detail or "raised" in row.detail
+
+
+def test_a_right_layer_norm_with_var_is_decided_by_differences() -> None:
+    def layer_norm(xp: Any, x: Any) -> Any:
+        rstd = 1 / np.sqrt(x.var(axis=-1, keepdims=True) + 1e-5)
+        xhat = (x - x.mean(axis=-1, keepdims=True)) * rstd
+
+        def pullback(dy: Any) -> Any:
+            means = [v.mean(axis=-1, keepdims=True) for v in (dy, dy * xhat)]
+            return (rstd * (dy - means[0] - xhat * means[1]),)
+
+        return xhat, pullback
+
+    report = verify(layer_norm, [X], rungs=["contract", "differences", "complex_step", "finite_field"])
+    assert report.ok
+    assert report.decided
+    (row,) = (row for row in report.rows if row.rung == "complex_step")
+    assert row.verdict is Verdict.INCONCLUSIVE
+    assert "conjugate (as norms, var, std and vdot do)" in row.detail
+
+
+@pytest.mark.parametrize(
+    ("op", "slope"),
+    [
+        (lambda x: np.maximum(x, 0), lambda x: x > 0),
+        (lambda x: np.where(x > 0.1, x, 0.5 * x), lambda x: np.where(x > 0.1, 1, 0.5).astype(x.dtype)),
+        (lambda x: x / (1 + np.exp(-x)), lambda x: (1 + np.exp(-x) + x * np.exp(-x)) / (1 + np.exp(-x)) ** 2),
+        (lambda x: np.sin(x) * np.expm1(x), lambda x: np.cos(x) * np.expm1(x) + np.sin(x) * np.exp(x)),
+        (lambda x: np.log1p(np.exp(x)) ** 1.5, lambda x: 1.5 * np.log1p(np.exp(x)) ** 0.5 / (1 + np.exp(-x))),
+        (
+            lambda x: np.arctan(x) / np.cosh(x),
+            lambda x: 1 / ((1 + x * x) * np.cosh(x)) - np.arctan(x) * np.tanh(x) / np.cosh(x),
+        ),
+    ],
+)
+def test_right_ops_in_ordinary_numpy(op: Callable[[Any], Any], slope: Callable[[Any], Any]) -> None:
+    def written(xp: Any, x: Any) -> Any:
+        s = slope(x)
+        return op(x), lambda dy: (dy * s,)
+
+    report = verify(written, [X], rungs=["contract", "differences", "complex_step"])
+    assert report.decided, report
+    assert {row.verdict for row in report.rows if row.rung == "complex_step"} == {Verdict.PASS}
+
+
+def test_not_checked_is_not_right() -> None:
+    def wrong(xp: Any, x: Any) -> Any:
+        return x * x, lambda dy: (3 * dy * x,)
+
+    report = verify(wrong, [X], rungs=["contract"])
+    assert not report.decided
+    assert "nothing fails, but no gradient was checked" in str(report)
+    assert not report.to_json()["decided"]

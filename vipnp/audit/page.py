@@ -23,7 +23,7 @@ from vipnp.audit.picture import curves, svg
 from vipnp.audit.planting import Sabotage
 from vipnp.audit.terminal import figure, summary, verdict_text
 from vipnp.verify.ladder import RUNGS
-from vipnp.verify.report import Report, Row, Verdict, versions
+from vipnp.verify.report import UNPROVED, Report, Row, Verdict, versions
 from vipnp.verify.saves import saves_text
 
 ABOUT = {
@@ -66,8 +66,7 @@ def render(report: Report, planted: Sabotage | None, *, ops: Sequence[str] | Non
             else '<p class="alarm"><a href="#sabotage">Planted mistakes</a> survive.</p>'
         )
         + "".join(
-            f'<p class="alarm">{escape(f"{op} {case}, argument {argument}")}: neither the complex step nor the finite '
-            "field gives a PASS</p>"
+            f'<p class="alarm">{escape(f"{op} {case}, argument {argument}: {UNPROVED}")}</p>'
             for op, case, argument in report.unproved
         ),
         ladder="".join(f"<li><b>{_title(rung)}.</b> {escape(ABOUT[rung])}</li>" for rung in rungs),
@@ -90,6 +89,8 @@ def _cases_by_function(ops: Sequence[str] | None) -> dict[str, list[Case]]:
 
 def _headline(report: Report, count: int) -> str:
     functions = f"{count} function{'s' if count != 1 else ''}"
+    if report.ok and not report.decided:
+        return f"Nothing fails in {functions}, but no gradient was checked: {escape(', '.join(report.rungs))} only."
     if report.ok:
         return f'Every gradient of {functions} is <span class="good">right</span>.'
     wrong = len({row.op for row in report.failures} | {op for op, _, _ in report.unproved})

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from vipnp.audit.audit import Step, audit, plan
-from vipnp.verify.report import Report, Row, Verdict, worst
+from vipnp.verify.report import UNPROVED, Report, Row, Verdict, worst
 
 STYLES = {Verdict.PASS: "green", Verdict.FAIL: "bold red", Verdict.INCONCLUSIVE: "yellow"}
 
@@ -86,11 +86,16 @@ def print_report(console: Console, report: Report, *, every_argument: bool) -> N
         console.print(Text(str(row), style="bold red"))
     for op, case, argument in report.unproved:
         where = f"{op}{f' ({case})' if case else ''}, argument {argument}"
-        console.print(Text(f"FAIL {where}: neither the complex step nor the finite field gives a PASS", "bold red"))
+        console.print(Text(f"FAIL {where}: {UNPROVED}", "bold red"))
     _print_reasons(console, report)
     counts = ", ".join(f"{count} {verdict}" for verdict, count in report.totals.items())
-    style = "bold green" if report.ok else "bold red"
-    console.print(Text(f"{'The audit passes' if report.ok else 'The audit FAILS'}: {counts}.", style))
+    if not report.ok:
+        verdict, style = "The audit FAILS", "bold red"
+    elif report.decided:
+        verdict, style = "The audit passes", "bold green"
+    else:
+        verdict, style = f"Nothing fails, but no gradient was checked ({', '.join(report.rungs)} only)", "bold yellow"
+    console.print(Text(f"{verdict}: {counts}.", style))
 
 
 def grouped(rows: Sequence[Row]) -> list[tuple[str, str, str, list[Row]]]:

@@ -7,6 +7,9 @@ from typing import Annotated
 
 import typer
 
+UNDECIDED = 3
+"""The exit status where nothing fails and no rung that looks at derivatives was climbed: not checked is not right."""
+
 
 def audit(
     op: Annotated[list[str] | None, typer.Option(help="An op, layer or model to audit; all by default.")] = None,
@@ -17,7 +20,8 @@ def audit(
     html: Annotated[Path | None, typer.Option(help="Write the audit as one self-contained page.")] = None,
     sabotage: Annotated[bool, typer.Option("--sabotage", help="Plant mistakes; each must fail the ladder.")] = False,
 ) -> None:
-    """Hold every hand-written gradient against the ladder of checks. Exit status 1 if anything fails."""
+    """Hold every hand-written gradient against the ladder of checks. Exit status 1 if anything fails, 3 if no
+    gradient was checked."""
     from vipnp.audit import page, planting, terminal
     from vipnp.backends import get_backend
     from vipnp.core.files import check_outputs, write_json, write_text
@@ -43,3 +47,5 @@ def audit(
         write_text(html, page.render(report, planted, ops=op))
     if not report.ok or (planted is not None and not planted.ok):
         raise typer.Exit(1)
+    if not report.decided:
+        raise typer.Exit(UNDECIDED)

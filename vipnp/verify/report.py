@@ -14,8 +14,14 @@ from typing import Any
 SCHEMA = 1
 """Version of the JSON form; it grows when a field changes its meaning or goes away."""
 
-DERIVATIVE_RUNGS = ("complex_step", "finite_field")
-"""The rungs of which at least one must PASS for every argument."""
+DERIVATIVE_RUNGS = ("complex_step", "finite_field", "differences")
+"""The rungs that look at derivatives: at least one of them must PASS for every argument that one of them looked at."""
+
+COMPARING_RUNGS = ("proof", "pytorch", "backend")
+"""The rungs that hold gradients against an identity, another implementation, or the readable op."""
+
+UNPROVED = "none of differences, complex step and finite field gives a PASS"
+"""What a report says of an argument where that is not so."""
 
 
 class Verdict(StrEnum):
@@ -60,6 +66,11 @@ class Report:
     seed: int = 0
 
     @property
+    def rungs(self) -> list[str]:
+        """The rungs that were climbed, in order."""
+        return list(dict.fromkeys(row.rung for row in self.rows))
+
+    @property
     def failures(self) -> list[Row]:
         """The rows whose verdict is FAIL."""
         return [row for row in self.rows if row.verdict is Verdict.FAIL]
@@ -84,6 +95,13 @@ class Report:
         return [key for key, seen in passed.items() if not seen]
 
     @property
+    def decided(self) -> bool:
+        """Whether the report is ok and a rung that looks at gradients was climbed for every case. Nothing else shows a
+        gradient right."""
+        looked_at = {(row.op, row.case) for row in self.rows if row.rung in (*DERIVATIVE_RUNGS, *COMPARING_RUNGS)}
+        return self.ok and {(row.op, row.case) for row in self.rows} == looked_at
+
+    @property
     def ok(self) -> bool:
         """No row fails, every argument passes the complex step or the finite field where one of them was asked for, and
         something passes for every case. A report without rows is not ok: nothing was shown.
@@ -104,18 +122,19 @@ class Report:
         """The failures, one a line, and the totals."""
         lines = [str(row) for row in self.failures]
         lines += [
-            f"FAIL {op}{f' ({case})' if case else ''}, argument {argument}: neither the complex step nor the finite"
-            " field gives a PASS"
+            f"FAIL {op}{f' ({case})' if case else ''}, argument {argument}: {UNPROVED}"
             for op, case, argument in self.unproved
         ]
         counts = ", ".join(f"{count} {verdict}" for verdict, count in self.totals.items())
-        return "\n".join([*lines, f"{'ok' if self.ok else 'NOT ok'}: {counts}"])
+        verdict = "NOT ok" if not self.ok else "ok" if self.decided else "nothing fails, but no gradient was checked"
+        return "\n".join([*lines, f"{verdict}: {counts}"])
 
     def to_json(self) -> dict[str, Any]:
         """The JSON form that docs/audit.md describes."""
         return {
             "schema": SCHEMA,
             "ok": self.ok,
+            "decided": self.decided,
             "seed": self.seed,
             "versions": versions(),
             "totals": self.totals,

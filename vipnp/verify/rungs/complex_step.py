@@ -13,12 +13,18 @@ from vipnp.verify.outcomes import UndecidedError
 from vipnp.verify.report import Row
 from vipnp.verify.subject import Subject, relative_error, worst_entry
 from vipnp.verify.worlds.complex_step import STEP, ComplexStepBackend
+from vipnp.verify.worlds.exact import ExactBackend
+from vipnp.verify.worlds.floats import FloatDuals, duals, tangents
 
 NAME = "complex_step"
 
 OP_BOUND = 1e-14
 COMPOSITE_BOUND = 1e-13
 """Error of a gradient relative to its largest entry, for one op and for layers and models."""
+
+AGREEMENT, HARD_AGREEMENT = 1e-9, 1e-2
+"""How far derivatives of one forward pass on two number types may differ by rounding, relative to the largest; on
+ill-conditioned inputs the second."""
 
 EVERY_ENTRY = 512
 """Up to so many differentiated numbers every entry is checked; beyond, a random direction for every tensor."""
@@ -32,6 +38,7 @@ def complex_step(subject: Subject) -> list[Row]:
 
 
 def _complex_step(subject: Subject) -> list[Row]:
+    stay_analytic(subject)
     bound = COMPOSITE_BOUND if subject.composite else OP_BOUND
     gradients = subject.float64_gradients
     if subject.entries <= EVERY_ENTRY:
@@ -54,6 +61,31 @@ def _complex_step(subject: Subject) -> list[Row]:
         error = directional_error(found, directional(subject, i, direction), gradient)
         rows.append(subject.measured(NAME, name, error, bound, detail="one random direction"))
     return rows
+
+
+def stay_analytic(subject: Subject) -> None:
+    """Raise UndecidedError where the op leaves the functions under which the complex step is right.
+
+    Every array is moved along one random direction, on complex numbers and on dual numbers, which have no imaginary
+    part to lose. They agree to rounding unless the op drops or flips one, by whatever way it took.
+    """
+    rng = subject.rng("the dual world")
+    directions = [rng.normal(size=array.shape) for array in subject.arrays]
+    world = ExactBackend(FloatDuals())
+    y, _ = subject.run(
+        world, [duals(array, u) for array, u in zip(subject.arrays, directions, strict=True)], exact=True
+    )
+    truth = tangents(y)
+    moved = [array + 1j * STEP * u for array, u in zip(subject.arrays, directions, strict=True)]
+    found = _imaginary(subject, moved) / STEP
+    if found.shape != truth.shape:
+        raise UndecidedError(f"the op gives shape {found.shape} on complex and {truth.shape} on dual numbers")
+    off = relative_error(found, truth)
+    if not off <= (HARD_AGREEMENT if subject.hard else AGREEMENT):
+        raise UndecidedError(
+            f"derivatives of the forward pass on complex and on dual numbers differ by {off:.2g} of the largest: it "
+            "uses functions such as abs, norm, var or real, under which an imaginary part is no derivative"
+        )
 
 
 def derivatives(subject: Subject) -> list[HostArray]:

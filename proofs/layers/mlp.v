@@ -1,0 +1,80 @@
+(* Written by proofs/layers.py from vipnp/layers (mlp); do not edit. *)
+From Proofs Require Import Tactics.
+From Statements Require Import linear gelu.
+From Ops Require Import linear gelu.
+Open Scope R_scope.
+Opaque sum.
+
+Definition mlp (B H W C D K : nat)
+    (x : nat -> nat -> nat -> nat -> R) (fc1_weight : nat -> nat -> R) (fc1_bias : nat -> R) (fc2_weight : nat -> nat -> R) (fc2_bias : nat -> R)
+    : (nat -> nat -> nat -> nat -> R) * ((nat -> nat -> nat -> nat -> R) -> (nat -> nat -> nat -> nat -> R) * (nat -> nat -> R) * (nat -> R) * (nat -> nat -> R) * (nat -> R)) :=
+  let y_linear_1 : nat -> nat -> nat -> nat -> R := fst (linear B H W C D x fc1_weight fc1_bias) in
+  let y_gelu_2 : nat -> nat -> nat -> nat -> R := fst (gelu B H W D y_linear_1) in
+  let y_linear_3 : nat -> nat -> nat -> nat -> R := fst (linear B H W D K y_gelu_2 fc2_weight fc2_bias) in
+  (fun iB iH iW iK : nat => (y_linear_3 iB iH iW iK),
+   fun dy : nat -> nat -> nat -> nat -> R =>
+     let d_linear_3 : (nat -> nat -> nat -> nat -> R) * (nat -> nat -> R) * (nat -> R) := snd (linear B H W D K y_gelu_2 fc2_weight fc2_bias) dy in
+     let d_gelu_2 : (nat -> nat -> nat -> nat -> R) := snd (gelu B H W D y_linear_1) (fst (fst d_linear_3)) in
+     let d_linear_1 : (nat -> nat -> nat -> nat -> R) * (nat -> nat -> R) * (nat -> R) := snd (linear B H W C D x fc1_weight fc1_bias) d_gelu_2 in
+     (fun iB iH iW iC : nat => ((fst (fst d_linear_1)) iB iH iW iC), fun iD iC : nat => ((snd (fst d_linear_1)) iD iC), fun iD : nat => ((snd d_linear_1) iD), fun iK iD : nat => ((snd (fst d_linear_3)) iK iD), fun iK : nat => ((snd d_linear_3) iK))).
+
+Definition mlp_is_correct : Prop :=
+  forall (B H W C D K : nat)
+    (x : R -> nat -> nat -> nat -> nat -> R) (fc1_weight : R -> nat -> nat -> R) (fc1_bias : R -> nat -> R) (fc2_weight : R -> nat -> nat -> R) (fc2_bias : R -> nat -> R)
+    (u_x : nat -> nat -> nat -> nat -> R) (u_fc1_weight : nat -> nat -> R) (u_fc1_bias : nat -> R) (u_fc2_weight : nat -> nat -> R) (u_fc2_bias : nat -> R),
+  (0 < B)%nat ->
+  (0 < H)%nat ->
+  (0 < W)%nat ->
+  (0 < C)%nat ->
+  (0 < D)%nat ->
+  (0 < K)%nat ->
+  (forall iB iH iW iC, is_derive (fun t => x t iB iH iW iC) 0 (u_x iB iH iW iC)) ->
+  (forall iD iC, is_derive (fun t => fc1_weight t iD iC) 0 (u_fc1_weight iD iC)) ->
+  (forall iD, is_derive (fun t => fc1_bias t iD) 0 (u_fc1_bias iD)) ->
+  (forall iK iD, is_derive (fun t => fc2_weight t iK iD) 0 (u_fc2_weight iK iD)) ->
+  (forall iK, is_derive (fun t => fc2_bias t iK) 0 (u_fc2_bias iK)) ->
+  exists v : nat -> nat -> nat -> nat -> R,
+  (forall iB iH iW iK, is_derive (fun t => fst (mlp B H W C D K (x t) (fc1_weight t) (fc1_bias t) (fc2_weight t) (fc2_bias t)) iB iH iW iK) 0 (v iB iH iW iK)) /\
+  forall dy : nat -> nat -> nat -> nat -> R,
+  let g := snd (mlp B H W C D K (x 0) (fc1_weight 0) (fc1_bias 0) (fc2_weight 0) (fc2_bias 0)) dy in
+  (sum B (fun iB => (sum H (fun iH => (sum W (fun iW => (sum K (fun iK => dy iB iH iW iK * v iB iH iW iK)))))))) =
+  (sum B (fun iB => (sum H (fun iH => (sum W (fun iW => (sum C (fun iC => (fst (fst (fst (fst g)))) iB iH iW iC * u_x iB iH iW iC)))))))) +
+  (sum D (fun iD => (sum C (fun iC => (snd (fst (fst (fst g)))) iD iC * u_fc1_weight iD iC)))) +
+  (sum D (fun iD => (snd (fst (fst g))) iD * u_fc1_bias iD)) +
+  (sum K (fun iK => (sum D (fun iD => (snd (fst g)) iK iD * u_fc2_weight iK iD)))) +
+  (sum K (fun iK => (snd g) iK * u_fc2_bias iK)).
+
+Theorem mlp_correct : mlp_is_correct.
+Proof.
+  intros B H W C D K x fc1_weight fc1_bias fc2_weight fc2_bias u_x u_fc1_weight u_fc1_bias u_fc2_weight u_fc2_bias P_B P_H P_W P_C P_D P_K D_x D_fc1_weight D_fc1_bias D_fc2_weight D_fc2_bias.
+  pose (y_linear_1 := fun t => fst (linear B H W C D (x t) (fc1_weight t) (fc1_bias t))).
+  destruct (linear_correct B H W C D (fun t => (x t)) (fun t => (fc1_weight t)) (fun t => (fc1_bias t)) u_x u_fc1_weight u_fc1_bias P_B P_H P_W P_C P_D D_x D_fc1_weight D_fc1_bias)
+    as [u_y_linear_1 [D_y_linear_1 A_y_linear_1]].
+  change (forall iB iH iW iD, is_derive (fun t => y_linear_1 t iB iH iW iD) 0 (u_y_linear_1 iB iH iW iD)) in D_y_linear_1.
+  pose (y_gelu_2 := fun t => fst (gelu B H W D (y_linear_1 t))).
+  destruct (gelu_correct B H W D (fun t => (y_linear_1 t)) u_y_linear_1 P_B P_H P_W P_D D_y_linear_1)
+    as [u_y_gelu_2 [D_y_gelu_2 A_y_gelu_2]].
+  change (forall iB iH iW iD, is_derive (fun t => y_gelu_2 t iB iH iW iD) 0 (u_y_gelu_2 iB iH iW iD)) in D_y_gelu_2.
+  pose (y_linear_3 := fun t => fst (linear B H W D K (y_gelu_2 t) (fc2_weight t) (fc2_bias t))).
+  destruct (linear_correct B H W D K (fun t => (y_gelu_2 t)) (fun t => (fc2_weight t)) (fun t => (fc2_bias t)) u_y_gelu_2 u_fc2_weight u_fc2_bias P_B P_H P_W P_D P_K D_y_gelu_2 D_fc2_weight D_fc2_bias)
+    as [u_y_linear_3 [D_y_linear_3 A_y_linear_3]].
+  change (forall iB iH iW iK, is_derive (fun t => y_linear_3 t iB iH iW iK) 0 (u_y_linear_3 iB iH iW iK)) in D_y_linear_3.
+  exists u_y_linear_3. split; [exact D_y_linear_3 | intros dy].
+  change (
+    let d_linear_3 := snd (linear B H W D K (y_gelu_2 0) (fc2_weight 0) (fc2_bias 0)) dy in
+    let d_gelu_2 := snd (gelu B H W D (y_linear_1 0)) (fst (fst d_linear_3)) in
+    let d_linear_1 := snd (linear B H W C D (x 0) (fc1_weight 0) (fc1_bias 0)) d_gelu_2 in
+    (sum B (fun iB => (sum H (fun iH => (sum W (fun iW => (sum K (fun iK => dy iB iH iW iK * u_y_linear_3 iB iH iW iK)))))))) =
+    (sum B (fun iB => (sum H (fun iH => (sum W (fun iW => (sum C (fun iC => (fst (fst d_linear_1)) iB iH iW iC * u_x iB iH iW iC)))))))) + (sum D (fun iD => (sum C (fun iC => (snd (fst d_linear_1)) iD iC * u_fc1_weight iD iC)))) + (sum D (fun iD => (snd d_linear_1) iD * u_fc1_bias iD)) + (sum K (fun iK => (sum D (fun iD => (snd (fst d_linear_3)) iK iD * u_fc2_weight iK iD)))) + (sum K (fun iK => (snd d_linear_3) iK * u_fc2_bias iK))).
+  intros d_linear_3.
+  assert (E_linear_3 : (sum B (fun iB => (sum H (fun iH => (sum W (fun iW => (sum K (fun iK => dy iB iH iW iK * u_y_linear_3 iB iH iW iK)))))))) = (sum B (fun iB => (sum H (fun iH => (sum W (fun iW => (sum D (fun iD => (fst (fst d_linear_3)) iB iH iW iD * u_y_gelu_2 iB iH iW iD)))))))) + (sum K (fun iK => (sum D (fun iD => (snd (fst d_linear_3)) iK iD * u_fc2_weight iK iD)))) + (sum K (fun iK => (snd d_linear_3) iK * u_fc2_bias iK))) by exact (A_y_linear_3 dy).
+  clearbody d_linear_3.
+  intros d_gelu_2.
+  assert (E_gelu_2 : (sum B (fun iB => (sum H (fun iH => (sum W (fun iW => (sum D (fun iD => (fst (fst d_linear_3)) iB iH iW iD * u_y_gelu_2 iB iH iW iD)))))))) = (sum B (fun iB => (sum H (fun iH => (sum W (fun iW => (sum D (fun iD => d_gelu_2 iB iH iW iD * u_y_linear_1 iB iH iW iD))))))))) by exact (A_y_gelu_2 (fst (fst d_linear_3))).
+  clearbody d_gelu_2.
+  intros d_linear_1.
+  assert (E_linear_1 : (sum B (fun iB => (sum H (fun iH => (sum W (fun iW => (sum D (fun iD => d_gelu_2 iB iH iW iD * u_y_linear_1 iB iH iW iD)))))))) = (sum B (fun iB => (sum H (fun iH => (sum W (fun iW => (sum C (fun iC => (fst (fst d_linear_1)) iB iH iW iC * u_x iB iH iW iC)))))))) + (sum D (fun iD => (sum C (fun iC => (snd (fst d_linear_1)) iD iC * u_fc1_weight iD iC)))) + (sum D (fun iD => (snd d_linear_1) iD * u_fc1_bias iD))) by exact (A_y_linear_1 d_gelu_2).
+  clearbody d_linear_1.
+  cbv beta in *.
+  spread. lra.
+Qed.

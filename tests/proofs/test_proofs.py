@@ -1,0 +1,92 @@
+"""Every op has its theorem, stated by its source as it is today, proved in proofs/ops and recorded."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+import vipnp.layers
+import vipnp.ops
+from proofs import check, layers, statements
+from proofs.statements import SPECS
+from proofs.tracer import RefusedError
+
+FOLDER = Path(statements.__file__).parent
+
+
+def test_every_op_has_a_theorem() -> None:
+    assert {spec.op for spec in SPECS.values()} == set(vipnp.ops.__all__)
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_the_theorem_is_proved_in_the_file_of_its_op(name: str) -> None:
+    script = (FOLDER / "ops" / f"{SPECS[name].op}.v").read_text()
+    assert f"Theorem {name}_correct : {name}_is_correct.\n" in script
+    assert f"Theorem {name}_value :\n" in script
+
+
+def test_nothing_is_assumed_on_the_way() -> None:
+    """Print Assumptions would show it; this says so where Coq is absent."""
+    for path in FOLDER.rglob("*.v"):
+        assert not re.search(r"\b(Admitted|admit|Axiom|Parameter|Conjecture)\b", path.read_text()), path
+
+
+@pytest.mark.parametrize("part", [statements, layers])
+def test_the_statements_are_what_the_sources_say_today(part) -> None:
+    assert part.files() == {path.name: path.read_text() for path in part.FOLDER.glob("*.v")}
+
+
+def test_a_changed_source_changes_its_statement(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The factor that the LayerNorm needs, dropped: the statement is another one, and its file is stale."""
+
+    def dropped(xp, x, weight, bias, eps=1e-5):
+        y, pullback = vipnp.ops.layer_norm(xp, x, weight, bias, eps)
+
+        def wrong(dy):
+            dx, dweight, dbias = pullback(dy)
+            return dx + dx, dweight, dbias
+
+        return y, wrong
+
+    spec = SPECS["layer_norm"]
+    assert statements.statement("layer_norm", dropped, spec) not in (FOLDER / "statements/layer_norm.v").read_text()
+
+
+def test_what_is_recorded_was_proved_from_todays_sources() -> None:
+    """Where this fails, a source or a statement changed after the proof: run `python -m proofs.check --record`."""
+    recorded = json.loads(check.RECORD.read_text())["theorems"]
+    hashes = {name: {k: v for k, v in entry.items() if k != "assumptions"} for name, entry in recorded.items()}
+    assert hashes == check.sources()
+    assert all(set(entry["assumptions"]) <= set(check.allowed()) for entry in recorded.values())
+
+
+def test_a_layer_may_only_call_ops_that_have_a_theorem_at_its_shapes() -> None:
+    spec = layers.LayerSpec(vipnp.layers.mlp, "A B C D E", layers.mlp("E", "F", "G"))
+    with pytest.raises(RefusedError, match="no theorem about linear"):
+        layers.written("mlp", spec)
+
+
+def test_a_layer_may_not_compute_by_itself() -> None:
+    def doubled(xp, x, params):
+        y, back = xp.run(vipnp.ops.gelu, x)
+        return 2 * y, lambda dy: (2 * back(dy)[0], {})
+
+    with pytest.raises(RefusedError, match="nothing but sums"):
+        layers.written("doubled", layers.LayerSpec(doubled, "M C", {}))
+
+
+def test_another_order_of_gradients_is_another_statement() -> None:
+    def exchanged(xp, x, params):
+        y, back = vipnp.layers.mlp(xp, x, params)
+
+        def pullback(dy):
+            dx, grads = back(dy)
+            return dx, {"fc1": grads["fc1"], "fc2": {**grads["fc2"], "bias": grads["fc1"]["bias"]}}
+
+        return y, pullback
+
+    with pytest.raises(RefusedError, match="not shaped like its argument"):
+        layers.written("mlp", layers.LayerSpec(exchanged, "B H W C", layers.mlp("C", "D", "K")))
