@@ -8,6 +8,7 @@ x86-64 Linux alone.
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import subprocess
 import tempfile
@@ -60,11 +61,17 @@ def divert(address: int, function: Entry) -> None:
     callback = ctypes.CFUNCTYPE(result, *types)(function)
     _callbacks.append(callback)
     target = ctypes.cast(callback, ctypes.c_void_p).value or 0
-    jump = b"\x48\xb8" + target.to_bytes(8, "little") + b"\xff\xe0"  # mov rax, target; jmp rax
+    overwrite(address, b"\x48\xb8" + target.to_bytes(8, "little") + b"\xff\xe0")  # mov rax, target; jmp rax
+    # CuPy frees what it has when Python is gone already.
+    atexit.register(overwrite, address, b"\x31\xc0\xc3")  # xor eax, eax; ret
+
+
+def overwrite(address: int, code: bytes) -> None:
+    """Put machine code in the place of what is at `address`."""
     page = address // PAGE * PAGE
-    length = address + len(jump) - page
+    length = address + len(code) - page
     _libc.mprotect(page, length, WRITABLE)
-    ctypes.memmove(address, jump, len(jump))
+    ctypes.memmove(address, code, len(code))
     _libc.mprotect(page, length, EXECUTABLE)
 
 

@@ -119,6 +119,10 @@ class Backend(ABC):
             raise AttributeError(name)
         return getattr(self.namespace, name)
 
+    def __array_namespace_info__(self) -> Any:
+        """What the namespace says of its devices and dtypes, see the array API standard."""
+        return self.namespace.__array_namespace_info__()
+
     def __repr__(self) -> str:
         return f"<vipnp backend {self.name!r}>"
 
