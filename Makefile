@@ -29,7 +29,7 @@ test: .venv/.kernels ## the tests, in two processes
 
 coverage: .venv/.test ## every line and branch of ops and layers, reached on the strict array library alone
 	$(BIN)/python -m coverage run --branch --source=vipnp/ops,vipnp/layers \
-		-m pytest -q tests/test_strict_namespace.py -k "StrictBackend or draw"
+		-m pytest -q tests/ops/test_strict_namespace.py -k "StrictBackend or draw"
 	$(BIN)/python -m coverage report --fail-under=100
 
 gradcheck: .venv/.core ## the gradient error of every op and layer, without PyTorch

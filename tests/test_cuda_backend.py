@@ -55,7 +55,7 @@ class Training:
 
     def step(self) -> tuple[Any, dict[str, Any]]:
         loss, grads = self.model.loss_and_grads(self.images, self.labels, label_smoothing=0.1, rng=self.rng)
-        clipped, _ = self.xp.run(clip_grad_norm, grads, max_norm=1.0)
+        clipped, _ = self.xp.find(clip_grad_norm)(self.xp, grads, max_norm=1.0)
         self.model.set_parameters(self.optimizer.update(self.model.parameters(), clipped, lr=1e-3))
         return loss, grads
 

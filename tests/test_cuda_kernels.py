@@ -290,7 +290,7 @@ def test_adamw_over_the_whole_range_of_the_type(machine: Machine) -> None:
     for _ in range(3):
         grads = draw()
         params, state = adamw(NUMPY, params, grads, state, **options)
-        device, device_state = xp.run(adamw, device, {"w": xp.asarray(grads["w"])}, device_state, **options)
+        device, device_state = xp.find(adamw)(xp, device, {"w": xp.asarray(grads["w"])}, device_state, **options)
         pairs = ((device, params), (device_state.exp_avg, state.exp_avg), (device_state.exp_avg_sq, state.exp_avg_sq))
         for found, truth in pairs:
             host, expected = xp.to_numpy(found["w"]), truth["w"]
@@ -317,12 +317,12 @@ def test_optimizer_against_the_readable_functions(machine: Machine, dtype: str, 
         device_grads = {name: stored(xp, value, dtype) for name, value in grads.items()}
         if max_norm is not None:
             grads, norm = clip_grad_norm(NUMPY, grads, max_norm=max_norm)
-            device_grads, device_norm = xp.run(clip_grad_norm, device_grads, max_norm=max_norm)
+            device_grads, device_norm = xp.find(clip_grad_norm)(xp, device_grads, max_norm=max_norm)
             assert float(xp.to_numpy(device_norm)) == pytest.approx(float(norm), rel=tolerance)
         params, state = adamw(NUMPY, params, grads, state, lr=0.01 + 0.01 * step, **options)
         before = {name: xp.to_numpy(value).copy() for name, value in device.items()}
         held = dict(device)
-        device, device_state = xp.run(adamw, device, device_grads, device_state, lr=0.01 + 0.01 * step, **options)
+        device, device_state = xp.find(adamw)(xp, device, device_grads, device_state, lr=0.01 + 0.01 * step, **options)
         assert list(device) == list(params)
         for name, value in held.items():
             np.testing.assert_array_equal(xp.to_numpy(value), before[name])
@@ -340,17 +340,17 @@ def test_optimizer_leaves_what_it_cannot_take_to_the_readable_functions(machine:
     xp = get_backend("cupy")
     params = {"a": xp.asarray(np.ones((2, 3), np.float32)), "b": xp.asarray(np.ones(3, np.float64))}
     machine.forget()
-    _, norm = xp.run(clip_grad_norm, params, max_norm=1.0)
+    _, norm = xp.find(clip_grad_norm)(xp, params, max_norm=1.0)
     assert not machine.launches
     assert float(xp.to_numpy(norm)) == pytest.approx(3.0)
     with pytest.raises(ValueError, match="no gradient at all"):
-        xp.run(clip_grad_norm, {}, max_norm=1.0)
+        xp.find(clip_grad_norm)(xp, {}, max_norm=1.0)
     with pytest.raises(ValueError, match="max_norm"):
-        xp.run(clip_grad_norm, params, max_norm=-1.0)
+        xp.find(clip_grad_norm)(xp, params, max_norm=-1.0)
 
 
 def test_clipping_refuses_gradients_of_another_backend(machine: Machine) -> None:
     xp = get_backend("cupy")
     grads = {"a": xp.asarray(np.ones((2, 3), np.float32)), "b": np.ones(3, np.float32)}
     with pytest.raises(TypeError, match=r"grads: b is of type numpy\.ndarray, expected an array of backend 'cupy'"):
-        xp.run(clip_grad_norm, grads, max_norm=1.0)
+        xp.find(clip_grad_norm)(xp, grads, max_norm=1.0)

@@ -284,11 +284,11 @@ def check_optimizer(xp: Backend) -> None:
         grads = {name: rng.normal(size=shape) for name, shape in shapes.items()}
         device_grads = {name: xp.asarray(value.astype(np.float32)) for name, value in grads.items()}
         grads, norm = clip_grad_norm(numpy, grads, max_norm=3.0)
-        device_grads, device_norm = xp.run(clip_grad_norm, device_grads, max_norm=3.0)
+        device_grads, device_norm = xp.find(clip_grad_norm)(xp, device_grads, max_norm=3.0)
         close(xp, (device_norm, device_grads), (norm, grads))
         options: dict[str, Any] = {"lr": 0.1, "betas": (0.9, 0.99), "eps": 1e-8, "weight_decay": 0.5}
         params, state = adamw(numpy, params, grads, state, **options)
-        device, device_state = xp.run(adamw, device, device_grads, device_state, **options)
+        device, device_state = xp.find(adamw)(xp, device, device_grads, device_state, **options)
         close(xp, (device, *device_state[1:]), (params, *state[1:]))
 
 

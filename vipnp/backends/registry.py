@@ -33,6 +33,7 @@ BUILT_IN = {
         ("cupy",),
         'pip install "vipnp[cuda13]" (or "vipnp[cuda12]" for a driver of CUDA 12)',
     ),
+    "array_api": BuiltIn("vipnp.backends.array_api"),
     "numba": BuiltIn("vipnp.backends.numba", ("numba", "threadpoolctl"), 'pip install "vipnp[numba]"'),
 }
 """Backend name -> where it is."""
@@ -79,10 +80,15 @@ def get_backend(name: str | Backend, **options: Any) -> Backend:
                 f"backend {name!r} has no option {option!r}; expected one of: {', '.join(parameters) or 'none at all'}"
                 + (f" (did you mean {near[0]!r}?)" if near else "")
             )
+    for parameter in parameters.values():
+        required = parameter.kind is parameter.KEYWORD_ONLY and parameter.default is parameter.empty
+        if required and parameter.name not in options:
+            raise ValueError(f"backend {name!r}: option {parameter.name!r} is missing, expected it to be given")
     backend = create(**options)
     if not isinstance(backend, Backend):
         raise TypeError(f"backend {name!r}: its entry point returned {type(backend).__name__}, expected a Backend")
-    backend.remake = partial(get_backend, name, **options)
+    if backend.remake is None:
+        backend.remake = partial(get_backend, name, **options)
     return backend
 
 

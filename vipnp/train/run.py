@@ -127,7 +127,7 @@ class Run:
         loss, grads = self._loss_and_grads(x, targets, masks)
         norm = math.nan
         if recipe.clip_grad:
-            grads, norm = model.backend.run(clip_grad_norm, grads, max_norm=recipe.clip_grad)
+            grads, norm = model.backend.find(clip_grad_norm)(model.backend, grads, max_norm=recipe.clip_grad)
         if not math.isfinite(loss):
             raise FloatingPointError(
                 f"the loss of step {self.step} is {loss} at learning rate {lr:.3g} (norm of all gradients "

@@ -15,10 +15,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.conftest import ROOT
 from vipnp.checkpoint import load_weights, save_weights
 from vipnp.core.files import PREFIX, SUFFIX, check_outputs, replaced_when_done, write_json, write_text
 
-EXAMPLE = Path(__file__).resolve().parent.parent / "examples" / "train_tiny.py"
+EXAMPLE = ROOT / "examples" / "train_tiny.py"
 
 
 def test_a_link_stays_a_link(tmp_path: Path) -> None:
@@ -122,7 +123,7 @@ print(weights.load_weights({str(path)!r})["w"].sum())
 
 
 def started(tmp_path: Path, *arguments: str, **options: Any) -> subprocess.Popen[str]:
-    environment = {**os.environ, "PYTHONPATH": str(EXAMPLE.parent.parent), "PYTHONUNBUFFERED": "1"}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
     command = [sys.executable, str(EXAMPLE), "--save", str(tmp_path / "w.safetensors"), *arguments]
     # A test run in the background of a shell ignores SIGINT, and its children would too.
     restore = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)  # noqa: E731

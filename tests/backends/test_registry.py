@@ -123,6 +123,8 @@ def test_a_replacement_runs_in_the_place_of_its_op() -> None:
     assert np.array_equal(y, 2 * plain)
     assert np.array_equal(pullback(x)[0], 2 * plain_back(x)[0])
     assert counting.ran == {counted_gelu: 1}
+    assert fast.find(ops.gelu) is counted_gelu
+    assert fast.find(ops.softmax) is ops.softmax
     assert fast.ran is None
     table.clear()
     assert fast.replacements == {ops.gelu: counted_gelu}

@@ -11,6 +11,7 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from tests.conftest import cotangent, lists
 from vipnp import get_backend
 from vipnp.audit.cases import CASES, Case
 from vipnp.verify.trees import tree_arrays, tree_map
@@ -29,14 +30,6 @@ def relative(found: Any, truth: Any) -> float:
     found, truth = np.asarray(found), np.asarray(truth)
     assert found.shape == truth.shape
     return float(np.abs(found - truth).max() / np.abs(truth).max())
-
-
-def lists(tree: Any) -> Any:
-    return tree_map(lambda array: array.tolist(), tree)
-
-
-def cotangent(y: Any, seed: int = 17) -> Any:
-    return np.random.default_rng(seed).normal(size=np.shape(y))
 
 
 def torch_result(case: Case, args: Any, kwargs: Any, dy: Any) -> tuple[Any, list[Any]]:

@@ -132,8 +132,8 @@ def test_adamw(dtype: str) -> None:
     for step in range(4):
         grads = draw()
         for i, xp in enumerate((FUSED, READABLE)):
-            params[i], states[i] = xp.run(
-                adamw, params[i], grads, states[i], lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.05
+            params[i], states[i] = xp.find(adamw)(
+                xp, params[i], grads, states[i], lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.05
             )
         found, truth = (
             {"p": p["w"], "m": state.exp_avg["w"], "v": state.exp_avg_sq["w"]}

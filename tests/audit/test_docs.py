@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import io
 import re
-from pathlib import Path
 from typing import Any
 
+from tests.conftest import ROOT
 from vipnp.audit.mistakes import KINDS, STATEMENT_KINDS
 from vipnp.verify import RUNGS, verify
 
-TEXT = (Path(__file__).parent.parent / "docs" / "audit.md").read_text(encoding="utf-8")
+TEXT = (ROOT / "docs" / "audit.md").read_text(encoding="utf-8")
 
 
 def blocks(language: str) -> list[str]:

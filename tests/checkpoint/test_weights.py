@@ -7,31 +7,15 @@ import os
 import pickle
 import stat
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import safetensors.torch
 import torch
 
-from vipnp import create_model
+from tests.conftest import small_model
 from vipnp.checkpoint import load_weights, save_weights, weights_sha256
 from vipnp.core.files import replaced_when_done
-
-
-def small_model(seed: int = 0, dtype: str = "float32") -> Any:
-    return create_model(
-        "vip_s7",
-        layers=(1, 2),
-        embed_dims=(8, 12),
-        segments=(2, 3),
-        transitions=(True, False),
-        patch_size=2,
-        image_size=(12, 8),
-        num_classes=5,
-        seed=seed,
-        dtype=dtype,
-    )
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

@@ -10,7 +10,7 @@ PROGRAM = Path(__file__).with_name("hostile_files.py")
 
 
 def test_spoilt_files_are_read_or_refused_in_one_line(tmp_path: Path) -> None:
-    """`python tests/hostile_files.py 10000 1` makes more of them."""
+    """`python tests/checkpoint/hostile_files.py 10000 1` makes more of them."""
     count = 600
     run = subprocess.run(
         [sys.executable, str(PROGRAM), str(count), "0"], cwd=tmp_path, capture_output=True, text=True, check=False

@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.test_checkpoint import small_model
+from tests.conftest import small_model
 from vipnp import create_model
 from vipnp.checkpoint import load_metadata, load_weights, save_pytorch, save_weights, weights_sha256
 from vipnp.checkpoint.pytorch import read_pytorch

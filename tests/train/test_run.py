@@ -17,10 +17,9 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from typer.testing import CliRunner
 
-from tests.test_data_sets import make_folder
-from vipnp import cli
+from tests.conftest import command_line as vipnp
+from tests.conftest import make_folder
 from vipnp.checkpoint import load_weights, save_weights
 from vipnp.data import load_data_set
 from vipnp.models import VisionPermutator
@@ -32,10 +31,6 @@ from vipnp.train.settings import Settings, read_settings, tiny_config
 
 OPTIONS = ("--epochs", "3", "--img-size", "16", "16", "--batch-size", "5", "--drop-path", "0.2", "--cutmix", "0.5",
            "--reprob", "0.3", "--ema", "0.9", "--save-every", "2", "--backend", "numpy")  # fmt: skip
-
-
-def vipnp(*arguments: str | Path) -> Any:
-    return CliRunner().invoke(cli.app, [str(argument) for argument in arguments])
 
 
 @pytest.fixture(scope="module")

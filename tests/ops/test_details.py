@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.conftest import cotangent, lists
 from vipnp import get_backend
 from vipnp.audit.cases import CASES, Case
 from vipnp.backends.numpy import NumpyBackend
@@ -27,14 +28,6 @@ every_case = pytest.mark.parametrize("case", CASES_HERE, ids=lambda case: case.n
 every_regular_case = pytest.mark.parametrize(
     "case", [case for case in CASES_HERE if not case.hard], ids=lambda case: case.name
 )
-
-
-def lists(tree: Any) -> Any:
-    return tree_map(lambda array: array.tolist(), tree)
-
-
-def cotangent(y: Any) -> Any:
-    return np.random.default_rng(29).normal(size=np.shape(y))
 
 
 def assert_close(found: Any, truth: Any, tolerance: float, name: str = "") -> None:

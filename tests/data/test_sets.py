@@ -13,23 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from tests.conftest import make_folder
 from vipnp.data import Split, Transform, load_data_set, stream
 from vipnp.data.augment import cutmix
 from vipnp.data.images import MAX_PIXELS, UnreadableImageError, open_image
 from vipnp.data.loader import batches
 from vipnp.data.sets import hold_out, natural
 from vipnp.data.transforms import centre_crop, erase_at_random, random_box
-
-
-def make_folder(root: Path, classes: dict[str, int], size: tuple[int, int] = (12, 10)) -> Path:
-    rng = np.random.default_rng(0)
-    for name, count in classes.items():
-        (root / name).mkdir(parents=True)
-        for i in range(count):
-            pixels = rng.integers(0, 256, (*size[::-1], 3), np.uint8)
-            Image.fromarray(pixels).save(root / name / f"{i}.png")
-    return root
-
 
 # --- randomness -------------------------------------------------------------------------------------------------------
 

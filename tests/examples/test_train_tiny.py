@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.conftest import ROOT
 from vipnp import VisionPermutator, get_backend
 from vipnp.checkpoint import load_weights, weights_sha256
 from vipnp.core import Backend
@@ -20,7 +21,7 @@ from vipnp.data import load_digits
 from vipnp.train import Evaluation
 from vipnp.verify.worlds.namespaces import StrictBackend
 
-EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
+EXAMPLES = ROOT / "examples"
 sys.path.insert(0, str(EXAMPLES))
 
 import choose_digits_recipe  # noqa: E402

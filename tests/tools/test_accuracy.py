@@ -11,6 +11,7 @@ import pytest
 import torch
 from scipy.special import erf
 
+from tests.conftest import ROOT
 from tools import accuracy
 from tools.accuracy import CaseErrors, TensorErrors, error_in_units, geometric_mean, measure
 from vipnp import get_backend
@@ -22,7 +23,6 @@ from vipnp.verify.trees import tree_map
 
 UNIT = 2.0**-24
 XP = get_backend("numpy")
-ROOT = Path(__file__).resolve().parent.parent
 
 # --- the measure ------------------------------------------------------------------------------------------------------
 

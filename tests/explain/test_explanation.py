@@ -5,14 +5,13 @@ from __future__ import annotations
 import dataclasses
 import shutil
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
-from typer.testing import CliRunner
 
-from vipnp import VisionPermutator, cli
+from tests.conftest import command_line as vipnp
+from vipnp import VisionPermutator
 from vipnp.audit.cases import small_config
 from vipnp.checkpoint import save_weights
 from vipnp.data import Transform
@@ -137,10 +136,6 @@ def test_one_block_of_summed_branches_sees_a_cross_and_two_see_all() -> None:
 
 
 # --- the command ------------------------------------------------------------------------------------------------------
-
-
-def vipnp(*arguments: str | Path) -> Any:
-    return CliRunner().invoke(cli.app, [str(argument) for argument in arguments])
 
 
 @pytest.fixture
