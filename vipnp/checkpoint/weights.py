@@ -1,4 +1,4 @@
-"""Weights in files: the safetensors format, never pickle."""
+"""Weights in files: safetensors written and read, PyTorch's format written and read, and no pickle ever run."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from vipnp.checkpoint.pytorch import is_pytorch, read_pytorch, write_pytorch
 from vipnp.core import HostArray
 from vipnp.core.files import replaced_when_done
 
@@ -33,16 +34,7 @@ def save_weights(
     ValueError if one is not finite, OSError where the folder cannot be written, ImportError naming the extra to install
     where safetensors is missing.
     """
-    if not isinstance(tensors, Mapping):
-        raise TypeError(f"tensors: got {type(tensors).__name__}, expected a mapping from names to NumPy arrays")
-    for name, tensor in tensors.items():
-        if not isinstance(name, str):
-            raise TypeError(f"tensors: got the name {name!r}, expected a string")
-        if not isinstance(tensor, np.ndarray) or tensor.dtype not in (np.float32, np.float64):
-            kind = tensor.dtype if isinstance(tensor, np.ndarray) else type(tensor).__name__
-            raise TypeError(f"{name}: got {kind}, expected a NumPy array of float32 or float64")
-        if not np.isfinite(tensor).all():
-            raise ValueError(f"{name}: got NaN or infinity, expected finite numbers")
+    _check_tensors(tensors)
     try:
         from safetensors.numpy import save
     except ImportError as error:
@@ -53,25 +45,48 @@ def save_weights(
         temporary.write_bytes(contents)
 
 
-def load_weights(path: str | os.PathLike[str]) -> dict[str, HostArray]:
-    """{name: host array} of every tensor in the safetensors file `path`; give it to `model.load_state_dict`.
+def save_pytorch(path: str | os.PathLike[str], tensors: Mapping[str, HostArray]) -> None:
+    """Write {name: host array} to the file `path` as `torch.save(state_dict, path)` would; no PyTorch is needed.
 
-    Raises FileNotFoundError if there is no such file, ValueError if it is no whole safetensors file (a pickle of
-    PyTorch is not read) or holds numbers that NumPy lacks, such as bfloat16, ImportError naming the extra
-    to install where safetensors is missing.
+    `torch.load(path, weights_only=True)` gives the same names and values back. Like `save_weights`, but such a file has
+    no place for metadata.
     """
+    _check_tensors(tensors)
+    with replaced_when_done(path) as temporary, temporary.open("wb") as file:
+        write_pytorch(file, tensors)
+
+
+def load_weights(path: str | os.PathLike[str]) -> dict[str, HostArray]:
+    """{name: host array} of every tensor in the file `path`; give it to `model.load_state_dict`.
+
+    The contents decide, not the name: safetensors, or a file of PyTorch (.pth, .pth.tar, .pt), of which no pickle is
+    run. Usual containers, such as "state_dict", and prefixes, such as "module.", are taken off in a PyTorch file. The
+    arrays are not to be written.
+
+    Raises FileNotFoundError if there is no such file, ValueError if it is no whole weight file or holds anything but
+    weights, such as a whole module, or numbers that NumPy lacks, such as bfloat16, ImportError naming the extra to
+    install where safetensors is missing.
+    """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"path: there is no file {os.fspath(path)!r}")
+    # Read first: a file that is mapped into memory and cut short by another process kills this one.
+    contents = Path(path).read_bytes()
+    if is_pytorch(contents):
+        try:
+            return read_pytorch(contents)
+        except ValueError as error:
+            raise ValueError(f"path: {os.fspath(path)!r} {error}") from error
     try:
         from safetensors import SafetensorError
         from safetensors.numpy import load
     except ImportError as error:
         raise _missing_safetensors() from error
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"path: there is no file {os.fspath(path)!r}")
     try:
-        # Read first: a file that is mapped into memory and cut short by another process kills this one.
-        tensors = dict(load(Path(path).read_bytes()))
+        tensors = dict(sorted(load(contents).items()))  # the library gives them in random order
     except SafetensorError as error:
-        raise ValueError(f"path: {os.fspath(path)!r} is no whole safetensors file ({error})") from error
+        raise ValueError(
+            f"path: {os.fspath(path)!r} is no whole safetensors file ({error}) and none of PyTorch"
+        ) from error
     except (TypeError, KeyError) as error:
         raise ValueError(
             f"path: {os.fspath(path)!r} holds a number type that NumPy lacks ({error}); convert it to float32 first"
@@ -86,17 +101,20 @@ def load_weights(path: str | os.PathLike[str]) -> dict[str, HostArray]:
 
 
 def load_metadata(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """What `save_weights` was given as `metadata`; empty where the file has none of it.
+    """What `save_weights` was given as `metadata`; empty where the file has none of it, as PyTorch's.
 
-    Raises FileNotFoundError if there is no such file, ValueError if it is no whole safetensors file.
+    Raises FileNotFoundError if there is no such file, ValueError if it is no whole weight file.
     """
     with open(path, "rb") as file:
+        if is_pytorch(file.read(64)):
+            return {}
+        file.seek(0)
         start = file.read(8)
         size = int.from_bytes(start, "little")
         if len(start) < 8 or size > LONGEST_HEADER:
             raise ValueError(f"path: {os.fspath(path)!r} is no whole safetensors file")
         try:
-            found = json.loads(json.loads(file.read(size)).get("__metadata__", {}).get(METADATA, "{}"))
+            found = json.loads(json.loads(file.read(size).decode()).get("__metadata__", {}).get(METADATA, "{}"))
         except (ValueError, AttributeError, TypeError) as error:
             raise ValueError(f"path: {os.fspath(path)!r} is no whole safetensors file ({error})") from error
     if not isinstance(found, dict):
@@ -112,6 +130,19 @@ def weights_sha256(tensors: Mapping[str, HostArray]) -> str:
         digest.update(f"{name} {little_endian.dtype.str} {tensor.shape}\n".encode())
         digest.update(little_endian.tobytes())
     return digest.hexdigest()
+
+
+def _check_tensors(tensors: Mapping[str, HostArray]) -> None:
+    if not isinstance(tensors, Mapping):
+        raise TypeError(f"tensors: got {type(tensors).__name__}, expected a mapping from names to NumPy arrays")
+    for name, tensor in tensors.items():
+        if not isinstance(name, str):
+            raise TypeError(f"tensors: got the name {name!r}, expected a string")
+        if not isinstance(tensor, np.ndarray) or tensor.dtype not in (np.float32, np.float64):
+            kind = tensor.dtype if isinstance(tensor, np.ndarray) else type(tensor).__name__
+            raise TypeError(f"{name}: got {kind}, expected a NumPy array of float32 or float64")
+        if not np.isfinite(tensor).all():
+            raise ValueError(f"{name}: got NaN or infinity, expected finite numbers")
 
 
 def _missing_safetensors() -> ImportError:

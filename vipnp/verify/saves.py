@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -16,12 +17,15 @@ SHAPE = r"\((?:\*?|[^()]*,[^()]*)\)"
 """A shape as docstrings write it: (), (*), (C,), (*, C), (B, h*P, w*Q)."""
 
 
-def closure_arrays(function: Callable[..., Any]) -> list[HostArray]:
-    """The arrays that a function keeps alive: in its closure, its defaults, and the functions and containers there."""
+def closure_arrays(function: Callable[..., Any]) -> list[HostArray] | None:
+    """The arrays that a function keeps alive: in its closure, its defaults, and the functions, partials, methods,
+    objects and containers there. None where it is no function of Python, so that nobody can look."""
     found: dict[int, HostArray] = {}
     seen: set[int] = set()
+    opaque = False
 
     def look(thing: Any) -> None:
+        nonlocal opaque
         if id(thing) in seen:
             return
         seen.add(id(thing))
@@ -37,9 +41,20 @@ def closure_arrays(function: Callable[..., Any]) -> list[HostArray]:
             for cell in thing.__closure__ or ():
                 look(cell.cell_contents)
             look(thing.__defaults__ or ())
+            look(thing.__kwdefaults__ or {})
+        elif isinstance(thing, functools.partial):
+            look([thing.func, thing.args, thing.keywords])
+        elif inspect.ismethod(thing):
+            look([thing.__self__, thing.__func__])
+        elif inspect.isbuiltin(thing):
+            look(thing.__self__)
+        elif callable(thing) and not isinstance(thing, (type, np.ufunc)):
+            slots = [name for kind in type(thing).__mro__ for name in getattr(kind, "__slots__", ())]
+            opaque |= not (slots or hasattr(thing, "__dict__"))
+            look([getattr(thing, "__dict__", {}), *(getattr(thing, name, None) for name in slots)])
 
     look(function)
-    return list(found.values())
+    return None if opaque else list(found.values())
 
 
 def distinct_entries(arrays: Iterable[HostArray]) -> int:
