@@ -145,7 +145,8 @@ def test_an_interrupt_saves_the_weights(tmp_path: Path, number: signal.Signals, 
 def test_a_closed_pipe_saves_the_weights(tmp_path: Path) -> None:
     with started(tmp_path, "--epochs", "4", stdout=subprocess.PIPE, stderr=subprocess.PIPE) as child:
         assert child.stdout is not None
-        child.stdout.readline()
+        while not child.stdout.readline().startswith("epoch"):
+            assert child.poll() is None
         child.stdout.close()
         child.wait()
         assert child.stderr is not None

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
+import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +14,7 @@ import pytest
 
 from vipnp import ops
 from vipnp.verify import Verdict, verify
+from vipnp.verify.budget import OutOfTimeError, budget
 from vipnp.verify.extras import MissingExtraError, need
 from vipnp.verify.report import Report, Row, worst
 
@@ -163,3 +167,93 @@ def test_a_gradient_of_nan_never_passes() -> None:
     report = verify(op, [X], hard=True)
     assert not [row for row in report.rows if row.verdict is Verdict.PASS and row.rung != "value"]
     assert "not finite" in str(report)
+
+
+def softmax(xp: Any, x: Any) -> Any:
+    e = xp.exp(x - xp.max(x, axis=-1, keepdims=True))
+    p = e / xp.sum(e, axis=-1, keepdims=True)
+    return p, lambda dy: (p * (dy - xp.sum(dy * p, axis=-1, keepdims=True)),)
+
+
+def test_a_rung_that_is_not_done_in_time_decides_nothing() -> None:
+    """The proof of a softmax over twelve classes takes minutes."""
+    report = verify(
+        softmax, [np.random.default_rng(0).normal(size=(2, 12))], rungs=["complex_step", "proof"], seconds=1
+    )
+    proof, step = (next(row for row in report.rows if row.rung == rung) for rung in ("proof", "complex_step"))
+    assert (proof.verdict, proof.detail) == (Verdict.INCONCLUSIVE, "not done after 1 s")
+    assert step.verdict is Verdict.PASS
+    assert report.ok
+
+
+def test_an_op_that_never_ends_is_not_waited_for() -> None:
+    def endless(xp: Any, x: Any) -> Any:
+        while True:
+            with contextlib.suppress(Exception):
+                x = x + 1
+
+    report = verify(endless, [X], rungs=["contract"], seconds=0.2)
+    assert "not done after 0.2 s" in report.rows[0].detail
+    assert not report.ok
+
+
+def test_the_time_limit_leaves_nothing_behind() -> None:
+    for _ in range(50):
+        with contextlib.suppress(OutOfTimeError), budget(1e-3):
+            time.sleep(1e-3)
+    time.sleep(0.05)
+
+
+def leaves(xp: Any, x: Any) -> Any:
+    sys.exit(0)
+
+
+def leaves_in_the_pullback(xp: Any, x: Any) -> Any:
+    return x + 1, lambda dy: sys.exit(0)
+
+
+def recurses(xp: Any, x: Any) -> Any:
+    return recurses(xp, x)
+
+
+@pytest.mark.parametrize(
+    ("op", "message"),
+    [
+        (leaves, "the forward raised SystemExit"),
+        (leaves_in_the_pullback, "the pullback raised SystemExit"),
+        (recurses, "the forward raised RecursionError"),
+    ],
+)
+def test_ops_that_end_the_program(op: Any, message: str) -> None:
+    report = verify(op, [X])
+    assert not report.ok
+    assert message in str(report)
+
+
+def test_an_empty_y_is_no_pass() -> None:
+    report = verify(lambda xp, x: (x[:0] * 2, lambda dy: (0 * x,)), [X])
+    assert not report.ok
+    assert "y has no entries" in next(row.detail for row in report.rows if row.rung == "differences")
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"seed": -1}, ValueError, "seed: got -1, expected an integer that is not negative"),
+        ({"seed": 0.5}, TypeError, "seed: got 0.5, expected an integer"),
+        ({"seconds": 0}, ValueError, "seconds: got 0, expected a positive number"),
+        ({"seconds": "1"}, ValueError, "seconds: got '1', expected a positive number"),
+        (
+            {"kwargs": {"lock": threading.Lock()}},
+            TypeError,
+            "gelu, constant lock: got lock, expected something that copy.deepcopy can copy",
+        ),
+    ],
+)
+def test_bad_options(options: Any, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        verify(ops.gelu, [X], **options)
+
+
+def test_a_seed_may_be_a_numpy_integer() -> None:
+    assert verify(ops.gelu, [X], seed=np.int64(3), rungs=["complex_step"]).ok  # type: ignore[arg-type]

@@ -4,6 +4,7 @@
     seed n     every kernel against the readable ops, blocks, warps and lanes in the order of seed n, with address and
                undefined-behaviour sanitizers
     backend    the backend's own Python code on a stand-in for CuPy, and what the GPU benchmark computes
+    device     the CuPy wheel itself on a fake device: training steps, streams, two devices, planted mistakes
     mistakes   planted mistakes, each of which must be caught, and the emulator's own tests
 
 Two run at a time. Ends with one line each and exit status 1 if one failed.
@@ -43,7 +44,8 @@ def parts() -> list[Part]:
     compiled = Part("compile", ("tests/test_cuda_compile.py", "-s", *everything), {})
     mistakes = Part("mistakes", ("tests/test_cuda_mistakes.py", "tests/test_cuda_emulator.py", *everything), {})
     backend = Part("backend", ("tests/test_cuda_backend.py", "tests/test_cuda_benchmark.py", *everything), {})
-    return [seeds[0], compiled, mistakes, backend, *seeds[1:]]
+    device = Part("device", ("tests/fake_device", *everything), {"VIPNP_FAKE_DEVICE": "1"})
+    return [seeds[0], compiled, mistakes, backend, device, *seeds[1:]]
 
 
 def run(part: Part) -> tuple[str, int, float]:

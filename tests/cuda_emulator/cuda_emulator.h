@@ -9,6 +9,7 @@
 // flushing of subnormals and contraction to FMA, speed.
 #pragma once
 #include <algorithm>
+#include <cassert>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
@@ -20,6 +21,7 @@
 #include <random>
 #include <string>
 #include <type_traits>
+#include <typeinfo>
 #include <utility>
 #include <vector>
 
@@ -307,17 +309,19 @@ inline bool run_block(std::mt19937& random) {
     return true;
 }
 
+// "float32*", "const float32*" for a pointer that is only read, "int32"; a class is "struct", its size and mangled name.
 template <typename T>
-constexpr const char* kind() {
-    using V = std::remove_cv_t<std::remove_pointer_t<std::remove_cv_t<T>>>;
-    constexpr bool pointer = std::is_pointer_v<T>;
-    if constexpr (std::is_same_v<V, float>) return pointer ? "float32*" : "float32";
-    else if constexpr (std::is_same_v<V, double>) return pointer ? "float64*" : "float64";
-    else if constexpr (std::is_same_v<V, __half>) return pointer ? "float16*" : "float16";
-    else if constexpr (std::is_same_v<V, __nv_bfloat16>) return pointer ? "bfloat16*" : "bfloat16";
-    else if constexpr (std::is_same_v<V, int>) return pointer ? "int32*" : "int32";
-    else if constexpr (std::is_same_v<V, long long>) return pointer ? "int64*" : "int64";
-    else static_assert(!sizeof(V), "a kernel parameter of a type the emulator does not know");
+std::string kind() {
+    if constexpr (std::is_pointer_v<T>) {
+        using V = std::remove_pointer_t<T>;
+        return (std::is_const_v<V> ? "const " : "") + kind<std::remove_cv_t<V>>() + "*";
+    } else if constexpr (std::is_same_v<T, __half>) return "float16";
+    else if constexpr (std::is_same_v<T, __nv_bfloat16>) return "bfloat16";
+    else if constexpr (std::is_same_v<T, bool>) return "bool";
+    else if constexpr (std::is_floating_point_v<T>) return "float" + std::to_string(8 * sizeof(T));
+    else if constexpr (std::is_integral_v<T>)
+        return (std::is_unsigned_v<T> ? "uint" : "int") + std::to_string(8 * sizeof(T));
+    else return "struct " + std::to_string(sizeof(T)) + " " + typeid(T).name();
 }
 
 template <auto KERNEL>
@@ -334,7 +338,7 @@ struct Launch<KERNEL> {
     static const char* signature() {
         static const std::string text = [] {
             std::string all;
-            ((all += kind<P>(), all += ' '), ...);
+            ((all += kind<std::remove_cv_t<P>>(), all += ','), ...);
             return all;
         }();
         return text.c_str();
@@ -377,6 +381,8 @@ struct Launch<KERNEL> {
     static const char name##_site = 0;         \
     auto& name = emulator::shared_array<T, (count)>(&name##_site, __LINE__)
 
+inline int __popc(unsigned x) { return __builtin_popcount(x); }
+inline int __popcll(unsigned long long x) { return __builtin_popcountll(x); }
 inline double rsqrt(double x) { return 1 / std::sqrt(x); }
 inline float normcdff(float x) { return static_cast<float>(0.5 * std::erfc(-x * 0.70710678118654752440)); }
 inline double normcdf(double x) {

@@ -69,8 +69,8 @@ def cuda_headers() -> Path:
     raise RuntimeError("found no cuda_bf16.h: pip install nvidia-cuda-runtime")
 
 
-def build(source: str, expressions: Sequence[str]) -> Path:
-    """The shared library of the kernels `expressions` in `source`; made once for the same text and flags."""
+def build(source: str, expressions: Sequence[str], options: Sequence[str] = ()) -> Path:
+    """The shared library of the kernels `expressions` in `source`; made once for the same text, flags and `options`."""
     text = [f'#include "{HEADER.name}"', '#line 1 "kernel.cu"', source, '#line 1 "launchers.cpp"']
     for i, expression in enumerate(expressions):
         launch = f"emulator::Launch<&{expression}>"
@@ -79,7 +79,7 @@ def build(source: str, expressions: Sequence[str]) -> Path:
             f"unsigned seed) {{ return {launch}::run(grid, block, arguments, seed); }}"
             f'extern "C" const char* signature_{i}() {{ return {launch}::signature(); }}'
         )
-    flags = (*FLAGS, *(("-O1", *SANITIZERS) if sanitizing() else ("-O1",)))
+    flags = (*FLAGS, *(("-O1", *SANITIZERS) if sanitizing() else ("-O1",)), *options)
     code = "\n".join(text)
     key = hashlib.sha256("\0".join([code, HEADER.read_text(), COMPILER, *flags]).encode()).hexdigest()[:24]
     library = BUILD / f"{key}.so"
@@ -109,7 +109,8 @@ def build(source: str, expressions: Sequence[str]) -> Path:
 class Kernel:
     """One compiled kernel.
 
-    parameters : the kind of each parameter in C++, such as "float32*" (a pointer) or "int32".
+    parameters : the kind of each parameter in C++: "float32*" is a pointer, "int32" a number, "struct 40 ..." a class
+    of 40 bytes. reads_only : whether the parameter is a pointer to what the kernel must not write.
     """
 
     def __init__(self, library: ctypes.CDLL, index: int, expression: str) -> None:
@@ -118,7 +119,9 @@ class Kernel:
         self._run.restype = ctypes.c_char_p
         signature = getattr(library, f"signature_{index}")
         signature.restype = ctypes.c_char_p
-        self.parameters = tuple(signature().decode().split())
+        kinds = signature().decode().split(",")[:-1]
+        self.parameters = tuple(kind.removeprefix("const ") for kind in kinds)
+        self.reads_only = tuple(kind.startswith("const ") for kind in kinds)
 
     def __call__(self, grid: Sequence[int], block: Sequence[int], arguments: Sequence[bytes]) -> None:
         """Run the whole grid; `arguments` are the bytes of each parameter.
@@ -133,7 +136,7 @@ class Kernel:
             raise KernelError(f"{self.expression}: {error.decode()}")
 
 
-def load(source: str, expressions: Sequence[str]) -> dict[str, Kernel]:
-    """The kernels `expressions` of `source`, compiled."""
-    library = ctypes.CDLL(str(build(source, expressions)))
+def load(source: str, expressions: Sequence[str], options: Sequence[str] = ()) -> dict[str, Kernel]:
+    """The kernels `expressions` of `source`, compiled with `options` beside the emulator's own."""
+    library = ctypes.CDLL(str(build(source, expressions, options)))
     return {name: Kernel(library, i, name) for i, name in enumerate(expressions)}

@@ -102,6 +102,7 @@ def subject_of(case: Case, seed: int = 0, *, small: bool = False) -> Subject:
         twin=case.twin,
         seed=seed,
         hard=case.hard,
+        one_shot=case.one_shot,
         name=op,
         tag=tag,
     )

@@ -14,8 +14,6 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
-from vipnp.verify.subject import declares_one_shot
-
 
 @dataclass(frozen=True)
 class Mistake:
@@ -56,11 +54,12 @@ class Site:
 Kind: TypeAlias = Callable[[Site], Iterator[ast.expr]]
 
 
-def mistakes(function: Callable[..., Any], *, inside: bool = False) -> list[Mistake]:
+def mistakes(function: Callable[..., Any], *, inside: bool = False, one_shot: bool = False) -> list[Mistake]:
     """Every mistake of every kind that fits somewhere in the pullback of `function`, or in its whole body where it has
     no pullback of its own (it hands on that of another op).
 
     inside : it is a part of another function, which alone sees the arrays that its pullback might write to.
+    one_shot : its pullback works once, so that there is no state between two calls to plant.
     """
     module = sys.modules[function.__module__]
     tree = ast.parse(inspect.getsource(module))
@@ -78,6 +77,8 @@ def mistakes(function: Callable[..., Any], *, inside: bool = False) -> list[Mist
                     line = site.node.lineno
                     found.append(Mistake(function.__name__, kind, line, before, after, source, function.__module__))
     for kind, rewrite in ({} if inside else STATEMENT_KINDS).items():
+        if one_shot and rewrite is state_between_calls:
+            continue
         for changed, line, before, after in rewrite(tree, function.__name__):
             source = ast.unparse(ast.fix_missing_locations(changed))
             found.append(Mistake(function.__name__, kind, line, before, after, source, function.__module__))
@@ -309,9 +310,9 @@ Changed: TypeAlias = tuple[ast.Module, int, str, str]
 
 
 def state_between_calls(tree: ast.Module, name: str) -> Iterator[Changed]:
-    """The second call of a pullback gives twice the first gradient; one that is declared one-shot is spared."""
+    """The second call of a pullback gives twice the first gradient."""
     outer, original = _pullback_of(tree, name)
-    if original is outer or declares_one_shot(ast.get_docstring(outer)):
+    if original is outer:
         return
     changed, pullback = _copy_of(tree, name)
     pullback.args.args.append(ast.arg("calls"))

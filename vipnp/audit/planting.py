@@ -160,7 +160,7 @@ def plantings(ops: Sequence[str] | None = None) -> Iterator[Planting]:
         function = of_op[0].op
         if function.__module__.startswith("vipnp.audit"):
             continue
-        for mistake in mistakes(function):
+        for mistake in mistakes(function, one_shot=of_op[0].one_shot):
             yield name, mistake, of_op
         if function is vision_permutator:
             for mistake in mistakes(tokens, inside=True):
@@ -192,7 +192,16 @@ def _subjects(op: Callable[..., Any], name: str, cases: Sequence[Case], seed: in
     for case in cases:
         for sizes in (None, *OTHER_SIZES.get(name, ())):
             args, kwargs = case.inputs(seed, sizes)
-            yield Subject(op, args, kwargs, definition=case.definition, seed=seed, name=name, tag=case.name)
+            yield Subject(
+                op,
+                args,
+                kwargs,
+                definition=case.definition,
+                seed=seed,
+                one_shot=case.one_shot,
+                name=name,
+                tag=case.name,
+            )
 
 
 def _runs(subject: Subject) -> bool:

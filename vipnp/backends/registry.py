@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import inspect
 from collections.abc import Callable
+from functools import partial
 from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Any, NamedTuple
@@ -81,6 +82,7 @@ def get_backend(name: str | Backend, **options: Any) -> Backend:
     backend = create(**options)
     if not isinstance(backend, Backend):
         raise TypeError(f"backend {name!r}: its entry point returned {type(backend).__name__}, expected a Backend")
+    backend.remake = partial(get_backend, name, **options)
     return backend
 
 

@@ -12,6 +12,7 @@ except ModuleNotFoundError as error:
 
 from vipnp.cli.audit import audit
 from vipnp.cli.eval import evaluate
+from vipnp.cli.explain import explain
 from vipnp.cli.predict import predict
 from vipnp.cli.train import train
 
@@ -26,6 +27,7 @@ def main() -> None:
 app.command()(train)
 app.command("eval")(evaluate)
 app.command()(predict)
+app.command()(explain)
 app.command()(audit)
 
 __all__ = ["app"]

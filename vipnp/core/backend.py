@@ -42,6 +42,13 @@ def _dropped(*_: object) -> NoReturn:
     raise RuntimeError("this result was computed for inference (keep=False): it has no pullback")
 
 
+def _remade(remake: Callable[[], Backend], keep: bool, counting: bool) -> Backend:
+    backend = remake()
+    if counting:
+        backend = backend.counting()
+    return backend if keep else backend.inference()
+
+
 class Replacements(dict[Op, Op]):
     """A table from a readable op or layer to the fused function with the same signature.
 
@@ -82,6 +89,10 @@ class Backend(ABC):
     replacements : readable op or layer -> fused function; empty unless a fused table was asked for.
     keep : False for inference: every pullback is let go as soon as its op returns.
     ran : None, or a count of the functions that `run` and `readable` called (see `counting`).
+    remake : makes a backend like this one, as `get_backend` with its name and options does; None for one made by hand.
+
+    A pickled backend is its `remake`: the other process makes its own, with its own threads and libraries. A deep copy
+    is the backend itself, since it holds no values of anybody.
     """
 
     def __init__(
@@ -100,6 +111,7 @@ class Backend(ABC):
         self.replacements: Mapping[Op, Op] = MappingProxyType(dict(replacements))
         self.keep = True
         self.ran: Counter[Op] | None = None
+        self.remake: Callable[[], Backend] | None = None
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__") or name == "namespace":
@@ -108,6 +120,19 @@ class Backend(ABC):
 
     def __repr__(self) -> str:
         return f"<vipnp backend {self.name!r}>"
+
+    def __copy__(self) -> Backend:
+        twin = object.__new__(type(self))
+        vars(twin).update(vars(self))
+        return twin
+
+    def __deepcopy__(self, memo: object) -> Backend:
+        return self
+
+    def __reduce__(self) -> tuple[Callable[..., Backend], tuple[Any, ...]]:
+        if self.remake is None:
+            raise TypeError(f"backend {self.name!r}: got one made by hand, expected one of get_backend to pickle")
+        return _remade, (self.remake, self.keep, self.ran is not None)
 
     # --- running ops ---------------------------------------------------------------------------------------------
 

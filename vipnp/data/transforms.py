@@ -88,6 +88,13 @@ class Transform:
         values = self._normalised(cropped)
         return np.ascontiguousarray(values[:, :, ::-1]) if rng.random() < self.flip else values
 
+    def pixels(self, values: HostArray) -> HostArray:
+        """The picture behind `values` (channels, height, width), as uint8 (height, width) for one channel or
+        (height, width, 3): the way back from `evaluation`."""
+        mean, std = (np.array(numbers)[:, None, None] for numbers in (self.mean, self.std))
+        bytes_ = np.clip(np.rint((values * std + mean) * 255), 0, 255).astype(np.uint8)
+        return bytes_[0] if self.channels == 1 else np.ascontiguousarray(bytes_.transpose(1, 2, 0))
+
     def _normalised(self, picture: Image.Image) -> HostArray:
         pixels = np.asarray(picture, np.float32).reshape(*picture.size[::-1], self.channels)
         mean, std = (np.array(values, np.float32) for values in (self.mean, self.std))

@@ -121,6 +121,13 @@ class VisionPermutator:
             f"parameters={self.num_parameters:,} dtype={self.dtype} backend={self.backend.name!r}>"
         )
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "params": self.state_dict()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self.params = unflatten({name: self.backend.asarray(array) for name, array in state["params"].items()})  # type: ignore[assignment]
+
     # --- forward and backward -------------------------------------------------------------------------------------
 
     def __call__(self, images: Any) -> Array:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from vipnp.core import Array, Backend
 from vipnp.core.checks import check_real, check_whole, shown
 from vipnp.optim.checks import check_backend, check_gradients, check_state
-from vipnp.optim.state import copied, uploaded
+from vipnp.optim.state import Pickled, copied, uploaded
 
 
 class AdamWState(NamedTuple):
@@ -59,7 +59,7 @@ def adamw(
     return new_params, AdamWState(t, exp_avg, exp_avg_sq)
 
 
-class AdamW:
+class AdamW(Pickled):
     """AdamW over parameters by name; the defaults are those of the official training recipe.
 
     Parameters

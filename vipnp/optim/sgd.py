@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from vipnp.core import Array, Backend
 from vipnp.core.checks import check_real
 from vipnp.optim.checks import check_backend, check_gradients, check_state
-from vipnp.optim.state import copied, uploaded
+from vipnp.optim.state import Pickled, copied, uploaded
 
 
 class SGDState(NamedTuple):
@@ -54,7 +54,7 @@ def sgd(
     return new_params, SGDState(buffers)
 
 
-class SGD:
+class SGD(Pickled):
     """SGD with momentum over parameters by name; weight decay, where asked for, is added to every gradient.
 
     Parameters

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,6 +10,25 @@ import numpy as np
 
 from vipnp.core import Array, Backend, HostArray
 from vipnp.core.checks import shown
+
+
+class Pickled(ABC):
+    """An optimiser that pickles and deep-copies by its `state_dict`, wherever the arrays of its backend live."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "state": self.state_dict()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self.load_state_dict(state["state"])
+
+    @abstractmethod
+    def state_dict(self) -> dict[str, Any]:
+        """What the next step depends on, as host arrays and numbers by name."""
+
+    @abstractmethod
+    def load_state_dict(self, mapping: Mapping[str, Any]) -> None:
+        """Go on from what `state_dict` returned."""
 
 
 def copied(xp: Backend, state: Any, parts: Sequence[str]) -> dict[str, dict[str, HostArray]]:

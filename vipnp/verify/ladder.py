@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import copy
+import math
+import operator
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
 import numpy as np
 
+from vipnp.verify.budget import SECONDS, OutOfTimeError, budget
 from vipnp.verify.extras import MissingExtraError
 from vipnp.verify.outcomes import BrokenOpError, UndecidedError
 from vipnp.verify.report import Report, Row, Verdict
@@ -53,6 +57,8 @@ def verify(
     rungs: Sequence[str] | None = None,
     seed: int = 0,
     hard: bool = False,
+    one_shot: bool = False,
+    seconds: float | None = SECONDS,
     name: str | None = None,
     tag: str = "",
 ) -> Report:
@@ -66,14 +72,19 @@ def verify(
     definition : the same function of nested lists of floats, as loops over scalars; for the rung "value".
     twin : the same function of PyTorch tensors; for the rungs "pytorch" and "float32".
     rungs : names of `RUNGS` to climb, all by default.
-    seed : of the cotangents, directions and field elements.
+    seed : of the cotangents, directions and field elements; not negative.
     hard : the inputs are ill-conditioned on purpose: an error above the bound of a float64 rung decides nothing, and
         the certified rung asks for no more than twice the error of PyTorch.
+    one_shot : a pullback works once, and raises RuntimeError the second time.
+    seconds : what a rung may take; beyond, it is INCONCLUSIVE. None sets no limit.
     name, tag : what the rows call the op (its own name by default) and this case of it.
 
     Raises TypeError or ValueError for inputs that cannot be audited: integers, empty arrays, NaN or infinity, arrays of
-    another dtype, an unknown rung.
+    another dtype, constants that cannot be copied, an unknown rung, a seed or a number of seconds that is none.
     """
+    seed = whole_seed(seed)
+    if seconds is not None and not (isinstance(seconds, (int, float)) and seconds > 0 and math.isfinite(seconds)):
+        raise ValueError(f"seconds: got {seconds!r}, expected a positive number, or None for no limit")
     subject = Subject(
         op=op,
         args=tuple(args) if isinstance(args, (list, tuple)) else (args,),
@@ -82,14 +93,26 @@ def verify(
         twin=twin,
         seed=seed,
         hard=hard,
+        one_shot=one_shot,
         name=name if name is not None else getattr(op, "__name__", type(op).__name__),
         tag=tag,
     )
     check_inputs(subject)
     report = Report(seed=seed)
     for rung in chosen_rungs(rungs):
-        report.extend(climb(rung, subject))
+        report.extend(climb(rung, subject, seconds=seconds))
     return report
+
+
+def whole_seed(seed: Any) -> int:
+    """`seed` as an integer. Raises TypeError or ValueError unless it is one and not negative."""
+    try:
+        whole = operator.index(seed)
+    except TypeError:
+        raise TypeError(f"seed: got {seed!r}, expected an integer") from None
+    if whole < 0:
+        raise ValueError(f"seed: got {whole}, expected an integer that is not negative")
+    return whole
 
 
 def chosen_rungs(rungs: Sequence[str] | None) -> list[str]:
@@ -104,19 +127,23 @@ def chosen_rungs(rungs: Sequence[str] | None) -> list[str]:
     return [rung for rung in RUNGS if rung in rungs]
 
 
-def climb(rung: str, subject: Subject, function: Rung | None = None) -> list[Row]:
-    """The rows of one rung (`function` where it is none of RUNGS).
+def climb(rung: str, subject: Subject, function: Rung | None = None, *, seconds: float | None = None) -> list[Row]:
+    """The rows of one rung (`function` where it is none of RUNGS), which may take so many seconds.
 
     What the op does wrong becomes a FAIL, and so does any other exception (from a definition or a twin, say); what the
-    rung cannot do becomes an INCONCLUSIVE.
+    rung cannot do, or not in time, becomes an INCONCLUSIVE.
     """
     try:
-        with np.errstate(all="ignore"):
+        with np.errstate(all="ignore"), budget(seconds):
             return (RUNGS[rung] if function is None else function)(subject)
     except BrokenOpError as error:
         return subject.all_rows(rung, Verdict.FAIL, str(error), error.argument)
     except (UndecidedError, MissingExtraError) as reason:
         return subject.all_rows(rung, Verdict.INCONCLUSIVE, str(reason))
+    except OutOfTimeError:
+        return subject.all_rows(rung, Verdict.INCONCLUSIVE, f"not done after {seconds:g} s")
+    except MemoryError:
+        return subject.all_rows(rung, Verdict.INCONCLUSIVE, "out of memory")
     except Exception as error:
         return subject.all_rows(rung, Verdict.FAIL, f"the rung ended with {type(error).__name__}: {error}")
 
@@ -140,6 +167,14 @@ def check_inputs(subject: Subject) -> None:
         if array.size == 0:
             raise ValueError(f"{where}: got an empty array of shape {array.shape}, expected at least one entry")
         _check_finite(where, array)
+    for key, constant in subject.kwargs.items():
+        try:
+            copy.deepcopy(constant)
+        except Exception as error:
+            raise TypeError(
+                f"{subject.name}, constant {key}: got {type(constant).__name__}, expected something that "
+                f"copy.deepcopy can copy ({error})"
+            ) from error
     for key, constant in tree_arrays(subject.kwargs):
         if isinstance(constant, np.ndarray) and constant.dtype.kind == "f":
             _check_finite(f"{subject.name}, constant {key}", constant)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import math
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -28,8 +27,8 @@ class Subject:
 
     args are the differentiable arguments: float64 arrays, or nested dicts of them. kwargs are constants. `definition`
     computes the value by other means, `twin` is the same op on PyTorch tensors. `hard` says that rounding spoils the
-    derivative on these inputs, so that an error above the bound of a float64 rung decides nothing. `tag` tells several
-    cases of one op apart.
+    derivative on these inputs, so that an error above the bound of a float64 rung decides nothing. `one_shot` says that
+    a pullback works once. `tag` tells several cases of one op apart.
     """
 
     op: Callable[..., Any]
@@ -39,6 +38,7 @@ class Subject:
     twin: Callable[..., Any] | None = None
     seed: int = 0
     hard: bool = False
+    one_shot: bool = False
     name: str = ""
     tag: str = ""
     numpy: Backend = field(default_factory=NumpyBackend)
@@ -67,11 +67,6 @@ class Subject:
     def composite(self) -> bool:
         """Whether this is a layer or a model: it has parameters in a dict, and its errors add up over several ops."""
         return any(isinstance(argument, Mapping) for argument in self.args)
-
-    @property
-    def one_shot(self) -> bool:
-        """Whether the docstring declares that the pullback works once."""
-        return declares_one_shot(self.op.__doc__)
 
     def rng(self, purpose: str) -> np.random.Generator:
         """Random numbers that depend on the seed and on what they are for, and on nothing that ran before."""
@@ -104,10 +99,12 @@ class Subject:
             result = self.op(backend, *self.tree(arrays), **(self.constants() if kwargs is None else kwargs))
         except (UndecidedError, MemoryError):
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise _failure("forward", error, backend, exact) from error
         if not (isinstance(result, tuple) and len(result) == 2 and callable(result[1])):
             raise BrokenOpError(f"the op returned {_described(result)}, expected the pair (y, pullback)")
+        if 0 in np.shape(result[0]):
+            raise UndecidedError(f"y has no entries, shape {np.shape(result[0])}: there is nothing to differentiate")
         return result
 
     def gradients(
@@ -121,7 +118,7 @@ class Subject:
             returned = pullback(cotangent)
         except (UndecidedError, MemoryError):
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise _failure("pullback", error, backend, exact) from error
         return self.matched(returned)
 
@@ -212,11 +209,6 @@ class Subject:
         return [self.row(rung, name, verdict, detail=detail) for name in self.names if argument in (None, name)]
 
 
-def declares_one_shot(docstring: str | None) -> bool:
-    """Whether a docstring says that the pullback works once."""
-    return bool(re.search(r"one-shot|called\s+once", docstring or ""))
-
-
 def off_by(error: float, unit: str) -> str:
     """In words, how far off a gradient is."""
     if not math.isfinite(error):
@@ -254,7 +246,7 @@ def _away_from_zero(rng: np.random.Generator, shape: tuple[int, ...]) -> HostArr
     return np.asarray(rng.uniform(0.25, 2, shape) * rng.choice([-1.0, 1.0], shape))
 
 
-def _failure(where: str, error: Exception, backend: Backend, exact: bool) -> BrokenOpError | UndecidedError:
+def _failure(where: str, error: BaseException, backend: Backend, exact: bool) -> BrokenOpError | UndecidedError:
     message = f"the {where} raised {type(error).__name__}: {error}"
     if exact:
         return UndecidedError(f"on {backend.name}, {message}")

@@ -1,0 +1,2 @@
+// In the place of CuPy's own, which g++ does not take: no kernel run here has complex numbers.
+#pragma once

@@ -1,0 +1,31 @@
+"""CuPy's memory pool, watched: what it hands out is poisoned, what comes back is free."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cupy
+from cupy.cuda.memory_hook import MemoryHook
+
+from tests.fake_device.machine import MACHINE
+from tests.fake_device.memory import ALIGNMENT
+
+
+class Watch(MemoryHook):  # type: ignore[misc]
+    """CuPy calls these whenever its pool gives or takes."""
+
+    name = "the fake device"
+
+    def malloc_postprocess(self, **given: Any) -> None:
+        address, size = given["mem_ptr"], given["size"]
+        if address:
+            MACHINE.memory.give(address, size)
+            MACHINE.poison(address, size + -size % ALIGNMENT, cupy.cuda.get_current_stream().ptr)
+
+    def free_preprocess(self, **given: Any) -> None:
+        MACHINE.memory.take(given["mem_ptr"])
+
+
+def watch_pool() -> None:
+    """From now on, in this thread."""
+    Watch().__enter__()

@@ -1,0 +1,61 @@
+"""`vipnp explain`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vipnp.cli.errors import told
+
+
+def explain(
+    model: Annotated[
+        str, typer.Argument(help="A run folder, a weight file of a run, or a published name with --weights.")
+    ],
+    image: Annotated[Path, typer.Argument(help="An image file.")],
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Folder for the page; explain-NAME in the run folder, else here."),
+    ] = None,
+    weights: Annotated[Path | None, typer.Option(help="Weights of a published model.")] = None,
+    of: Annotated[str | None, typer.Option("--class", help="The class to explain; the likeliest by default.")] = None,
+) -> None:
+    """Show what a model looks at in an image."""
+    with told():
+        run_explanation(model, image, output, weights, of)
+
+
+def run_explanation(source: str, file: Path, output: Path | None, weights: Path | None, of: str | None) -> None:
+    """The pictures and the page of one image."""
+    import numpy as np
+
+    from vipnp.data.images import open_image
+    from vipnp.explain import explain as explained
+    from vipnp.explain.pictures import write_pictures
+    from vipnp.train.saved import load_saved
+
+    if not file.is_file():
+        raise FileNotFoundError(f"image: there is no file {str(file)!r}")
+    saved = load_saved(source, weights=weights)
+    if of is not None and of not in saved.classes:
+        raise ValueError(f"--class: got {of!r}, expected a class of the model: {', '.join(saved.classes[:20])}")
+    picture = open_image(file, saved.transform.channels, exif=saved.transform.exif)
+    patch = saved.model.config.patch_size
+    if min(picture.size) < patch:
+        raise ValueError(
+            f"image: got {picture.height} x {picture.width} pixels, expected at least {patch} x {patch}, one patch"
+        )
+    folder = output
+    if folder is None:
+        folder = (Path(source) if Path(source).is_dir() else Path()) / f"explain-{file.stem}"
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"--output: {folder} is a file, expected a folder")
+    x = saved.transform.evaluation(picture)[None].astype(saved.model.dtype)
+    found = explained(saved.model, x, None if of is None else saved.classes.index(of))
+    if not np.isfinite(found.logits).all():
+        raise FloatingPointError(f"the logits of {file} are not finite")
+    folder.mkdir(parents=True, exist_ok=True)
+    pictures = write_pictures(found, saved.transform.pixels(found.image), folder)
+    typer.echo(f"{saved.classes[found.target]}: {len(pictures)} pictures in {folder}")

@@ -1,0 +1,131 @@
+"""What a model does with one image, in numbers: the computation of `model.vjp`, looked at on its way."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from vipnp.core import HostArray
+from vipnp.core.checks import check_host_images
+from vipnp.explain.receptive import receptive_fields
+from vipnp.explain.tape import watched
+from vipnp.models import StageShape, ViPConfig, VisionPermutator
+
+
+@dataclass(frozen=True)
+class Branch:
+    """One branch of a Permute-MLP.
+
+    place : "mlp_h", "mlp_w" or "mlp_c". kind : "height", "width" or "channel". strength : (n, n) along the height or
+    width, how much token i of a line takes from token j: the Frobenius norm of the S x S weights between them; None
+    for the channels, where a token takes from itself alone.
+    """
+
+    place: str
+    kind: str
+    strength: HostArray | None
+
+
+@dataclass(frozen=True)
+class Block:
+    """One block.
+
+    Attributes
+    ----------
+    name : of its weights, "network.0.1". grid : (h, w), of its tokens. branches : in the order mlp_h, mlp_w, mlp_c.
+    attention : (C, 3), the split-attention weights of every channel; None where the branches are added.
+    gradient : (h, w), the norm over the channels of the gradient of the score at the output of the block.
+    field : (height / P, width / P), the effective receptive field of the middle token, see `receptive_fields`.
+    """
+
+    name: str
+    grid: tuple[int, int]
+    branches: tuple[Branch, ...]
+    attention: HostArray | None
+    gradient: HostArray
+    field: HostArray
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What a model does with one image.
+
+    Attributes
+    ----------
+    image : (channels, height, width), as the network sees it. logits : (K,). target : the class that was asked about.
+    gradient : of logits[target] at the image, in its shape. patch_size : P. blocks : in their order.
+    """
+
+    image: HostArray
+    logits: HostArray
+    target: int
+    gradient: HostArray
+    patch_size: int
+    blocks: tuple[Block, ...]
+
+
+def explain(model: VisionPermutator, image: HostArray, target: int | None = None) -> Explanation:
+    """Run `model` on one image and look.
+
+    Parameters
+    ----------
+    model : on any backend; the look is taken at the readable ops on NumPy, in the model's dtype.
+    image : (1, channels, height, width), as for the model.
+    target : the class whose score is derived; the likeliest unless given.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If the image does not fit or there is no such class.
+    """
+    check_host_images(image)
+    if len(image) != 1:
+        raise ValueError(f"image: got {len(image)} images, expected one")
+    config = model.config
+    if target is not None and not 0 <= target < config.num_classes:
+        raise ValueError(f"target: got {target}, expected a class in [0, {config.num_classes})")
+    twin, tape = watched(model)
+    logits, pullback = twin.vjp(image)
+    chosen = int(np.argmax(logits[0])) if target is None else target
+    cotangent = np.zeros_like(logits)
+    cotangent[0, chosen] = 1
+    dimage, _ = pullback(cotangent)
+    steps = [step for step in tape.steps if step.is_block]
+    blocks = []
+    for (name, shape), step, field in zip(
+        block_shapes(config), steps, receptive_fields(tape, config.patch_size), strict=True
+    ):
+        attn = {place: twin.parameters()[f"{name}.attn.{place}.weight"] for place in ("mlp_h", "mlp_w", "mlp_c")}
+        blocks.append(
+            Block(
+                name,
+                (shape.height, shape.width),
+                tuple(
+                    Branch(place, kind, line_strength(weight, kind, shape))
+                    for (place, weight), kind in zip(attn.items(), config.branches, strict=True)
+                ),
+                None if step.attention is None else step.attention[0],
+                np.linalg.norm(np.asarray(step.gradient)[0], axis=-1),
+                field,
+            )
+        )
+    return Explanation(image[0], logits[0], chosen, dimage[0], config.patch_size, tuple(blocks))
+
+
+def block_shapes(config: ViPConfig) -> list[tuple[str, StageShape]]:
+    """(name, shape of its stage) of every block, in order."""
+    return [(f"network.{shape.place}.{i}", shape) for shape in config.stages() for i in range(shape.depth)]
+
+
+def line_strength(weight: HostArray, kind: str, shape: StageShape) -> HostArray | None:
+    """How much token i of a line takes from token j, (n, n), or None for the channels.
+
+    The entry (i, j) is the Frobenius norm of weight[i*S : (i+1)*S, j*S : (j+1)*S],  S = channels / segments.
+    """
+    length = {"height": shape.height, "width": shape.width}.get(kind)
+    if length is None:
+        return None
+    S = shape.channels // shape.segments
+    strength: HostArray = np.linalg.norm(weight.reshape(length, S, length, S), axis=(1, 3))
+    return strength
