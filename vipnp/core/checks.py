@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import math
 import numbers
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
 LONGEST_SHOWN = 80
 """Characters of a value that an error prints; of what is longer, and of arrays, it names the type."""
+
+
+MOST_LISTED = 30
+"""Names of many that an error prints."""
 
 
 def shown(value: object) -> str:
@@ -21,6 +26,22 @@ def shown(value: object) -> str:
     except Exception:  # a foreign __repr__, or an integer too long to be written
         return type(value).__name__
     return text if len(text) <= LONGEST_SHOWN and "array(" not in text else type(value).__name__
+
+
+def printable(name: object) -> str:
+    """A foreign name, such as that of a tensor in a file, as an error prints it: without control characters, which a
+    terminal would obey, and without the middle of what is long."""
+    text = str(name)
+    if not text.isprintable():
+        text = repr(text)[1:-1]
+    return text if len(text) <= LONGEST_SHOWN else f"{text[:38]}...{text[-38:]}"
+
+
+def listed(names: Iterable[object]) -> str:
+    """The first of many foreign names, and how many more there are."""
+    all_names = list(names)
+    more = len(all_names) - MOST_LISTED
+    return ", ".join(map(printable, all_names[:MOST_LISTED])) + (f" and {more} more" if more > 0 else "")
 
 
 def check_real(name: str, value: Any, *, low: float, high: float = math.inf, low_included: bool = True) -> float:
