@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import functools
+import operator
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,6 +16,7 @@ import pytest
 from vipnp import ops
 from vipnp.verify import RUNGS, Report, Row, Verdict, verify
 from vipnp.verify.rungs.contract import CLAUSES
+from vipnp.verify.saves import closure_arrays
 
 RNG = np.random.default_rng(11)
 X = RNG.normal(size=(3, 4))
@@ -82,10 +85,43 @@ def test_a_factor_of_one_hundred_millionth_fails(rung: str) -> None:
     assert [row.argument for row in report.failures] == ["x"]
 
 
-@pytest.mark.parametrize("rung", ["finite_field", "certified", "proof"])
-def test_the_last_bit_of_a_factor_fails_where_nothing_rounds(rung: str) -> None:
-    report = verify(wrong_by(1 + 2**-52), [SMALL, SMALL + 1], rungs=[rung])
+EXACT = ["finite_field", "certified", "proof"]
+
+
+@pytest.mark.parametrize("rung", EXACT)
+def test_a_factor_of_a_trillionth_fails_where_nothing_rounds(rung: str) -> None:
+    report = verify(wrong_by(1 + 2**-40), [SMALL, SMALL + 1], rungs=[rung])
     assert [row.argument for row in report.failures] == ["x"]
+
+
+@pytest.mark.parametrize("rung", EXACT)
+def test_the_last_bit_of_a_factor_may_be_a_rounded_constant(rung: str) -> None:
+    rows = rows_of(verify(wrong_by(1 + 2**-52), [SMALL, SMALL + 1], rungs=[rung]))
+    assert rows["x"].verdict is Verdict.INCONCLUSIVE
+    assert "times 2^-53 of each entry, which a constant that Python rounded" in rows["x"].detail
+    assert rows["w"].verdict is Verdict.PASS
+
+
+@pytest.mark.parametrize("rung", EXACT)
+def test_an_entry_that_counts_for_nothing_beside_the_largest_is_no_rounding(rung: str) -> None:
+    def op(xp: Any, x: Any, scale: Any) -> Any:
+        wrong = np.array([1.0, 1.0, 1.5]) if spoil else np.ones(3)
+        return x * x * scale, lambda dy: (2 * x * scale * dy * wrong, x * x * dy)
+
+    args = [X[0, :3], np.array([1.0, 2.0, 1e-30])]
+    spoil = False
+    assert not verify(op, args, rungs=[rung]).failures
+    spoil = True
+    assert [row.argument for row in verify(op, args, rungs=[rung]).failures] == ["x"]
+
+
+@pytest.mark.parametrize("rung", EXACT)
+def test_a_term_that_is_small_here_alone_is_no_rounding(rung: str) -> None:
+    def op(xp: Any, x: Any) -> Any:
+        return x + xp.exp(5 * x), lambda dy: (dy,)
+
+    (row,) = verify(op, [np.array([[-8.0, -9.0]])], rungs=[rung]).rows
+    assert row.verdict is Verdict.FAIL
 
 
 def test_how_far_off_is_in_the_message() -> None:
@@ -312,6 +348,55 @@ def test_broken_clauses(change: Callable[..., Any], message: str) -> None:
     assert message in contract_failure(gelu_with(change))
 
 
+def first_gradient_for_ever() -> Callable[..., Any]:
+    """A pullback that keeps its first gradient, whatever cotangent comes later."""
+
+    def op(xp: Any, x: Any) -> Any:
+        y, right = ops.gelu(xp, x)
+        kept: list[Any] = []
+
+        def pullback(dy: Any) -> Any:
+            if not kept:
+                kept.append(right(dy))
+            return (kept[0][0].copy(),)
+
+        return y, pullback
+
+    return op
+
+
+def test_a_pullback_that_remembers_its_first_cotangent() -> None:
+    assert "with another cotangent, gives another gradient" in contract_failure(first_gradient_for_ever())
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda dy: np.clip(dy, -1e3, 1e3), "pullback(2^60 dy) is not 2^60 pullback(dy)"),
+        (lambda dy: dy * (np.abs(dy) > 1e-9), "pullback(2^-60 dy) is not 2^-60 pullback(dy)"),
+        (lambda dy: dy + dy.max() * (dy == 0), "for a = dy with every second entry zero"),
+        (lambda dy: 2 * dy if np.count_nonzero(dy) == 1 else dy, "for a = dy with all entries but one zero"),
+        (lambda dy: 2 * dy if np.ptp(dy) > 1e6 * np.abs(dy).min() > 0 else dy, "for a = dy of 2^-40 to 2^40"),
+        (lambda dy: dy if dy.strides[0] else 2 * dy, "a cotangent of stride 0"),
+    ],
+)
+def test_cotangents_of_every_kind(spoil: Callable[[Any], Any], message: str) -> None:
+    assert message in contract_failure(gelu_with(lambda xp, x, dy, right: right(spoil(dy))))
+
+
+def test_a_mistake_in_float32_alone() -> None:
+    def value(xp: Any, x: Any) -> Any:
+        y, right = ops.gelu(xp, x)
+        return y * (1 if x.dtype == np.float64 else np.float32(1.0001)), right
+
+    assert "y in float32 is off that in float64 by 0.0001 of its largest entry" in contract_failure(value)
+
+    def gradient(xp: Any, x: Any, dy: Any, right: Any) -> Any:
+        return (right(dy)[0].astype(np.float16).astype(dy.dtype) if dy.dtype == np.float32 else right(dy)[0],)
+
+    assert "the gradient in float32 is off" in contract_failure(gelu_with(gradient))
+
+
 def test_an_op_that_returns_its_input() -> None:
     assert "y shares memory with x" in contract_failure(lambda xp, x: (x, lambda dy: (dy + 0,)))
 
@@ -389,6 +474,35 @@ def test_saves_are_held_to_the_docstring() -> None:
     op.__doc__ = "Saves: something."
     (saved,) = [row for row in verify(op, [X, W], rungs=["contract"]).rows if row.argument == "saved"]
     assert saved.verdict is Verdict.INCONCLUSIVE
+
+
+class Kept:
+    """A pullback with slots."""
+
+    __slots__ = ("x",)
+
+    def __init__(self, x: Any) -> None:
+        self.x = x
+
+    def __call__(self, dy: Any) -> Any:
+        return (2 * self.x * dy,)
+
+    def back(self, dy: Any) -> Any:
+        return self(dy)
+
+
+def test_what_is_saved_is_found_in_any_kind_of_pullback() -> None:
+    x = X.copy()
+    exp = np.exp
+
+    def with_functions(dy: Any, *, x: Any = x) -> Any:
+        return (exp(dy * 0) * x * len(dy),)
+
+    for pullback in (Kept(x), Kept(x).back, functools.partial(Kept.back, Kept(x)), with_functions, [x].__getitem__):
+        arrays = closure_arrays(pullback)
+        assert arrays is not None
+        assert [id(array) for array in arrays] == [id(x)]
+    assert closure_arrays(operator.itemgetter(x)) is None
 
 
 def test_rungs_run_in_the_order_of_the_ladder() -> None:

@@ -37,10 +37,14 @@ def test_field_is_a_field(a: FieldElement, b: FieldElement, c: FieldElement) -> 
     assert (a <= b) == (b >= a)
 
 
-def test_field_takes_floats_exactly() -> None:
+def test_field_takes_a_float_for_the_fraction_that_was_meant() -> None:
     assert FieldNumbers().of(0.75) * 4 == 3
-    assert FieldElement(2) * 0.1 == FieldElement(2) * FieldNumbers().of(0.1)
-    assert FieldElement(10) * 0.1 != 1
+    assert FieldElement(10) * 0.1 == 1
+    assert FieldElement(3) * (1.0 / 3) == 1
+    assert FieldElement(1) * 0.1 * 0.2 == FieldElement(1) * 0.02
+    assert FieldElement(1) * (1 + 1e-8) != 1
+    assert FieldElement(1) * (1 + 2**-52) != 1
+    assert FieldElement(2**60) * 2.0**-60 == 1
     assert FieldNumbers().of(math.pi) == FieldNumbers().of(math.pi)
 
 

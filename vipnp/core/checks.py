@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import numbers
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -62,14 +62,38 @@ def check_real(name: str, value: Any, *, low: float, high: float = math.inf, low
     return number
 
 
+def is_whole(value: object) -> bool:
+    """Whether `value` is an integer, of Python or NumPy; a bool is none."""
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
+
+
 def check_whole(name: str, value: Any, *, low: int) -> int:
     """`value` as a Python int; raises TypeError unless it is an integer, ValueError unless value >= low."""
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
+    if not is_whole(value):
         raise TypeError(f"{name}: got {shown(value)}, expected an integer")
     number = int(value)
     if number < low:
         raise ValueError(f"{name}: got {shown(value)}, expected an integer >= {low}")
     return number
+
+
+def check_flag(name: str, value: Any) -> bool:
+    """`value` as a Python bool; raises TypeError unless it is one, or NumPy's."""
+    if not isinstance(value, bool | np.bool_):
+        raise TypeError(f"{name}: got {shown(value)}, expected True or False")
+    return bool(value)
+
+
+def check_dtype(value: Any, known: Sequence[str]) -> str:
+    """The name of a dtype, given as that, as NumPy's dtype or as NumPy's type, such as numpy.float32.
+
+    Raises ValueError unless it is one of `known`.
+    """
+    named = isinstance(value, np.dtype) or (isinstance(value, type) and issubclass(value, np.generic))
+    name = np.dtype(value).name if named else value
+    if not isinstance(name, str) or name not in known:
+        raise ValueError(f"dtype: got {shown(value)}, expected one of {', '.join(known)}")
+    return str(name)
 
 
 def check_generator(rng: Any) -> None:
@@ -85,10 +109,10 @@ def check_host_array(name: str, value: Any) -> None:
 
 
 def check_host_images(images: Any) -> None:
-    """Raise TypeError unless `images` is a NumPy array of floating-point numbers, ValueError unless it has 4 axes."""
+    """Raise TypeError unless `images` is a NumPy array of float32 or float64, ValueError unless it has 4 axes."""
     check_host_array("images", images)
-    if images.dtype.kind != "f":
-        raise TypeError(f"images: got dtype {images.dtype}, expected floating-point numbers")
+    if images.dtype not in (np.float32, np.float64):
+        raise TypeError(f"images: got dtype {images.dtype}, expected float32 or float64")
     if images.ndim != 4:
         raise ValueError(f"images: got shape {images.shape}, expected (B, channels, height, width)")
 

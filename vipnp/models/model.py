@@ -19,7 +19,7 @@ from vipnp.core.boundary import (
     receive_labels_or_targets,
     receive_parameter,
 )
-from vipnp.core.checks import check_real, listed, shown
+from vipnp.core.checks import check_dtype, check_real, listed, shown
 from vipnp.core.tree import flatten, unflatten
 from vipnp.data.transforms import Transform
 from vipnp.models.config import ViPConfig, get_config
@@ -107,11 +107,9 @@ class VisionPermutator:
         """Everything but the weights."""
         if not isinstance(config, ViPConfig):
             raise TypeError(f"config: got {type(config).__name__}, expected a ViPConfig")
-        if dtype not in DTYPES:
-            raise ValueError(f"dtype: got {shown(dtype)}, expected one of {', '.join(DTYPES)}")
         self.config = config
         self.backend = get_backend(backend)
-        self.dtype = dtype
+        self.dtype = check_dtype(dtype, DTYPES)
         self.classes: tuple[str, ...] | None = None
         self.transform: Transform | None = None
 

@@ -67,6 +67,7 @@ def verify(
     Parameters
     ----------
     op : `y, pullback = op(xp, *args, **kwargs)`; `pullback(dy)` returns a tuple with one gradient for each of `args`.
+        Where y is a tuple of arrays, dy is one of as many.
     args : the differentiated arguments, float64 NumPy arrays or nested dicts of them.
     kwargs : constants: masks, labels, hyperparameters. Arrays, numbers, anything the op takes.
     definition : the same function of nested lists of floats, as loops over scalars; for the rung "value".

@@ -54,6 +54,8 @@ def twin_gradients(
     with one_thread(torch):
         inputs = [tensor(array).requires_grad_() for array in (subject.arrays if arrays is None else arrays)]
         y = subject.twin(*subject.tree(inputs), **tree_map(tensor, dict(subject.kwargs)))
+        if isinstance(y, (tuple, list)):
+            y = torch.cat([part.reshape(-1) for part in y])
         y.backward(tensor(subject.cotangent if cotangent is None else cotangent))
     return [np.asarray((torch.zeros_like(leaf) if leaf.grad is None else leaf.grad).numpy()) for leaf in inputs]
 
