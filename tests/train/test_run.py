@@ -260,7 +260,7 @@ def test_predict_skips_broken_files_only_when_asked(whole: Path, photos: Path, t
 
 def test_a_weight_file_that_says_nothing_of_its_model(tmp_path: Path) -> None:
     save_weights(tmp_path / "w.safetensors", {"x": np.zeros(2, np.float32)})
-    with pytest.raises(ValueError, match="does not say what model it is"):
+    with pytest.raises(ValueError, match="fits no published model"):
         load_saved(tmp_path / "w.safetensors")
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from scipy.ndimage import affine_transform
 
 from vipnp.core import HostArray
 from vipnp.core.checks import check_generator, check_host_images, check_labels, check_real, check_whole
@@ -28,6 +27,8 @@ def rotate_and_shift(
     is no number, ValueError for another shape and a number that is negative (but for `background`) or not finite.
     """
     check_host_images(images)
+    from scipy.ndimage import affine_transform
+
     check_generator(rng)
     max_degrees = check_real("max_degrees", max_degrees, low=0)
     max_shift = check_real("max_shift", max_shift, low=0)

@@ -208,6 +208,11 @@ PUBLISHED_DROP_PATH: Mapping[str, float] = MappingProxyType(
 )
 """The drop-path rate each published model was trained with."""
 
+PUBLISHED_CROP_PCT: Mapping[str, float] = MappingProxyType(
+    {"vip_s16": 0.9, "vip_s14": 0.9, "vip_s7": 0.9, "vip_m7": 0.9, "vip_l7": 0.875}
+)
+"""The share of an image's sides that each published model was evaluated on."""
+
 
 def list_models() -> list[str]:
     """The names of the published configurations."""

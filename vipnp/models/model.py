@@ -5,10 +5,12 @@ from __future__ import annotations
 import dataclasses
 import math
 import numbers
+import os
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from vipnp.backends import get_backend
+from vipnp.checkpoint import save_weights
 from vipnp.core import Array, Backend, Generator, HostArray
 from vipnp.core.boundary import (
     check_rng,
@@ -19,6 +21,7 @@ from vipnp.core.boundary import (
 )
 from vipnp.core.checks import check_real, shown
 from vipnp.core.tree import flatten, unflatten
+from vipnp.data.transforms import Transform
 from vipnp.models.config import ViPConfig, get_config
 from vipnp.models.draws import draw_masks
 from vipnp.models.initialization import initial_head, initial_parameters, parameter_shapes
@@ -70,6 +73,8 @@ class VisionPermutator:
     ----------
     config, backend, dtype : as given.
     params : the weights, nested dicts of backend arrays; the joined path of each is its official name.
+    classes : names of the outputs, or None.
+    transform : from a picture to what the model sees, or None.
 
     Images are (B, in_channels, height, width): a host NumPy array, whose values are checked and which is uploaded once,
     or an array of the backend, whose shape and dtype are checked.
@@ -78,6 +83,28 @@ class VisionPermutator:
     def __init__(
         self, config: ViPConfig, *, backend: str | Backend = "numpy", dtype: str = "float32", seed: int = 0
     ) -> None:
+        self._of(config, backend, dtype)
+        self.params: VisionPermutatorParams = self._uploaded(initial_parameters(config, _checked_seed(seed)))
+
+    @classmethod
+    def from_weights(
+        cls, config: ViPConfig, tensors: Mapping[str, Any], *, backend: str | Backend = "numpy", dtype: str = "float32"
+    ) -> VisionPermutator:
+        """The model of `config` with the weights {official name: array}: what `load_state_dict` of a new model gives,
+        without drawing weights first.
+
+        Raises ValueError or TypeError as the constructor and `load_state_dict`.
+        """
+        model = cls.__new__(cls)
+        model._of(config, backend, dtype)
+        names = parameter_shapes(config)
+        arrays = {name: host_parameter(model.backend, name, tensors[name]) for name in names if name in tensors}
+        model._check_names({**tensors, **arrays}, strict=True)
+        model.params = model._uploaded({name: arrays[name] for name in names})
+        return model
+
+    def _of(self, config: ViPConfig, backend: str | Backend, dtype: str) -> None:
+        """Everything but the weights."""
         if not isinstance(config, ViPConfig):
             raise TypeError(f"config: got {type(config).__name__}, expected a ViPConfig")
         if dtype not in DTYPES:
@@ -85,7 +112,8 @@ class VisionPermutator:
         self.config = config
         self.backend = get_backend(backend)
         self.dtype = dtype
-        self.params: VisionPermutatorParams = self._uploaded(initial_parameters(config, _checked_seed(seed)))
+        self.classes: tuple[str, ...] | None = None
+        self.transform: Transform | None = None
 
     def __repr__(self) -> str:
         return (
@@ -189,6 +217,24 @@ class VisionPermutator:
         _, grads = network_back(dlogits)
         return xp.asarray(loss), grads
 
+    # --- files ------------------------------------------------------------------------------------------------------
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the model to the safetensors file `path`: weights, configuration, classes and transform. `vipnp.load`
+        reads it.
+
+        Raises ValueError if the classes are not one for each output or a weight is not finite, OSError where the file
+        cannot be written, ImportError naming the extra to install where safetensors is missing.
+        """
+        if self.classes is not None and len(self.classes) != self.config.num_classes:
+            raise ValueError(f"classes: got {len(self.classes)} names for {self.config.num_classes} outputs")
+        described = {
+            "config": dataclasses.asdict(self.config),
+            "classes": None if self.classes is None else list(self.classes),
+            "transform": None if self.transform is None else dataclasses.asdict(self.transform),
+        }
+        save_weights(path, self.state_dict(), {key: value for key, value in described.items() if value is not None})
+
     # --- weights ----------------------------------------------------------------------------------------------------
 
     def parameters(self) -> dict[str, Array]:
@@ -241,7 +287,7 @@ class VisionPermutator:
         return keys
 
     def reset_classifier(self, num_classes: int, *, seed: int = 0) -> None:
-        """Put a freshly drawn head with `num_classes` outputs in the place of the old one.
+        """Put a freshly drawn head with `num_classes` outputs in the place of the old one; its classes have no names.
 
         Raises ValueError or TypeError if `num_classes` is not a positive integer.
         """
@@ -249,6 +295,7 @@ class VisionPermutator:
         head = self._uploaded(initial_head(config, _checked_seed(seed)))["head"]
         self.config = config
         self.params = {**self.params, "head": head}
+        self.classes = None
 
     def at_resolution(self, height: int, width: int) -> VisionPermutator:
         """This model for images of another size, as a new model with weights of its own.
@@ -284,8 +331,10 @@ class VisionPermutator:
                     matrices = (_interpolation(*sizes), _interpolation(*reversed(sizes)))
                     spread, gather = (xp.asarray(matrix.astype(self.dtype)) for matrix in matrices)
                     parameters[name], _ = xp.run(resample_mixing, parameters[name], spread=spread, gather=gather)
-        model = VisionPermutator(config, backend=xp, dtype=self.dtype)
-        model.load_state_dict({name: xp.to_numpy(value) for name, value in parameters.items()})
+        tensors = {name: xp.to_numpy(value) for name, value in parameters.items()}
+        model = VisionPermutator.from_weights(config, tensors, backend=xp, dtype=self.dtype)
+        model.classes = self.classes
+        model.transform = self.transform and dataclasses.replace(self.transform, size=config.image_size)
         return model
 
     @property
