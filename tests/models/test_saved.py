@@ -14,7 +14,7 @@ import pytest
 import torch
 
 import vipnp
-from tests.test_checkpoint import small_model
+from tests.conftest import small_model
 from vipnp.checkpoint import save_pytorch, save_weights
 from vipnp.data import Transform
 from vipnp.models import PUBLISHED, VisionPermutator, create_model, get_config, parameter_shapes

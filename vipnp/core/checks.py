@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 import numbers
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -21,6 +23,12 @@ def shown(value: object) -> str:
     except Exception:  # a foreign __repr__, or an integer too long to be written
         return type(value).__name__
     return text if len(text) <= LONGEST_SHOWN and "array(" not in text else type(value).__name__
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """ " (did you mean 'the nearest of the known names'?)", or "" where none is near: what ends an error's line."""
+    near = difflib.get_close_matches(name, list(known), n=1)
+    return f" (did you mean {near[0]!r}?)" if near else ""
 
 
 def check_real(name: str, value: Any, *, low: float, high: float = math.inf, low_included: bool = True) -> float:
