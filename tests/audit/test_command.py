@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import re
 import subprocess
@@ -223,3 +224,11 @@ def test_without_a_derivative_rung_nothing_is_called_right(tmp_path: Path) -> No
     assert "no gradient was checked (contract only)" in " ".join(result.output.split())
     assert "Nothing fails in 1 function, but no gradient was checked: contract only." in page.read_text()
     assert "Every gradient of" not in page.read_text()
+
+
+def test_an_installed_copy_says_that_it_has_no_planter(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    module = importlib.import_module("vipnp.cli.audit")
+    monkeypatch.setattr(module, "__file__", str(tmp_path / "vipnp" / "cli" / "audit.py"))
+    result = run("--op", "gelu", "--sabotage")
+    assert result.exit_code == 2
+    assert "--sabotage: got vipnp installed in" in result.output

@@ -8,7 +8,7 @@ import re
 from typing import Any
 
 from tests.conftest import ROOT
-from vipnp.audit.mistakes import KINDS, STATEMENT_KINDS
+from tools.mistakes import KINDS, STATEMENT_KINDS
 from vipnp.verify import RUNGS, verify
 
 TEXT = (ROOT / "docs" / "audit.md").read_text(encoding="utf-8")

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tools.mistakes import mistakes
 from vipnp import ops
 from vipnp.audit.audit import subject_of
 from vipnp.audit.cases import CASES, Case
-from vipnp.audit.mistakes import mistakes
 from vipnp.verify.ladder import climb
 from vipnp.verify.report import Verdict
 from vipnp.verify.subject import Subject

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from tools import planting
+from tools.mistakes import KINDS, STATEMENT_KINDS, Mistake, mistakes
+from tools.planting import EQUIVALENT, Outcome, Sabotage, plantings, print_sabotage, sabotage
 from vipnp import layers, ops
-from vipnp.audit import planting
-from vipnp.audit.mistakes import KINDS, STATEMENT_KINDS, Mistake, mistakes
-from vipnp.audit.planting import EQUIVALENT, Outcome, Sabotage, plantings, print_sabotage, sabotage
 from vipnp.models import vision_permutator
 
 AUDITED_OPS = ["softmax", "drop_path", "permute_width", "cross_entropy"]

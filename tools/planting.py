@@ -15,9 +15,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from tools.mistakes import FACTOR_KINDS, Mistake, mistakes
 from vipnp.audit.audit import chosen_cases
 from vipnp.audit.cases import Case
-from vipnp.audit.mistakes import FACTOR_KINDS, Mistake, mistakes
 from vipnp.audit.terminal import bar
 from vipnp.models import vision_permutator
 from vipnp.models.vision_permutator import tokens
