@@ -66,6 +66,10 @@ def train(
     interpolation: Annotated[
         str | None, typer.Option(help="nearest, bilinear or bicubic.", rich_help_panel=FINE)
     ] = None,
+    shards: Annotated[
+        int, typer.Option(help="Parts of a batch, a power of two; the result depends on it.", rich_help_panel=FINE)
+    ] = 8,
+    dtype: Annotated[str, typer.Option(help="float32 or float64.", rich_help_panel=FINE)] = "float32",
     save_every: Annotated[int, typer.Option(help="Steps between two saved states.", min=1, rich_help_panel=FINE)] = 200,
 ) -> None:
     """Train a Vision Permutator on a folder of images."""
@@ -118,6 +122,8 @@ def train(
             seed=seed,
             validation=validation,
             backend=backend,
+            shards=shards,
+            dtype=dtype,
             workers=workers,
             save_every=save_every,
             overwrite=overwrite,
@@ -152,8 +158,9 @@ def start(folder: Path, data: str, given: dict[str, Any], **options: Any) -> Non
         seed=options["seed"],
         validation=options["validation"],
         backend=options["backend"],
-        shards=SHARDS,
+        shards=options["shards"],
         recipe=chosen,
+        dtype=options["dtype"],
     )
     if (folder / FILE).exists() and not options["overwrite"]:
         raise ValueError(
@@ -168,11 +175,6 @@ def start(folder: Path, data: str, given: dict[str, Any], **options: Any) -> Non
             old.unlink()
     prepare_folder(folder, settings, images, versions())
     carry_out(Run(folder, settings, images), options["workers"], options["save_every"])
-
-
-SHARDS = 2
-"""Parts of a batch on the CPU. It is not the number of cores, so that a run gives the same bits on another machine of
-the same kind."""
 
 
 def go_on(folder: Path, epochs: int | None, workers: int, save_every: int) -> None:

@@ -13,11 +13,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
 from vipnp.backends import get_backend
+from vipnp.backends.numpy.threads import Crew, available_cores
 from vipnp.checkpoint import load_metadata, load_weights, save_weights
 from vipnp.core import HostArray
 from vipnp.core.files import replaced_when_done, write_text
@@ -27,6 +28,7 @@ from vipnp.data.transforms import Transform, erase_at_random
 from vipnp.models import VisionPermutator
 from vipnp.optim import AdamW, AdamWState, clip_grad_norm, cosine_lr
 from vipnp.train.settings import FILE, Settings
+from vipnp.train.shards import shard_bounds, tree_sum
 
 STATES_KEPT = 2
 """States of a run that are kept; the older one is there in case the newer cannot be read."""
@@ -58,11 +60,35 @@ class Progress:
     accuracy: float | None = None
 
 
+class Part(NamedTuple):
+    """A shard of a batch: images, distributions over the classes, and its number."""
+
+    x: HostArray
+    targets: HostArray
+    shard: int
+
+
+Summed: TypeAlias = tuple[float, dict[str, Any]]
+"""A loss and gradients by name, summed over shards."""
+
+
+def added(left: Summed, right: Summed) -> Summed:
+    """The sum of both."""
+    return left[0] + right[0], {name: gradient + right[1][name] for name, gradient in left[1].items()}
+
+
+def threads_for(shards: int) -> int:
+    """Threads that compute `shards` shards: the largest power of two within them and the cores of this process."""
+    cores = available_cores()
+    return min(shards, 1 << (cores.bit_length() - 1))
+
+
 class Run:
     """Training by `settings` on `data` in `folder`.
 
     The state after any step is a function of the settings and the images alone: order, augmentation, mixing and drop
-    path are drawn by counter (`vipnp.data.stream`). `train` starts, or goes on from the last state in the folder.
+    path are drawn by counter (`vipnp.data.stream`), and gradients are summed over the shards of a batch in one fixed
+    order (`vipnp.train.shards`). `train` starts, or goes on from the last state in the folder.
     """
 
     def __init__(self, folder: Path, settings: Settings, data: DataSet) -> None:
@@ -70,10 +96,11 @@ class Run:
         self.settings = settings
         self.data = data
         self.transform = settings.transform()
-        options = {} if settings.backend == "cupy" else {"shards": settings.shards}
-        self.backend = get_backend(settings.backend, **options)
+        on_cpu = settings.backend != "cupy"
+        self.backend = get_backend(settings.backend, **({"shards": 1} if on_cpu else {}))
+        self.crew = Crew(threads_for(settings.shards) if on_cpu else 1)
         config = settings.config(len(data.classes))
-        self.model = VisionPermutator(config, backend=self.backend, seed=settings.seed)
+        self.model = VisionPermutator(config, backend=self.backend, dtype=settings.dtype, seed=settings.seed)
         self.optimizer = AdamW(self.backend, weight_decay=settings.recipe.weight_decay)
         self.ema: dict[str, Any] | None = self.model.parameters() if settings.recipe.ema else None
         self.step = 0
@@ -103,8 +130,8 @@ class Run:
             while self.step < recipe.epochs * self.steps_per_epoch:
                 epoch = self.step // self.steps_per_epoch
                 began = time.perf_counter()
-                for x, targets in self._batches(epoch, workers):
-                    told = self._one_step(x, targets, began)
+                for samples, parts in self._batches(epoch, workers):
+                    told = self._one_step(samples, parts, began)
                     if report is not None:
                         report(told)
                     at_end = self.step % self.steps_per_epoch == 0
@@ -121,11 +148,10 @@ class Run:
                     raise StoppedError(stop[0])
         return rows
 
-    def _one_step(self, x: HostArray, targets: HostArray, began: float) -> Progress:
+    def _one_step(self, samples: int, parts: list[Part], began: float) -> Progress:
         recipe, model = self.settings.recipe, self.model
         lr = self.learning_rate(self.step)
-        masks = stream(self.settings.seed, "masks", self.step)
-        loss, grads = self._loss_and_grads(x, targets, masks)
+        loss, grads = self._summed(samples, parts)
         norm = math.nan
         if recipe.clip_grad:
             grads, norm = model.backend.run(clip_grad_norm, grads, max_norm=recipe.clip_grad)
@@ -138,15 +164,35 @@ class Run:
         if self.ema is not None:
             keep = recipe.ema
             self.ema = {name: keep * self.ema[name] + (1 - keep) * value for name, value in model.parameters().items()}
-        self.loss_sum += loss * len(x)
+        self.loss_sum += loss * samples
         self.step += 1
         inside = (self.step - 1) % self.steps_per_epoch + 1
         speed = inside * recipe.batch_size / max(time.perf_counter() - began, 1e-9)
         epoch = (self.step - 1) // self.steps_per_epoch
         return Progress(epoch, recipe.epochs, inside, self.steps_per_epoch, loss, lr, speed)
 
+    def _summed(self, samples: int, parts: list[Part]) -> tuple[float, dict[str, Any]]:
+        """The mean loss of a step and its gradients: those of the shards, by their shares of `samples`, in the order of
+        `tree_sum`; every thread computes a subtree."""
+
+        def leaf(place: int) -> Summed | None:
+            x, targets, shard = parts[place]
+            if not len(x):
+                return None
+            masks = stream(self.settings.seed, "masks", self.step, shard)
+            loss, grads = self._loss_and_grads(x, targets, masks)
+            share = len(x) / samples
+            return share * loss, {name: share * gradient for name, gradient in grads.items()}
+
+        threads = min(self.crew.size, len(parts))
+        each = len(parts) // threads
+        found = self.crew.run(lambda i: tree_sum(leaf, range(i * each, (i + 1) * each), added), threads)
+        total = tree_sum(found.__getitem__, range(threads), added)
+        assert total is not None, "a batch has an image"
+        return total
+
     def _loss_and_grads(self, x: HostArray, targets: HostArray, masks: np.random.Generator) -> tuple[float, Any]:
-        """The loss and gradients of a batch, in `grad_accum_steps` parts: each counts by its share of the images."""
+        """The loss and gradients of a shard, in `grad_accum_steps` parts: each counts by its share of the images."""
         parts = np.array_split(np.arange(len(x)), min(self.settings.recipe.grad_accum_steps, len(x)))
         total, grads = 0.0, None
         for part in parts:
@@ -172,8 +218,8 @@ class Run:
             warmup_lr=min(recipe.warmup_lr, recipe.lr),
         )
 
-    def _batches(self, epoch: int, workers: int) -> Iterator[tuple[HostArray, HostArray]]:
-        """The batches of an epoch from the current step on: images and distributions over the classes."""
+    def _batches(self, epoch: int, workers: int) -> Iterator[tuple[int, list[Part]]]:
+        """The batches of an epoch from the current step on: the number of images, and the shards."""
         settings, recipe, train = self.settings, self.settings.recipe, self.data.train
         order = stream(settings.seed, "order", epoch).permutation(len(train))
         parts = [order[i : i + recipe.batch_size] for i in range(0, len(order), recipe.batch_size)]
@@ -181,11 +227,19 @@ class Run:
         def sample(index: int) -> HostArray:
             rng = stream(settings.seed, "augment", epoch, index)
             image = self.transform.training(train.picture(index, settings.channels), rng)
-            return erase_at_random(image, rng, recipe.reprob)
+            return erase_at_random(image, rng, recipe.reprob).astype(settings.dtype)
 
         done = self.step % self.steps_per_epoch
-        for number, (batch, x) in enumerate(batches(sample, parts[done:], workers), start=self.step):
-            yield mixed(x, train.labels[np.asarray(batch)], self, stream(settings.seed, "mix", number))
+        for step, (batch, x) in enumerate(batches(sample, parts[done:], workers), start=self.step):
+            labels = train.labels[batch]
+            cut = enumerate(shard_bounds(len(batch), settings.shards))
+            yield len(batch), [self._part(x[places], labels[places], step, shard) for shard, places in cut]
+
+    def _part(self, x: HostArray, labels: HostArray, step: int, shard: int) -> Part:
+        """A shard of a batch, mixed within itself."""
+        if not len(x):
+            return Part(x, labels, shard)
+        return Part(*mixed(x, labels, self, stream(self.settings.seed, "mix", step, shard)), shard)
 
     # --- what is kept -------------------------------------------------------------------------------------------------
 
@@ -261,7 +315,7 @@ class Run:
 
 
 def mixed(x: HostArray, labels: HostArray, run: Run, rng: np.random.Generator) -> tuple[HostArray, HostArray]:
-    """Mixup or cutmix of a batch, by the recipe: one of them where both are asked for, each as often."""
+    """Mixup or cutmix of a shard, by the recipe: one of them where both are asked for, each as often."""
     recipe = run.settings.recipe
     common = {"num_classes": len(run.data.classes), "label_smoothing": recipe.smoothing}
     cut = bool(recipe.cutmix) and (not recipe.mixup or rng.random() < 0.5)
