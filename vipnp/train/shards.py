@@ -24,6 +24,14 @@ def check_shards(shards: Any) -> None:
         raise ValueError(f"shards: got {shards}, expected a power of two")
 
 
+def shards_of(shards: int, rank: int, ranks: int) -> range:
+    """The shards that rank `rank` of `ranks` computes. Raises ValueError unless the ranks divide them."""
+    if shards % ranks:
+        raise ValueError(f"ranks: got {ranks}, expected a divisor of the {shards} shards of a batch (--shards)")
+    each = shards // ranks
+    return range(rank * each, (rank + 1) * each)
+
+
 def shard_bounds(samples: int, shards: int) -> list[slice]:
     """The places in a batch of every shard: consecutive, of lengths that differ by at most one; some are empty where
     there are fewer samples than shards."""
