@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 import time
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -153,6 +154,7 @@ class MPIRanks(Ranks):
             what = str(error) if isinstance(error, Exception) and str(error) else repr(error)
             print(f"error: rank {self.rank}: {what}", file=sys.stderr, flush=True)
             time.sleep(PATIENCE)
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # MPI would say once more that there was an error
             self.comm.Abort(2)
 
     def compare(self, values: Mapping[str, Any]) -> None:
@@ -187,7 +189,8 @@ def get_ranks() -> Ranks:
     rank, size = place
     problem: Exception
     try:
-        from mpi4py import MPI
+        with warnings.catch_warnings(action="ignore", category=RuntimeWarning):  # of the mismatch that is an error here
+            from mpi4py import MPI
 
         if size == MPI.COMM_WORLD.size:
             return MPIRanks(MPI)
