@@ -13,7 +13,7 @@ TRAIN_ARGS ?=
 AUDIT_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help train digits test coverage gradcheck lint format types kernels browser test-gpu audit proofs mutation accuracy clean
+.PHONY: help train digits test coverage gradcheck lint format types kernels browser ranks test-gpu audit proofs mutation accuracy clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -58,6 +58,9 @@ browser: .venv/.test ## the page of `vipnp explain`, driven in headless Chromium
 test-gpu: .venv/.gpu ## what only a GPU can show, and how long a training step takes there
 	$(BIN)/python -m pytest -m gpu tests/gpu -s
 	$(BIN)/python benchmarks/gpu_step.py
+
+ranks: .venv/.test ## training by several processes under mpirun: the same bits, whatever is killed
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -m ranks tests/train/test_ranks.py
 
 audit: .venv/.test ## every gradient against the ladder of checks; options in AUDIT_ARGS
 	OPENBLAS_NUM_THREADS=1 $(BIN)/vipnp audit $(AUDIT_ARGS)

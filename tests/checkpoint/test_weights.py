@@ -9,6 +9,7 @@ import pickle
 import stat
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +17,6 @@ import safetensors.torch
 import torch
 
 from tests.conftest import small_model
-from vipnp import create_model
 from vipnp.checkpoint import load_metadata, load_weights, save_weights, weights_sha256
 from vipnp.core.files import replaced_when_done
 
