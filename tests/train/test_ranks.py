@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.test_run import assert_same_bits
+from tests.train.test_run import assert_same_bits
 from vipnp.train.run import states
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the wheel with mpirun is for Linux")
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 MPIRUN = Path(sys.executable).parent / "mpirun"
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "OPENBLAS_NUM_THREADS": "1", "COLUMNS": "500"}
 

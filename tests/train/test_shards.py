@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.test_run import assert_same_bits
+from tests.train.test_run import assert_same_bits
 from vipnp.backends.numpy.threads import Crew
 from vipnp.data import load_data_set
 from vipnp.train.recipe import RECIPES
