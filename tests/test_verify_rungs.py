@@ -215,6 +215,44 @@ def test_many_entries_are_checked_along_directions() -> None:
         assert "direction" in report.failures[0].detail
 
 
+def test_elsewhere_names_the_place() -> None:
+    def blocked(xp: Any, x: Any) -> Any:
+        return x * x, lambda dy: (2 * x * dy * (1.5 if len(x) > 128 else 1),)
+
+    (row,) = verify(blocked, [X], rungs=["elsewhere"]).rows
+    assert row.verdict is Verdict.FAIL
+    assert "with size 131 in place of 3: the gradient is off by" in row.detail
+
+
+def test_elsewhere_takes_any_gradient_between_the_slopes_of_a_kink() -> None:
+    def relu(xp: Any, x: Any) -> Any:
+        return np.maximum(x, 0), lambda dy: (dy * np.where(x == 0, at_zero, x > 0).astype(x.dtype),)
+
+    for at_zero, verdict in ((0, Verdict.PASS), (0.5, Verdict.PASS), (1, Verdict.PASS), (1.5, Verdict.FAIL)):
+        (row,) = verify(relu, [X], rungs=["elsewhere"]).rows
+        assert row.verdict is verdict, (at_zero, row)
+    assert "with zeros: the gradient is" in row.detail
+
+
+def test_elsewhere_leaves_out_what_an_op_is_not_made_for() -> None:
+    def of_these_sizes(xp: Any, x: Any) -> Any:
+        y = np.log(x.reshape(3, 4))
+        return y, lambda dy: (dy / x,)
+
+    (row,) = verify(of_these_sizes, [np.abs(X) + 1], rungs=["elsewhere"]).rows
+    assert row.verdict is Verdict.PASS
+    assert row.detail == "4 other kinds of inputs"
+
+    def of_these_inputs(xp: Any, x: Any) -> Any:
+        if not np.array_equal(x, X):
+            raise ValueError("other inputs")
+        return x * x, lambda dy: (2 * x * dy,)
+
+    (row,) = verify(of_these_inputs, [X], rungs=["elsewhere"]).rows
+    assert row.verdict is Verdict.INCONCLUSIVE
+    assert row.detail == "the op takes no other sizes and no other values"
+
+
 def test_proof_is_not_tried_on_large_shapes() -> None:
     (row,) = verify(ops.gelu, [RNG.normal(size=(5, 5))], rungs=["proof"]).rows
     assert row.verdict is Verdict.INCONCLUSIVE
