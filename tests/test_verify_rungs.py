@@ -66,7 +66,10 @@ DERIVATIVES = ["differences", "complex_step", "finite_field", "certified", "proo
 def test_right_gradients_pass(rung: str) -> None:
     report = verify(cubic, [SMALL, SMALL + 1], twin=cubic_twin, rungs=[rung])
     assert report.ok
-    assert [row.verdict for row in report.rows] == [Verdict.PASS, Verdict.PASS], str(report)
+    assert {name: row.verdict for name, row in rows_of(report).items() if name != "y"} == {
+        "x": Verdict.PASS,
+        "w": Verdict.PASS,
+    }, str(report)
 
 
 @pytest.mark.parametrize("rung", DERIVATIVES)
@@ -140,6 +143,33 @@ def test_value_against_a_definition() -> None:
     (missing,) = verify(cubic, [X, W], rungs=["value"]).rows
     assert missing.verdict is Verdict.INCONCLUSIVE
     assert "definition" in missing.detail
+
+
+def test_the_value_is_held_to_the_twin() -> None:
+    def off(xp: Any, x: Any, w: Any) -> Any:
+        y, pullback = cubic(xp, x, w)
+        return y + 1e-6, pullback
+
+    rows = rows_of(verify(off, [X, W], twin=cubic_twin, rungs=["pytorch"]))
+    assert {name: row.verdict for name, row in rows.items()} == {
+        "y": Verdict.FAIL,
+        "x": Verdict.PASS,
+        "w": Verdict.PASS,
+    }
+
+
+@pytest.mark.parametrize("rung", ["complex_step", "differences"])
+@pytest.mark.parametrize("seed", range(6))
+def test_two_entries_exchanged_among_hundreds(rung: str, seed: int) -> None:
+    def swapped(xp: Any, x: Any) -> Any:
+        def pullback(dy: Any) -> Any:
+            dx = 2 * x * dy
+            dx[3, 4], dx[20, 30] = dx[20, 30], dx[3, 4]
+            return (dx,)
+
+        return x * x, pullback
+
+    assert verify(swapped, [RNG.normal(size=(25, 32))], rungs=[rung], seed=seed).failures
 
 
 def test_a_definition_gets_plain_lists() -> None:

@@ -16,7 +16,7 @@ import numpy as np
 from vipnp.core import HostArray
 from vipnp.verify.outcomes import BrokenOpError, UndecidedError
 from vipnp.verify.report import Row, Verdict
-from vipnp.verify.rungs.complex_step import directional
+from vipnp.verify.rungs.complex_step import directional, random_direction
 from vipnp.verify.rungs.differences import STEP, difference
 from vipnp.verify.subject import Subject
 from vipnp.verify.trees import tree_arrays, tree_map
@@ -106,8 +106,7 @@ def _faults(place: Place) -> Iterator[tuple[str, str]]:
         if place.special:
             fault = _off_slopes(subject, i, gradient, place.special[i])
         else:
-            shares = rng.uniform(0.5, 1, gradient.shape) * rng.choice([-1.0, 1.0], gradient.shape)
-            fault = _off_direction(subject, i, gradient, np.asarray(shares))
+            fault = _off_direction(subject, i, gradient, random_direction(rng, gradient.shape))
         if fault:
             yield name, fault
 
