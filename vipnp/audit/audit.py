@@ -79,11 +79,11 @@ def plan(
 
 
 def applies(rung: str, case: Case) -> bool:
-    """Whether a rung has something to say about a case: adjoint about ops that are linear in an argument, proof about
-    ops (a layer is made of them), float32 about inputs that are not ill-conditioned on purpose."""
+    """Whether a rung has something to say about a case: adjoint about ops that are linear in an argument, proof and
+    elsewhere about ops (a layer is made of them), float32 about inputs that are not ill-conditioned on purpose."""
     if rung == "adjoint":
         return bool(case.linear_in)
-    if rung == "proof":
+    if rung in ("proof", "elsewhere"):
         return case.kind == "op" and not case.hard
     if rung == "float32":
         return not case.hard

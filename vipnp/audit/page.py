@@ -32,6 +32,7 @@ ABOUT = {
     "value": "The forward pass against a definition written as loops over scalars.",
     "adjoint": "For linear ops on integers: ⟨J u, dy⟩ equals ⟨u, pullback(dy)⟩ bit for bit.",
     "differences": "Central differences of fourth order.",
+    "elsewhere": "Other sizes (1, one more, 131, 1031) and values (zeros, ones, ties, large entries).",
     "complex_step": "The derivative from the imaginary part: no difference is taken, nothing cancels.",
     "finite_field": "The same source over the integers modulo 2¹²⁷-1, where a wrong formula gives a wrong number and "
     "a right one gives zero, exactly.",
