@@ -19,6 +19,7 @@ from vipnp.layers.branches import (
     height_branch,
     plane_branch,
     point_branch,
+    shift_matrices,
     width_branch,
 )
 from vipnp.layers.downsample import DownsampleParams, PatchProjection, downsample
@@ -59,6 +60,7 @@ __all__ = [
     "permute_mlp",
     "plane_branch",
     "point_branch",
+    "shift_matrices",
     "stage",
     "weighted_permute_mlp",
     "width_branch",
