@@ -35,6 +35,7 @@ OTHER_SIZES: Mapping[str, Sequence[Mapping[str, int]]] = MappingProxyType(
     {
         "permute_height": ({"B": 2, "H": 3, "W": 5, "N": 4, "S": 3},),
         "permute_width": ({"B": 2, "H": 3, "W": 5, "N": 4, "S": 3},),
+        "shift": ({"B": 2, "H": 3, "W": 5, "N": 4, "S": 3, "G": 6, "V": 1},),
         "global_average_pool": ({"B": 2, "H": 3, "W": 5, "C": 4},),
         "patch_embed": (
             {"B": 3, "C": 2, "H": 1, "W": 4, "P": 2, "Q": 1, "K": 5},

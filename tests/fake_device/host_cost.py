@@ -1,4 +1,4 @@
-"""`python -m tests.fake_device.host_cost [model]`: what a step of training costs the host, on a device that does nothing.
+"""`python -m tests.fake_device.host_cost [model]`: the host cost of a training step, on a device that does nothing.
 
 The CuPy wheel runs over libraries whose functions return at once, with memory that nobody touches. Printed are the
 calls of a step after two others, its milliseconds of processor time, and the instructions that the host executes for

@@ -15,7 +15,7 @@ from scipy.special import expit
 from vipnp import ops
 from vipnp.verify import RUNGS, verify
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 RNG = np.random.default_rng(7)
 X = RNG.normal(size=(3, 4))
 Z = RNG.normal(size=(3, 4))

@@ -10,6 +10,7 @@ try:
 except ModuleNotFoundError as error:
     sys.exit(f'{error.name} is not installed: pip install "vipnp[train]"')
 
+from vipnp.cli.atlas import atlas
 from vipnp.cli.audit import audit
 from vipnp.cli.eval import evaluate
 from vipnp.cli.explain import explain
@@ -28,6 +29,7 @@ app.command()(train)
 app.command("eval")(evaluate)
 app.command()(predict)
 app.command()(explain)
+app.command()(atlas)
 app.command()(audit)
 
 __all__ = ["app"]
