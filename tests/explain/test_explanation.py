@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
+import json
 import shutil
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from vipnp.audit.cases import small_config
 from vipnp.checkpoint import save_weights
 from vipnp.data import Transform
 from vipnp.explain import explain, receptive_fields, shares, watched
+from vipnp.explain.page import render
 from vipnp.models import ViPConfig
 
 CONFIG = dataclasses.replace(
@@ -172,6 +175,11 @@ def test_files_beside_the_run(run: Path, photo: Path) -> None:
     for name in ("input", "gradient", "attention", "branches", "gradients", "fields"):
         with Image.open(folder / f"{name}.png") as picture:
             assert np.asarray(picture.convert("L")).std() > 0, name
+    page = (folder / "index.html").read_text(encoding="utf-8")
+    assert "a photo.png" in page
+    assert "class &lt;" in page
+    assert "class <" not in page
+    assert "http" not in page
     transform = Transform(size=CONFIG.image_size)
     with Image.open(photo) as opened, Image.open(folder / "input.png") as seen:
         again = (np.asarray(seen, np.float32) / 255 - transform.mean) / transform.std
@@ -181,7 +189,7 @@ def test_files_beside_the_run(run: Path, photo: Path) -> None:
 def test_a_weight_file_and_a_folder_of_choice(run: Path, photo: Path, tmp_path: Path) -> None:
     result = vipnp("explain", run / "best.safetensors", photo, "-o", tmp_path / "out" / "deep", "--class", "class <3>")
     assert result.exit_code == 0, result.output
-    assert result.output.startswith("class <3>: ")
+    assert "class &lt;3&gt;" in (tmp_path / "out" / "deep" / "index.html").read_text(encoding="utf-8")
     assert (tmp_path / "out" / "deep" / "gradient.png").is_file()
 
 
@@ -212,6 +220,22 @@ def test_bad_input(run: Path, photo: Path, tmp_path: Path) -> None:
         assert result.output.count("error:") == 1
     assert not list(run.glob("explain-*"))
     shutil.rmtree(run)
+
+
+def test_the_page_holds_the_gradients_of_vjp(model: VisionPermutator) -> None:
+    """Every number of the page as JSON and base64, against a vjp that nobody watched."""
+    text = render(explain(model, IMAGE, 2), np.zeros((*CONFIG.image_size, 3), np.uint8), "abcde", "x.png")
+    data = json.loads(text.partition('id="data">')[2].partition("</script>")[0])
+    _, pullback = model.vjp(IMAGE)
+    dimages, _ = pullback(np.eye(5)[2:3])
+    norm = np.linalg.norm(dimages[0], axis=0).astype("<f4")
+    assert base64.b64decode(data["gradient"]["float32"]) == norm.tobytes()
+    state = model.state_dict()
+    first = data["blocks"][0]["branches"][0]
+    weight = state["network.0.0.attn.mlp_h.weight"].reshape(4, 4, 4, 4)
+    strength = np.sqrt((weight**2).sum(axis=(1, 3))).astype("<f4")
+    found = np.frombuffer(base64.b64decode(first["strength"]["float32"]), "<f4").reshape(4, 4)
+    np.testing.assert_allclose(found, strength, rtol=1e-6)
 
 
 def test_bad_arguments_of_the_function(model: VisionPermutator) -> None:

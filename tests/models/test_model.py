@@ -302,6 +302,8 @@ def test_parameters_are_the_arrays_of_the_model() -> None:
         model.set_parameters({**halved, "head.bias": torch.zeros(4)})
     with pytest.raises(ValueError, match=r"missing: patch_embed.proj.weight.*unexpected: x"):
         model.set_parameters({"x": np.zeros(2, np.float32)})
+    with pytest.raises(TypeError, match="tensors: got None, expected a mapping from names to arrays"):
+        model.set_parameters(None)  # type: ignore[arg-type]
     assert model.parameters()["head.bias"] is halved["head.bias"]
 
 

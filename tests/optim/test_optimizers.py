@@ -14,7 +14,7 @@ from vipnp.core import Backend
 from vipnp.optim import SGD, AdamW, adamw, clip_grad_norm, cosine_lr, sgd
 from vipnp.verify.worlds.namespaces import StrictBackend
 
-SHAPES = {"matrix": (5, 7), "bias": (7,), "convolution": (4, 3, 2, 2), "scale": (6,)}
+SHAPES = {"matrix": (5, 7), "bias": (7,), "convolution": (4, 3, 2, 2), "scale": (6,), "temperature": ()}
 STEPS = 20
 UNIT_ROUNDOFF = {"float32": 2.0**-24, "float64": 2.0**-53}
 
@@ -25,7 +25,7 @@ Draw = dict[str, np.ndarray[Any, Any]]
 
 def draw(seed: int, dtype: str) -> Draw:
     rng = np.random.default_rng(seed)
-    return {name: rng.standard_normal(shape).astype(dtype) for name, shape in SHAPES.items()}
+    return {name: np.array(rng.standard_normal(shape), dtype) for name, shape in SHAPES.items()}
 
 
 def ones(*names: str, dtype: str = "float32") -> Draw:

@@ -470,7 +470,7 @@ WRONG_MIXUPS: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"labels": np.array([0.0, 1.0, 2.0, 3.0])}, TypeError, "labels: got dtype float64, expected integers"),
     ({"labels": [0, 1, 2, 3]}, TypeError, "labels: got list"),
     ({"labels": np.array([0, 1, 2])}, ValueError, r"labels: got shape \(3,\) for 4 images"),
-    ({"images": np.zeros((4, 2, 12, 8), np.uint8)}, TypeError, "images: got dtype uint8, expected floating-point"),
+    ({"images": np.zeros((4, 2, 12, 8), np.uint8)}, TypeError, "images: got dtype uint8, expected float32 or float64"),
     ({"images": np.zeros((4, 12, 8), np.float32)}, ValueError, r"images: got shape \(4, 12, 8\)"),
     ({"rng": None}, TypeError, "rng: got NoneType"),
     ({"alpha": -0.1}, ValueError, "alpha: got -0.1"),
@@ -492,7 +492,11 @@ def test_mixup_refuses_what_does_not_fit(wrong: dict[str, Any], error: type[Exce
 @pytest.mark.parametrize(
     ("wrong", "error", "message"),
     [
-        ({"images": np.zeros((4, 2, 12, 8), np.uint8)}, TypeError, "images: got dtype uint8, expected floating-point"),
+        (
+            {"images": np.zeros((4, 2, 12, 8), np.uint8)},
+            TypeError,
+            "images: got dtype uint8, expected float32 or float64",
+        ),
         ({"images": np.zeros((2, 12, 8), np.float32)}, ValueError, r"images: got shape \(2, 12, 8\)"),
         ({"rng": 0}, TypeError, "rng: got int"),
         ({"max_degrees": -1}, ValueError, "max_degrees: got -1"),

@@ -61,7 +61,8 @@ def render(report: Report, appendix: Appendix | None = None, *, ops: Sequence[st
     rungs = [rung for rung in (*RUNGS, "backend") if any(row.rung == rung for row in report.rows)]
     by_function = _cases_by_function(ops)
     return Template((folder / "page.html").read_text(encoding="utf-8")).substitute(
-        css=(folder / "page.css").read_text(encoding="utf-8"),
+        css=(files("vipnp.core") / "style.css").read_text(encoding="utf-8")
+        + (folder / "page.css").read_text(encoding="utf-8"),
         pygments=_code_style(),
         version=escape(versions()["vipnp"]),
         headline=_headline(report, len(by_function)),

@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from vipnp.core.checks import did_you_mean, shown
+from vipnp.core.checks import check_flag, did_you_mean, shown
 from vipnp.layers import BRANCHES, PERMUTE_MLPS, STANDARD_BRANCHES, BranchKind, FusionKind
 
 
@@ -77,8 +77,9 @@ class ViPConfig:
         for name in ("layers", "embed_dims", "segments", "image_size"):
             values = _sequence(name, getattr(self, name))
             object.__setattr__(self, name, tuple(_positive(f"{name}[{i}]", v) for i, v in enumerate(values)))
-        for name in ("transitions", "branches"):
-            object.__setattr__(self, name, _sequence(name, getattr(self, name)))
+        flags = enumerate(_sequence("transitions", self.transitions))
+        object.__setattr__(self, "transitions", tuple(check_flag(f"transitions[{i}]", flag) for i, flag in flags))
+        object.__setattr__(self, "branches", _sequence("branches", self.branches))
         self._check_lengths()
         self._check_kinds()
         # Python floats, because a NumPy scalar would turn float32 arrays into float64 ones.
@@ -106,9 +107,6 @@ class ViPConfig:
                 )
 
     def _check_kinds(self) -> None:
-        for i, transition in enumerate(self.transitions):
-            if not isinstance(transition, bool):
-                raise TypeError(f"transitions[{i}]: got {shown(transition)}, expected True or False")
         if self.transitions[-1]:
             raise ValueError("transitions: the last entry is True, expected False: no stage follows it")
         if self.fusion not in list(PERMUTE_MLPS):

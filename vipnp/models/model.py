@@ -19,7 +19,7 @@ from vipnp.core.boundary import (
     receive_labels_or_targets,
     receive_parameter,
 )
-from vipnp.core.checks import check_real, shown
+from vipnp.core.checks import check_dtype, check_real, listed, shown
 from vipnp.core.tree import flatten, unflatten
 from vipnp.data.transforms import Transform
 from vipnp.models.config import ViPConfig, get_config
@@ -107,11 +107,9 @@ class VisionPermutator:
         """Everything but the weights."""
         if not isinstance(config, ViPConfig):
             raise TypeError(f"config: got {type(config).__name__}, expected a ViPConfig")
-        if dtype not in DTYPES:
-            raise ValueError(f"dtype: got {shown(dtype)}, expected one of {', '.join(DTYPES)}")
         self.config = config
         self.backend = get_backend(backend)
-        self.dtype = dtype
+        self.dtype = check_dtype(dtype, DTYPES)
         self.classes: tuple[str, ...] | None = None
         self.transform: Transform | None = None
 
@@ -247,6 +245,8 @@ class VisionPermutator:
         Raises ValueError if names or shapes differ from the model's, TypeError for arrays of another backend or dtype;
         the model is then as it was.
         """
+        if not isinstance(tensors, Mapping):
+            raise TypeError(f"tensors: got {shown(tensors)}, expected a mapping from names to arrays")
         for name, tensor in tensors.items():
             if not self.backend.owns(tensor) or tensor.dtype != getattr(self.backend, self.dtype):
                 raise TypeError(
@@ -373,11 +373,11 @@ class VisionPermutator:
             for name, shape in expected.items()
             if name in tensors and tuple(tensors[name].shape) != shape
         ]
-        problems = [f"wrong shapes: {', '.join(wrong)}"] if wrong else []
+        problems = [f"wrong shapes: {listed(wrong)}"] if wrong else []
         if strict and missing:
-            problems.append(f"missing: {', '.join(missing)}")
+            problems.append(f"missing: {listed(missing)}")
         if strict and unexpected:
-            problems.append(f"unexpected: {', '.join(map(str, unexpected))}")
+            problems.append(f"unexpected: {listed(unexpected)}")
         if problems:
             raise ValueError(f"the tensors do not fit the {len(expected)} of this model: " + "; ".join(problems))
         return IncompatibleKeys(missing, unexpected)

@@ -54,8 +54,9 @@ def adamw(
             v = v + beta2 * state.exp_avg_sq[name]
         if p.ndim >= 2:
             p = p * (1 - lr * weight_decay)
-        new_params[name] = p - step_size * m / (xp.sqrt(v) / root_correction + eps)
-        exp_avg[name], exp_avg_sq[name] = m, v
+        p = p - step_size * m / (xp.sqrt(v) / root_correction + eps)
+        # NumPy makes a scalar of what has no axes.
+        new_params[name], exp_avg[name], exp_avg_sq[name] = xp.asarray(p), xp.asarray(m), xp.asarray(v)
     return new_params, AdamWState(t, exp_avg, exp_avg_sq)
 
 

@@ -48,9 +48,9 @@ def sgd(
         if momentum:
             earlier = state.momentum_buffer.get(name)
             b = xp.astype(g, g.dtype) if earlier is None else momentum * earlier + g
-            buffers[name] = b
+            buffers[name] = xp.asarray(b)  # NumPy makes a scalar of what has no axes
             step = g + momentum * b if nesterov else b
-        new_params[name] = p - lr * step
+        new_params[name] = xp.asarray(p - lr * step)
     return new_params, SGDState(buffers)
 
 

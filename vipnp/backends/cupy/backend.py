@@ -24,6 +24,7 @@ import cupy
 
 from vipnp.backends.cupy.table import TABLE
 from vipnp.core.backend import NO_REPLACEMENTS, Array, Backend, HostArray, Op
+from vipnp.core.checks import check_flag, is_whole
 
 F = TypeVar("F", bound=Callable[..., Any])
 P = ParamSpec("P")
@@ -336,18 +337,18 @@ def create(
     Raises ImportError where cuBLAS is missing, RuntimeError where there is no driver, no device, a driver too
     old for this CuPy, no NVRTC or no CUDA headers, ValueError or TypeError for an option out of its range.
     """
-    if isinstance(device, bool) or not isinstance(device, int):
+    if not is_whole(device):
         raise TypeError(f"device: got {device!r}, expected the index of a CUDA device")
     if precision not in PRECISIONS:
         raise ValueError(f"precision: got {precision!r}, expected one of {', '.join(PRECISIONS)}")
-    if not isinstance(fused, bool):
-        raise TypeError(f"fused: got {fused!r}, expected True or False")
+    fused = check_flag("fused", fused)
     if precision != "float32" and not fused:
         raise ValueError(f"precision: got {precision!r} with fused=False, which runs in the dtype of its arrays")
-    if memory_limit is not None and (isinstance(memory_limit, bool) or not isinstance(memory_limit, int)):
+    if memory_limit is not None and not is_whole(memory_limit):
         raise TypeError(f"memory_limit: got {memory_limit!r}, expected a number of bytes or None")
     if memory_limit is not None and memory_limit <= 0:
         raise ValueError(f"memory_limit: got {memory_limit}, expected a positive number of bytes")
+    device = int(device)
     _check_device(cupy, device)
     with cupy.cuda.Device(device):
         _check_libraries(cupy, precision)

@@ -11,7 +11,7 @@ import faulthandler
 import multiprocessing
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import cache
 from importlib import import_module
 from typing import Any, NamedTuple
@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
-from tests.cuda_emulator.stand_in import Machine, installed
+from tests.fake_device.machine import MACHINE, Machine
 from vipnp import layers, ops
 from vipnp.audit.cases import cases_of
 from vipnp.backends import get_backend
@@ -319,12 +319,6 @@ CHECKS: dict[str, tuple[Callable[[Backend], None], ...]] = {
 # --- planting -------------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def machine() -> Iterator[Machine]:
-    with installed() as machine:
-        yield machine
-
-
 def kernels() -> Any:
     return import_module("vipnp.backends.cupy.kernels")
 
@@ -333,14 +327,10 @@ def kernels() -> Any:
 def launched(kernel: str) -> tuple[str, ...]:
     """The instantiations that the checks of `kernel` use; the checks pass on the sources as they are."""
     xp = get_backend("cupy")
-    machine = MACHINES[-1]
-    machine.forget()
+    MACHINE.forget()
     for check in CHECKS[kernel]:
         check(xp)
-    return tuple(sorted(set(machine.launches)))
-
-
-MACHINES: list[Machine] = []
+    return tuple(sorted(set(MACHINE.own_launches)))
 
 
 def body(text: str, function: str) -> tuple[int, int]:
@@ -390,7 +380,6 @@ def try_checks(connection: Any, plant: Plant, used: tuple[str, ...], text: str) 
 
 @pytest.mark.parametrize("plant", PLANTS, ids=[plant.name for plant in PLANTS])
 def test_planted_mistake_is_caught(machine: Machine, plant: Plant) -> None:
-    MACHINES.append(machine)
     text, used = planted(plant), launched(plant.kernel)
     context = multiprocessing.get_context("fork")
     receiver, sender = context.Pipe(duplex=False)
