@@ -409,7 +409,7 @@ def _op_cases() -> list[Case]:
     image_ranges = {"B": (2, 4), "H": (1, 4), "W": (1, 4), "C": (1, 5)}
     classes, class_ranges = {"B": 3, "K": 5}, {"B": (2, 5), "K": (2, 8)}
     softmax_sizes, softmax_ranges = {"B": 3, "H": 2, "K": 5}, {"B": (2, 4), "H": (1, 3), "K": (2, 8)}
-    patch = {"B": 6, "C": 5, "H": 4, "W": 1, "P": 2, "Q": 3, "K": 7}
+    patch = {"B": 6, "C": 4, "H": 5, "W": 1, "P": 2, "Q": 3, "K": 7}
     patch_ranges = {"B": (2, 3), "C": (1, 3), "H": (1, 3), "W": (1, 3), "P": (1, 3), "Q": (1, 3), "K": (1, 4)}
     grid_ranges = _GRID_RANGES
     wxb = ("x", "weight", "bias")
