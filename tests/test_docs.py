@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 import vipnp
+from tests.conftest import ROOT
 from vipnp import layers, ops, optim
 from vipnp.models import get_config, parameter_shapes, vision_permutator
 
-ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
 MATH = ROOT / "docs" / "math.md"
 PAGES = [README, ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
+from tests.conftest import ROOT
+
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 HEAVY = ("torch", "cupy", "numba", "matplotlib", "sklearn", "typer", "rich", "flint", "sympy")
 
@@ -87,7 +88,7 @@ def test_the_wheel_holds_every_file_of_the_package_and_nothing_else(tmp_path: Pa
 
 def test_no_extra_brings_two_cuda_wheels() -> None:
     extras = PROJECT["optional-dependencies"]
-    assert set(extras) == {"cuda12", "cuda13", "numba", "onednn", "mkl", "train", "data", "audit", "test", "all"}
+    assert set(extras) == {"cuda12", "cuda13", "numba", "onednn", "mkl", "mpi", "train", "data", "audit", "test", "all"}
     for name, requirements in extras.items():
         cuda = [requirement for requirement in requirements if "cupy" in requirement or "cuda" in requirement]
         assert bool(cuda) == (name in ("cuda12", "cuda13"))

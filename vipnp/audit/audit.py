@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from vipnp.audit.cases import CASES, Case
 from vipnp.core import Backend
+from vipnp.core.checks import did_you_mean
 from vipnp.verify.ladder import RUNGS, Rung, chosen_rungs, climb
 from vipnp.verify.report import Report
 from vipnp.verify.rungs import backend as backend_rung
@@ -123,9 +123,9 @@ def chosen_cases(ops: Sequence[str] | None) -> list[Case]:
     known = {name: case for case in CASES.values() for name in (case.name, case.op.__name__)}
     for name in ops:
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f" (did you mean {near[0]!r}?)" if near else ""
-            raise ValueError(f"op: unknown name {name!r}{hint}, expected one of {', '.join(op_names())}")
+            raise ValueError(
+                f"op: unknown name {name!r}{did_you_mean(name, known)}, expected one of {', '.join(op_names())}"
+            )
     return [case for case in CASES.values() if case.name in ops or case.op.__name__ in ops]
 
 

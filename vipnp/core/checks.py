@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 import numbers
 from collections.abc import Iterable, Sequence
@@ -42,6 +43,12 @@ def listed(names: Iterable[object]) -> str:
     all_names = list(names)
     more = len(all_names) - MOST_LISTED
     return ", ".join(map(printable, all_names[:MOST_LISTED])) + (f" and {more} more" if more > 0 else "")
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """ " (did you mean 'the nearest of the known names'?)", or "" where none is near: what ends an error's line."""
+    near = difflib.get_close_matches(name, list(known), n=1)
+    return f" (did you mean {near[0]!r}?)" if near else ""
 
 
 def check_real(name: str, value: Any, *, low: float, high: float = math.inf, low_included: bool = True) -> float:

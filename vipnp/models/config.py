@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 import numbers
 from collections.abc import Mapping
@@ -10,7 +9,7 @@ from dataclasses import dataclass, fields
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from vipnp.core.checks import check_flag, shown
+from vipnp.core.checks import check_flag, did_you_mean, shown
 from vipnp.layers import BRANCHES, PERMUTE_MLPS, STANDARD_BRANCHES, BranchKind, FusionKind
 
 
@@ -248,6 +247,4 @@ def _known(what: str, name: Any, names: list[str]) -> None:
     if not isinstance(name, str):
         raise TypeError(f"{what}: got {shown(name)}, expected one of {', '.join(names)}")
     if name not in names:
-        near = difflib.get_close_matches(name, names, n=1)
-        hint = f" (did you mean {near[0]!r}?)" if near else ""
-        raise ValueError(f"{what}: got {shown(name)}, expected one of {', '.join(names)}{hint}")
+        raise ValueError(f"{what}: got {shown(name)}, expected one of {', '.join(names)}{did_you_mean(name, names)}")

@@ -70,8 +70,7 @@ class AdamW(Pickled):
     eps : > 0, added to the root of the mean square.
     weight_decay : >= 0, for tensors of two or more dimensions only.
 
-    Raises ValueError for a number outside these bounds or a backend made for inference, TypeError for what is no number
-    or no backend.
+    Raises ValueError for a number outside these bounds, TypeError for what is no number or no backend.
     """
 
     def __init__(
@@ -104,8 +103,8 @@ class AdamW(Pickled):
         check_gradients(self.xp, params, grads)
         if self.state.step:
             check_state(params, {"exp_avg": self.state.exp_avg, "exp_avg_sq": self.state.exp_avg_sq})
-        new_params, self.state = self.xp.run(
-            adamw,
+        new_params, self.state = self.xp.find(adamw)(
+            self.xp,
             params,
             grads,
             self.state,

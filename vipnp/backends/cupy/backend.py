@@ -16,8 +16,9 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
-from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar
+from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar, cast
 
 import cupy
 
@@ -25,6 +26,7 @@ from vipnp.backends.cupy.table import TABLE
 from vipnp.core.backend import NO_REPLACEMENTS, Array, Backend, HostArray, Op
 from vipnp.core.checks import check_flag, is_whole
 
+F = TypeVar("F", bound=Callable[..., Any])
 P = ParamSpec("P")
 Y = TypeVar("Y")
 Back = TypeVar("Back")
@@ -110,6 +112,13 @@ class CupyBackend(Backend):
 
     # --- running ops ---------------------------------------------------------------------------------------------
 
+    def find(self, function: F) -> F:
+        """See `Backend.find`. Called outside of `run`, what is found selects the device, as `run` does."""
+        found = super().find(function)
+        if self._shared.depth.value:
+            return found
+        return cast("F", partial(self._outermost, None, None, found))
+
     def run(
         self, op: Callable[Concatenate[Any, P], tuple[Y, Back]], *args: P.args, **kwargs: P.kwargs
     ) -> tuple[Y, Back]:
@@ -131,7 +140,7 @@ class CupyBackend(Backend):
             return self._peak(op, _first(args, images, batch), first)
 
         y, pullback = self._outermost(batch, measure, super().run, op, *args, **kwargs)
-        if not self.keep or not callable(pullback):
+        if not self.keep:
             return y, pullback
 
         stream = self._stream()
@@ -153,7 +162,7 @@ class CupyBackend(Backend):
     def _outermost(
         self,
         batch: int | None,
-        measure: Callable[[int], int],
+        measure: Callable[[int], int] | None,
         function: Callable[..., Any],
         *args: Any,
         **kwargs: Any,
@@ -165,7 +174,7 @@ class CupyBackend(Backend):
                 message = self._out_of_memory(str(error))
         # Raised out here, when the frames that held the arrays of the failed step are gone.
         self.release_memory()
-        if batch is not None:
+        if batch is not None and measure is not None:
             message += f"; {self._what_fits(batch, measure)}"
         raise DeviceMemoryError(message)
 
