@@ -159,24 +159,37 @@ class ViPConfig:
         blocks = sum(self.layers)
         return [self.drop_path * i / max(1, blocks - 1) for i in range(blocks)]
 
+    def layer_macs(self) -> dict[str, int]:
+        """Official name -> multiplications of one image, for every linear layer and convolution, in their order."""
+        shapes = self.stages()
+        first = shapes[0]
+        counts = {
+            "patch_embed.proj": first.height * first.width * first.channels * self.in_channels * self.patch_size**2
+        }
+        for shape, following in zip(shapes, [*shapes[1:], None], strict=True):
+            block = self._block_macs(shape)
+            for i in range(shape.depth):
+                counts.update({f"network.{shape.place}.{i}.{name}": count for name, count in block.items()})
+            if following is not None and shape.merge:
+                tokens, patch = following.height * following.width, shape.channels * shape.merge**2
+                counts[f"network.{shape.place + 1}.proj"] = tokens * following.channels * patch
+        return {**counts, "head": shapes[-1].channels * self.num_classes}
+
+    def _block_macs(self, shape: StageShape) -> dict[str, int]:
+        H, W, C, N = shape.height, shape.width, shape.channels, shape.segments
+        S = C // N
+        lines = {"height": N * W * (H * S) ** 2, "width": H * N * (W * S) ** 2, "plane": C * (H * W) ** 2}
+        of_h, of_w, of_c = (lines.get(kind, H * W * C**2) for kind in self.branches)
+        counts = {"attn.mlp_c": of_c, "attn.mlp_h": of_h, "attn.mlp_w": of_w}
+        if self.fusion == "weighted":
+            counts.update({"attn.reweight.fc1": C * (C // 4), "attn.reweight.fc2": (C // 4) * 3 * C})
+        hidden = H * W * C**2 * self.mlp_ratio
+        return {**counts, "attn.proj": H * W * C**2, "mlp.fc1": hidden, "mlp.fc2": hidden}
+
     @property
     def macs(self) -> int:
         """Multiplications of one image in linear layers and convolutions; additions, norms and GELUs not counted."""
-        shapes = self.stages()
-        first = shapes[0]
-        count = first.height * first.width * first.channels * self.in_channels * self.patch_size**2
-        for shape, following in zip(shapes, [*shapes[1:], None], strict=True):
-            H, W, C, N = shape.height, shape.width, shape.channels, shape.segments
-            S = C // N
-            lines = {"height": N * W * (H * S) ** 2, "width": H * N * (W * S) ** 2, "plane": C * (H * W) ** 2}
-            square = H * W * C**2
-            block = sum(lines.get(kind, square) for kind in self.branches) + square * (1 + 2 * self.mlp_ratio)
-            if self.fusion == "weighted":
-                block += C * (C // 4) + (C // 4) * 3 * C
-            count += shape.depth * block
-            if following is not None and shape.merge:
-                count += following.height * following.width * following.channels * C * shape.merge**2
-        return count + shapes[-1].channels * self.num_classes
+        return sum(self.layer_macs().values())
 
 
 def _sequence(name: str, values: Any) -> tuple[Any, ...]:

@@ -27,6 +27,7 @@ from vipnp.models.draws import draw_masks
 from vipnp.models.initialization import initial_head, initial_parameters, parameter_shapes
 from vipnp.models.resolution import carrying as _carrying
 from vipnp.models.resolution import nearest_size as _nearest_size
+from vipnp.models.summary import Summary, summarize
 from vipnp.models.vision_permutator import VisionPermutatorParams, tokens, vision_permutator
 from vipnp.ops import cross_entropy, resample_mixing, soft_cross_entropy
 
@@ -340,6 +341,17 @@ class VisionPermutator:
     def num_parameters(self) -> int:
         """The number of weights."""
         return sum(math.prod(shape) for shape in parameter_shapes(self.config).values())
+
+    def summary(self) -> Summary:
+        """What the model is made of and which function runs where, as one image passes through it.
+
+        `print(model.summary())` prints the table. What runs can depend on the batch: a backend may leave single calls
+        to the readable ops.
+        """
+        image = self.backend.zeros(
+            (1, self.config.in_channels, *self.config.image_size), dtype=getattr(self.backend, self.dtype)
+        )
+        return summarize(self.backend, self.backend.asarray(image), self.params, self.config)
 
     @property
     def macs(self) -> int:
