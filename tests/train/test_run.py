@@ -6,6 +6,7 @@ import csv
 import dataclasses
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -18,8 +19,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.conftest import ROOT, make_folder
 from tests.conftest import command_line as vipnp
-from tests.conftest import make_folder
 from vipnp.checkpoint import load_weights, save_weights
 from vipnp.data import load_data_set
 from vipnp.models import VisionPermutator
@@ -322,3 +323,24 @@ def test_bad_recipes(options: dict[str, Any], message: str) -> None:
 @pytest.mark.parametrize(("size", "patch"), [((8, 8), 2), ((28, 28), 4), ((32, 32), 4), ((64, 64), 8), ((96, 64), 8)])
 def test_the_patch_of_the_tiny_model(size: tuple[int, int], patch: int) -> None:
     assert tiny_config(num_classes=3, in_channels=1, image_size=size).patch_size == patch
+
+
+# --- README -----------------------------------------------------------------------------------------------------------
+
+
+def test_the_commands_of_the_readme_run_as_printed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    readme = ROOT / "README.md"
+    _, _, section = readme.read_text(encoding="utf-8").partition("## On your own images\n\n```sh\n")
+    lines = section.partition("```")[0].splitlines()
+    assert {line.split()[1] for line in lines} == {
+        "train", "eval", "predict", "explain", "summary", "convert", "models"
+    }  # fmt: skip
+    make_folder(tmp_path / "photos", {"cat": 5, "dog": 5}, (70, 66))
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (70, 66, 3), dtype=np.uint8)).save(tmp_path / "photo.jpg")
+    monkeypatch.chdir(tmp_path)
+    for line in lines:
+        name, *arguments = shlex.split(line, comments=True)
+        assert name == "vipnp"
+        result = vipnp(*arguments)
+        assert result.exit_code == 0, f"{line}: {result.output}"
+    assert (tmp_path / "pets.pth").is_file()

@@ -258,9 +258,15 @@ def _resample_mixing(rng: Generator, s: Mapping[str, int]) -> Inputs:
     return (_normal(rng, s["G"] * s["S"], s["G"] * s["S"]),), kwargs
 
 
-def _branch(place: str) -> Callable[[Generator, Mapping[str, int]], Inputs]:
+def _shift(rng: Generator, s: Mapping[str, int]) -> Inputs:
+    """Any matrices in the place of those that move: the formula asks for no more."""
+    kwargs = {"rows": _normal(rng, s["N"], s["G"], s["H"]), "columns": _normal(rng, s["N"], s["V"], s["W"])}
+    return (_grid(rng, s),), kwargs
+
+
+def _branch(place: str, **options: Any) -> Callable[[Generator, Mapping[str, int]], Inputs]:
     def draw(rng: Generator, s: Mapping[str, int]) -> Inputs:
-        params = _tensors(rng, _subtree(_one_stage(s, fusion="sum"), f"network.0.0.attn.{place}."))
+        params = _tensors(rng, _subtree(_one_stage(s, fusion="sum", **options), f"network.0.0.attn.{place}."))
         return (_grid(rng, s), params), {"segments": s["N"]}
 
     return draw
@@ -378,6 +384,8 @@ _MODEL = {"B": 6, "H": 2, "W": 1, "N": 3, "S": 4, "P": 5, "K": 7}
 _MODEL_RANGES = {"B": (2, 3), "H": (1, 2), "W": (1, 2), "N": (1, 3), "S": (4, 4), "P": (1, 2), "K": (2, 4)}
 _X = ("x", "params")
 _ABLATED = ("channel", "width", "channel")
+_AXIAL_GRID = {"H": (3, 5), "W": (3, 5)}
+"""A shift by two leaves a smaller grid with nothing."""
 
 
 def _case(
@@ -443,6 +451,14 @@ def _op_cases() -> list[Case]:
             linear_in=("weight",),
         ),
         _case(
+            ops.shift,
+            _shift,
+            _GRID | {"G": 5, "V": 6},
+            grid_ranges | {"G": (1, 6), "V": (1, 6)},
+            ("x",),
+            linear_in=("x",),
+        ),
+        _case(
             ops.split_attention,
             _split_attention,
             image | {"K": 3},
@@ -491,12 +507,18 @@ def _layer_cases() -> list[Case]:
     layer: dict[str, Any] = {"kind": "layer"}
     block: dict[str, Any] = {"kind": "block"}
     ablated = {"branches": _ABLATED}
+    wide = {**grid, "H": 5, "W": 4}
+    axial = weighted | _AXIAL_GRID
     return [
         _case(layers.mlp, _mlp(masks=False), grid, ranges, _X, **layer),
         _case(layers.mlp, _mlp(masks=True), grid, ranges, _X, "dropout", **layer),
         _case(layers.height_branch, _branch("mlp_h"), grid, ranges, _X, linear_in=_X, **layer),
         _case(layers.width_branch, _branch("mlp_w"), grid, ranges, _X, linear_in=_X, **layer),
         _case(layers.channel_branch, _branch("mlp_c"), grid, ranges, _X, linear_in=_X, **layer),
+        _case(layers.plane_branch, _branch("mlp_h", branches="plane"), grid, ranges, _X, linear_in=_X, **layer),
+        _case(layers.point_branch, _branch("mlp_h", branches="point"), grid, weighted, _X, linear_in=_X, **layer),
+        _case(layers.axial_height_branch, _branch("mlp_h", branches="axial"), wide, axial, _X, linear_in=_X, **layer),
+        _case(layers.axial_width_branch, _branch("mlp_w", branches="axial"), wide, axial, _X, linear_in=_X, **layer),
         _case(layers.permute_mlp, _permute_mlp("attn.", masks=False, fusion="sum"), grid, ranges, _X, **layer),
         _case(
             layers.permute_mlp,
@@ -548,6 +570,17 @@ def _model_cases() -> list[Case]:
             vision_permutator,
             _model(masks=False, loss=False, fusion="sum", branches=("height", "channel", "channel")),
             "sum",
+        ),
+        model(vision_permutator, _model(masks=False, loss=False, branches="plane"), "plane"),
+        model(vision_permutator, _model(masks=False, loss=False, branches="point"), "point"),
+        _case(
+            vision_permutator,
+            _model(masks=False, loss=False, branches="axial"),
+            _MODEL | {"H": 4, "W": 5},
+            _MODEL_RANGES | _AXIAL_GRID,
+            arguments,
+            "axial",
+            **options,
         ),
         model(model_loss, _model(masks=True, loss=True, skip_lam=2.0)),
     ]

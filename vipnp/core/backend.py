@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, Concatenate, NoReturn, ParamSpec, TypeAlias, TypeVar, cast
 
@@ -73,6 +73,22 @@ class Replacements(dict[Op, Op]):
             return fast
 
         return add
+
+
+class _Watched(Mapping[Op, Op]):
+    """A table that passes all that is found by way of `watch`, also what has no replacement."""
+
+    def __init__(self, table: Mapping[Op, Op], watch: Callable[[Op, Op], Op]) -> None:
+        self.table, self.watch = table, watch
+
+    def __getitem__(self, op: Op) -> Op:
+        return self.watch(op, self.table.get(op, op))
+
+    def __iter__(self) -> Iterator[Op]:
+        return iter(self.table)
+
+    def __len__(self) -> int:
+        return len(self.table)
 
 
 class Backend(ABC):
@@ -220,6 +236,12 @@ class Backend(ABC):
         """This backend with a fresh count in `ran` of the functions that `find`, `run` and `readable` come to."""
         twin = copy.copy(self)
         twin.ran = Counter()
+        return twin
+
+    def watched(self, watch: Callable[[Op, Op], Op]) -> Backend:
+        """This backend with `watch(op, function)` in the place of every `function` that it would run for `op`."""
+        twin = copy.copy(self)
+        twin.replacements = _Watched(self.replacements, watch)
         return twin
 
     # --- what an array namespace lacks ----------------------------------------------------------------------------

@@ -13,7 +13,8 @@ from vipnp.models.config import (
 from vipnp.models.draws import draw_masks
 from vipnp.models.initialization import initial_parameters, parameter_shapes
 from vipnp.models.model import IncompatibleKeys, VisionPermutator, create_model
-from vipnp.models.saved import load
+from vipnp.models.saved import load, published_model
+from vipnp.models.summary import Layer, Summary
 from vipnp.models.vision_permutator import VisionPermutatorParams, tokens, vision_permutator
 
 __all__ = [
@@ -21,7 +22,9 @@ __all__ = [
     "PUBLISHED_CROP_PCT",
     "PUBLISHED_DROP_PATH",
     "IncompatibleKeys",
+    "Layer",
     "StageShape",
+    "Summary",
     "ViPConfig",
     "VisionPermutator",
     "VisionPermutatorParams",
@@ -33,6 +36,7 @@ __all__ = [
     "list_models",
     "load",
     "parameter_shapes",
+    "published_model",
     "tokens",
     "unflatten",
     "vision_permutator",

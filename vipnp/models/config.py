@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from vipnp.core.checks import check_flag, did_you_mean, shown
-from vipnp.layers import BRANCHES, PERMUTE_MLPS, STANDARD_BRANCHES, BranchKind, FusionKind
+from vipnp.layers import BRANCHES, MIXINGS, PERMUTE_MLPS, SHIFTS, STANDARD_BRANCHES, BranchKind, FusionKind
 
 
 class StageShape(NamedTuple):
@@ -43,7 +43,8 @@ class ViPConfig:
     in_channels : channels of the images.
     mlp_ratio : hidden width of the channel MLP over C.
     fusion : "weighted" (split attention over the branches) or "sum".
-    branches : what stands in the places mlp_h, mlp_w, mlp_c: "height", "width" or "channel" each.
+    branches : what stands in the places mlp_h, mlp_w, mlp_c, one of `vipnp.layers.BRANCHES` each; or the name of a
+        mixing, "plane", "line", "axial" or "point".
     skip_lam : the residual branches are divided by it.
     drop_path : largest drop-path rate; block i of L has the rate drop_path * i / (L - 1), so the first has none, and
         neither has the only block of a model of one.
@@ -79,7 +80,12 @@ class ViPConfig:
             object.__setattr__(self, name, tuple(_positive(f"{name}[{i}]", v) for i, v in enumerate(values)))
         flags = enumerate(_sequence("transitions", self.transitions))
         object.__setattr__(self, "transitions", tuple(check_flag(f"transitions[{i}]", flag) for i, flag in flags))
-        object.__setattr__(self, "branches", _sequence("branches", self.branches))
+        mixing: Any = self.branches
+        if isinstance(mixing, str):
+            if mixing not in MIXINGS:
+                raise ValueError(f"branches: got {mixing!r}, expected three kinds or one of {', '.join(MIXINGS)}")
+            mixing = MIXINGS[mixing]
+        object.__setattr__(self, "branches", _sequence("branches", mixing))
         self._check_lengths()
         self._check_kinds()
         # Python floats, because a NumPy scalar would turn float32 arrays into float64 ones.
@@ -131,6 +137,9 @@ class ViPConfig:
                 raise ValueError(f"segments[{i}]: got {segments}, expected a divisor of embed_dims[{i}] = {channels}")
             if self.fusion == "weighted" and channels % 4:
                 raise ValueError(f"embed_dims[{i}]: got {channels}, expected a multiple of 4 (fusion 'weighted')")
+            shifted = [kind for kind in self.branches if kind in SHIFTS]
+            if shifted and channels % 4:
+                raise ValueError(f"embed_dims[{i}]: got {channels}, expected a multiple of 4 (branch {shifted[0]!r})")
             merge = 0
             if i + 1 < len(self.layers):
                 merge = 2 if self.transitions[i] else int(channels != self.embed_dims[i + 1])
@@ -150,23 +159,37 @@ class ViPConfig:
         blocks = sum(self.layers)
         return [self.drop_path * i / max(1, blocks - 1) for i in range(blocks)]
 
+    def layer_macs(self) -> dict[str, int]:
+        """Official name -> multiplications of one image, for every linear layer and convolution, in their order."""
+        shapes = self.stages()
+        first = shapes[0]
+        counts = {
+            "patch_embed.proj": first.height * first.width * first.channels * self.in_channels * self.patch_size**2
+        }
+        for shape, following in zip(shapes, [*shapes[1:], None], strict=True):
+            block = self._block_macs(shape)
+            for i in range(shape.depth):
+                counts.update({f"network.{shape.place}.{i}.{name}": count for name, count in block.items()})
+            if following is not None and shape.merge:
+                tokens, patch = following.height * following.width, shape.channels * shape.merge**2
+                counts[f"network.{shape.place + 1}.proj"] = tokens * following.channels * patch
+        return {**counts, "head": shapes[-1].channels * self.num_classes}
+
+    def _block_macs(self, shape: StageShape) -> dict[str, int]:
+        H, W, C, N = shape.height, shape.width, shape.channels, shape.segments
+        S = C // N
+        lines = {"height": N * W * (H * S) ** 2, "width": H * N * (W * S) ** 2, "plane": C * (H * W) ** 2}
+        of_h, of_w, of_c = (lines.get(kind, H * W * C**2) for kind in self.branches)
+        counts = {"attn.mlp_c": of_c, "attn.mlp_h": of_h, "attn.mlp_w": of_w}
+        if self.fusion == "weighted":
+            counts.update({"attn.reweight.fc1": C * (C // 4), "attn.reweight.fc2": (C // 4) * 3 * C})
+        hidden = H * W * C**2 * self.mlp_ratio
+        return {**counts, "attn.proj": H * W * C**2, "mlp.fc1": hidden, "mlp.fc2": hidden}
+
     @property
     def macs(self) -> int:
         """Multiplications of one image in linear layers and convolutions; additions, norms and GELUs not counted."""
-        shapes = self.stages()
-        first = shapes[0]
-        count = first.height * first.width * first.channels * self.in_channels * self.patch_size**2
-        for shape, following in zip(shapes, [*shapes[1:], None], strict=True):
-            H, W, C, N = shape.height, shape.width, shape.channels, shape.segments
-            S = C // N
-            per_branch = {"height": N * W * (H * S) ** 2, "width": H * N * (W * S) ** 2, "channel": H * W * C**2}
-            block = sum(per_branch[kind] for kind in self.branches) + H * W * C**2 * (1 + 2 * self.mlp_ratio)
-            if self.fusion == "weighted":
-                block += C * (C // 4) + (C // 4) * 3 * C
-            count += shape.depth * block
-            if following is not None and shape.merge:
-                count += following.height * following.width * following.channels * C * shape.merge**2
-        return count + shapes[-1].channels * self.num_classes
+        return sum(self.layer_macs().values())
 
 
 def _sequence(name: str, values: Any) -> tuple[Any, ...]:

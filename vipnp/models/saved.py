@@ -67,7 +67,10 @@ def load(
     where = f"path: {os.fspath(path)!r}"
     if "config" in found:
         config, classes, transform = _described(where, found, tensors)
-        if name is not None and _fitting(tensors) != (name, dataclasses.replace(config, drop_path=0.0, dropout=0.0)):
+        if name is not None and published_model(tensors) != (
+            name,
+            dataclasses.replace(config, drop_path=0.0, dropout=0.0),
+        ):
             raise ValueError(f"{where} holds a model of its own, not {name}: load it without a name")
     else:
         name, config = _published(where, tensors, name)
@@ -148,7 +151,7 @@ def _published(where: str, tensors: Mapping[str, HostArray], name: str | None) -
     """The published model that the tensors fit, which must be `name` if one is given."""
     if name is not None:
         get_config(name)
-    fits = _fitting(tensors)
+    fits = published_model(tensors)
     if fits is not None and name in (None, fits[0]):
         return fits
     if fits is not None:
@@ -158,7 +161,7 @@ def _published(where: str, tensors: Mapping[str, HostArray], name: str | None) -
     raise ValueError(f"{where} {what}{_differences(PUBLISHED[nearest], tensors)}")
 
 
-def _fitting(tensors: Mapping[str, HostArray]) -> tuple[str, ViPConfig] | None:
+def published_model(tensors: Mapping[str, HostArray]) -> tuple[str, ViPConfig] | None:
     """The published model whose names and shapes these are, for any number of classes and channels and any image size,
     and its configuration with those of the tensors."""
     shapes = {name: tensor.shape for name, tensor in tensors.items()}

@@ -21,9 +21,9 @@ class SavedModel:
     transform: Transform
 
 
-def load_saved(source: str | Path, *, weights: Path | None = None, backend: Any = "numpy") -> SavedModel:
+def load_model(source: str | Path, *, weights: Path | None = None, backend: Any = "numpy") -> VisionPermutator:
     """The model in a run folder (its best weights) or in a weight file; or a published model by its name with a weight
-    file. Classes without names are called by their number.
+    file.
 
     Raises FileNotFoundError, or ValueError saying what is wrong with the file.
     """
@@ -31,23 +31,28 @@ def load_saved(source: str | Path, *, weights: Path | None = None, backend: Any 
     if str(source) in PUBLISHED:
         if weights is None:
             raise ValueError(f"model: {source} is a published model and needs its weights: --weights FILE")
-        model = load(weights, name=str(source), backend=backend)
-    else:
-        if weights is not None:
-            raise ValueError(f"--weights: belongs to a published name, and {str(source)!r} is none")
-        if path.is_dir():
-            path = path / BEST
-            if not path.is_file():
-                raise FileNotFoundError(
-                    f"model: {path.parent} holds no {BEST}: it is no run folder, or its first epoch is not over"
-                )
+        return load(weights, name=str(source), backend=backend)
+    if weights is not None:
+        raise ValueError(f"--weights: belongs to a published name, and {str(source)!r} is none")
+    if path.is_dir():
+        path = path / BEST
         if not path.is_file():
             raise FileNotFoundError(
-                f"model: got {str(source)!r}, expected a run folder, a weight file or a published name"
+                f"model: {path.parent} holds no {BEST}: it is no run folder, or its first epoch is not over"
             )
-        model = load(path, backend=backend)
+    if not path.is_file():
+        raise FileNotFoundError(f"model: got {str(source)!r}, expected a run folder, a weight file or a published name")
+    return load(path, backend=backend)
+
+
+def load_saved(source: str | Path, *, weights: Path | None = None, backend: Any = "numpy") -> SavedModel:
+    """The model of `load_model` with names of its classes, which are numbers where it has none, and its transform.
+
+    Raises as that, and ValueError where there is no transform to its channels.
+    """
+    model = load_model(source, weights=weights, backend=backend)
     if model.transform is None:
         raise ValueError(
-            f"model: {weights or path} does not say how a picture becomes its {model.config.in_channels} channels"
+            f"model: {weights or source} does not say how a picture becomes its {model.config.in_channels} channels"
         )
     return SavedModel(model, model.classes or tuple(map(str, range(model.config.num_classes))), model.transform)

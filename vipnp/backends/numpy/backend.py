@@ -11,7 +11,7 @@ from __future__ import annotations
 import ctypes
 import math
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from typing import Any, cast
 
@@ -153,6 +153,12 @@ class NumpyBackend(Backend):
         """This backend with a fresh count in `ran`, and its shard with one of its own."""
         twin = cast("NumpyBackend", super().counting())
         twin.shard = None if self.shard is None else self.shard.counting()
+        return twin
+
+    def watched(self, watch: Callable[[Op, Op], Op]) -> Backend:
+        """This backend and its shard with `watch(op, function)` in the place of every `function`."""
+        twin = cast("NumpyBackend", super().watched(watch))
+        twin.shard = None if self.shard is None else self.shard.watched(watch)
         return twin
 
     def ndtr(self, x: Array) -> Array:
