@@ -46,7 +46,7 @@ def listed(names: Iterable[object]) -> str:
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """ " (did you mean 'the nearest of the known names'?)", or "" where none is near: what ends an error's line."""
+    """What ends an error's line: " (did you mean 'the nearest of the known names'?)", or "" where none is near."""
     near = difflib.get_close_matches(name, list(known), n=1)
     return f" (did you mean {near[0]!r}?)" if near else ""
 

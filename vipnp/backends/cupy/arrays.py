@@ -14,7 +14,7 @@ from vipnp.core import Array
 
 
 def dtype_name(x: Array) -> str:
-    """ "float32", "float64", "float16" or "bfloat16"; TypeError for another dtype."""
+    """The name "float32", "float64", "float16" or "bfloat16"; TypeError for another dtype."""
     name: str = x.dtype.name
     if name not in CPP_TYPES:
         raise TypeError(f"got an array of dtype {name}, the CUDA kernels take {', '.join(CPP_TYPES)}")
