@@ -73,6 +73,10 @@ def train(
         int, typer.Option(help="Parts of a batch, a power of two; the result depends on it.", rich_help_panel=FINE)
     ] = 8,
     dtype: Annotated[str, typer.Option(help="float32 or float64.", rich_help_panel=FINE)] = "float32",
+    reduce: Annotated[
+        str,
+        typer.Option(help="Under mpirun: exact, the same bits for any number of ranks, or fast.", rich_help_panel=FINE),
+    ] = "exact",
     save_every: Annotated[int, typer.Option(help="Steps between two saved states.", min=1, rich_help_panel=FINE)] = 200,
 ) -> None:
     """Train a Vision Permutator on a folder of images."""
@@ -131,6 +135,7 @@ def train(
                         backend=backend,
                         shards=shards,
                         dtype=dtype,
+                        reduce=reduce,
                         overwrite=overwrite,
                     )
             ranks.compare(run_identity(run, save_every))
@@ -171,6 +176,7 @@ def new_run(folder: Path, data: str, given: dict[str, Any], ranks: Any, **option
         shards=options["shards"],
         recipe=chosen,
         dtype=options["dtype"],
+        reduce=options["reduce"],
     )
     if (folder / FILE).exists() and not options["overwrite"]:
         raise ValueError(

@@ -111,7 +111,7 @@ class Run:
         self.backend = get_backend(settings.backend, **options)
         self.crew = Crew(threads_for(len(self.shards), self.ranks.cores()) if on_cpu else 1)
         config = settings.config(len(data.classes))
-        self.exchange = Exchange(self.ranks) if self.ranks.size > 1 else None
+        self.exchange = Exchange(self.ranks, settings.reduce) if self.ranks.size > 1 else None
         working = self.backend
         self.overlaps = self.exchange is not None and on_cpu and settings.recipe.grad_accum_steps == 1
         if self.exchange is not None and self.overlaps:
