@@ -1,8 +1,8 @@
 """`python -m tests.fake_device.host_cost [model]`: what a training step costs the host, on a device that does nothing.
 
-The CuPy wheel runs over libraries whose functions return at once, with memory that nobody touches. Printed are the calls
-of a step after two others, its milliseconds of processor time, and the instructions that the host executes for it, which
-`valgrind --tool=callgrind` counts. No figure here says how long a GPU takes.
+The CuPy wheel runs over libraries whose functions return at once, with memory that nobody touches. Printed are the
+calls of a step after two others, its milliseconds of processor time, and the instructions that the host executes for
+it, which `valgrind --tool=callgrind` counts. No figure here says how long a GPU takes.
 """
 
 from __future__ import annotations
