@@ -32,7 +32,7 @@ class Settings:
     pixels. channels : 3 or 1. seed : of weights, order, augmentation, drop path and of which images are held out.
     validation : share held out. backend : its name. shards : parts of a batch (vipnp.train.shards), a power of two; the
     result depends on it, and not on the threads that compute them. recipe : how it is trained. dtype : of the weights,
-    float32 or float64.
+    float32 or float64. weights : the file that the run begins from, "" for weights drawn from the seed.
     """
 
     data: str
@@ -45,6 +45,7 @@ class Settings:
     shards: int
     recipe: Recipe
     dtype: str = "float32"
+    weights: str = ""
 
     def __post_init__(self) -> None:
         check_shards(self.shards)
