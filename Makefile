@@ -13,7 +13,7 @@ TRAIN_ARGS ?=
 AUDIT_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help train digits test coverage gradcheck lint format types kernels browser ranks test-gpu audit proofs mutation accuracy clean
+.PHONY: help train digits test coverage gradcheck lint format types kernels browser ranks test-gpu audit proofs mutation accuracy package clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -75,6 +75,16 @@ mutation: .venv/.test ## mutation testing of ops and layers: every mutant must b
 
 accuracy: .venv/.test ## float32 accuracy beside PyTorch's; writes docs/accuracy.md
 	$(BIN)/python -m tools.accuracy --output docs/accuracy.md
+
+package: .venv/.core ## wheel and source archive: built, checked, installed in a fresh environment and audited there
+	$(INSTALL) build twine
+	rm -rf build dist
+	$(BIN)/python -m build --outdir dist .
+	$(BIN)/python -m twine check --strict dist/*
+	$(BIN)/python -m venv dist/venv
+	dist/venv/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
+		"$$(echo dist/*.whl)[audit]"
+	cd dist && venv/bin/vipnp audit $(AUDIT_ARGS)
 
 clean: ## remove .venv and what tools leave behind
 	rm -rf .venv build dist mutants vipnp.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

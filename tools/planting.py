@@ -35,6 +35,7 @@ OTHER_SIZES: Mapping[str, Sequence[Mapping[str, int]]] = MappingProxyType(
     {
         "permute_height": ({"B": 2, "H": 3, "W": 5, "N": 4, "S": 3},),
         "permute_width": ({"B": 2, "H": 3, "W": 5, "N": 4, "S": 3},),
+        "shift": ({"B": 2, "H": 3, "W": 5, "N": 4, "S": 3, "G": 6, "V": 1},),
         "global_average_pool": ({"B": 2, "H": 3, "W": 5, "C": 4},),
         "patch_embed": (
             {"B": 3, "C": 2, "H": 1, "W": 4, "P": 2, "Q": 1, "K": 5},
@@ -179,16 +180,16 @@ def sabotage(
     """
     found = Sabotage()
     for name, mistake, cases in progress(list(plantings(ops))):
-        subjects = list(_subjects(mistake.build(name), name, cases, seed))
+        subjects = list(subjects_of(mistake.build(name), name, cases, seed))
         with np.errstate(all="ignore"):
-            if all(_runs(subject) for subject in subjects):
+            if all(runs(subject) for subject in subjects):
                 found.outcomes.append(Outcome(mistake, *_caught(subjects), gradcheck_misses(subjects)))
             else:
                 found.not_counted += 1
     return found
 
 
-def _subjects(op: Callable[..., Any], name: str, cases: Sequence[Case], seed: int) -> Iterator[Subject]:
+def subjects_of(op: Callable[..., Any], name: str, cases: Sequence[Case], seed: int) -> Iterator[Subject]:
     for case in cases:
         for sizes in (None, *OTHER_SIZES.get(name, ())):
             args, kwargs = case.inputs(seed, sizes)
@@ -204,7 +205,7 @@ def _subjects(op: Callable[..., Any], name: str, cases: Sequence[Case], seed: in
             )
 
 
-def _runs(subject: Subject) -> bool:
+def runs(subject: Subject) -> bool:
     """Whether op and pullback run and give gradients of the right shapes."""
     try:
         return len(subject.float64_gradients) > 0

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from vipnp import get_backend, ops
-from vipnp.audit.audit import applies, audit, chosen_cases, op_names, plan
+from vipnp.audit.audit import LADDER, applies, audit, chosen_cases, op_names, plan
 from vipnp.audit.cases import CASES
 from vipnp.backends.numpy import NumpyBackend
 from vipnp.core import Replacements
-from vipnp.verify import RUNGS, Verdict
+from vipnp.verify import Verdict
 from vipnp.verify.ladder import climb
 from vipnp.verify.subject import Subject
 
@@ -55,7 +55,7 @@ def test_what_applies() -> None:
     assert ("mlp", "proof") not in names
     assert all((name, "complex_step") in names and (name, "finite_field") in names for name in CASES)
     assert not applies("float32", CASES["softmax/saturated"])
-    assert set(RUNGS) == {rung for _, rung in names}
+    assert set(LADDER) == {rung for _, rung in names}
 
 
 def test_the_complex_step_alone_passes_because_the_field_decides_hard_cases() -> None:

@@ -18,6 +18,7 @@ from vipnp import VisionPermutator
 from vipnp.audit.cases import small_config
 from vipnp.explain import Explanation, explain
 from vipnp.explain.page import render
+from vipnp.layers import MIXINGS
 
 pytestmark = pytest.mark.browser
 
@@ -138,3 +139,22 @@ def test_summed_branches(chromium: Any, found: Explanation, tmp_path: Path) -> N
     for page in opened(chromium, dataclasses.replace(found, blocks=blocks), tmp_path, 390, "light"):
         assert page.locator("#attention").count() == 0
         assert "weight" not in page.locator("#branches").inner_text()
+
+
+@pytest.mark.parametrize("mixing", MIXINGS)
+def test_other_mixings(chromium: Any, mixing: str, tmp_path: Path) -> None:
+    """Of the middle token: the page names the token that it takes most from, and marks what the branch takes."""
+    config = dataclasses.replace(CONFIG, branches=MIXINGS[mixing])
+    image = np.random.default_rng(0).normal(size=(1, 3, *config.image_size)).astype(np.float32)
+    other = explain(VisionPermutator(config, seed=1), image, 1)
+    for page in opened(chromium, other, tmp_path, 1280, "light"):
+        rows, columns = other.blocks[0].grid
+        branch = other.blocks[0].branches[0]
+        assert branch.strength is not None
+        at = (rows // 2) * columns + columns // 2
+        if mixing == "line":
+            expected = f"most from row {branch.strength[rows // 2].argmax() + 1}"
+        else:
+            row, column = divmod(int(branch.strength[at].argmax()), columns)
+            expected = f"most from row {row + 1}, column {column + 1}"
+        assert page.locator("#branches li span").first.inner_text() == expected

@@ -19,6 +19,7 @@ from vipnp.checkpoint import save_weights
 from vipnp.data import Transform
 from vipnp.explain import explain, receptive_fields, shares, watched
 from vipnp.explain.page import render
+from vipnp.layers import BRANCHES, MIXINGS
 from vipnp.models import ViPConfig
 
 CONFIG = dataclasses.replace(
@@ -220,6 +221,29 @@ def test_bad_input(run: Path, photo: Path, tmp_path: Path) -> None:
         assert result.output.count("error:") == 1
     assert not list(run.glob("explain-*"))
     shutil.rmtree(run)
+
+
+@pytest.mark.parametrize("mixing", ["plane", "axial", "point"])
+def test_what_a_token_takes_in_other_mixings(mixing: str) -> None:
+    """The strengths between tokens are the norms of the derivatives of the branch, taken by running it."""
+    config = dataclasses.replace(CONFIG, branches=MIXINGS[mixing])
+    model = VisionPermutator(config, dtype="float64", seed=1)
+    shape = config.stages()[0]
+    tokens, channels = shape.height * shape.width, shape.channels
+    for branch in explain(model, IMAGE.astype(np.float64), 1).blocks[0].branches:
+        if branch.strength is None:
+            continue
+        weight = {"weight": model.state_dict()[f"network.0.0.attn.{branch.place}.weight"]}
+        found = np.zeros((tokens, tokens))
+        for j in range(tokens):
+            one = np.zeros((channels, tokens, channels))
+            one[:, j] = np.eye(channels)
+            x = one.reshape(channels, shape.height, shape.width, channels)
+            y, _ = BRANCHES[branch.kind](model.backend, x, weight, segments=shape.segments)
+            found[:, j] = np.linalg.norm(y.reshape(channels, tokens, channels), axis=(0, 2))
+        # A plane has one weight for every channel.
+        scale = np.sqrt(channels) if branch.kind == "plane" else 1
+        np.testing.assert_allclose(branch.strength * scale, found, rtol=1e-12, atol=1e-15)
 
 
 def test_the_page_holds_the_gradients_of_vjp(model: VisionPermutator) -> None:

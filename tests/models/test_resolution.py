@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from vipnp import VisionPermutator, create_model, get_backend
 from vipnp.audit.cases import small_config
+from vipnp.layers import MIXINGS
 from vipnp.models.resolution import interpolation, nearest_size
 from vipnp.ops import resample_mixing
 
@@ -48,6 +50,29 @@ def test_other_sizes_run_and_train(size: tuple[int, int]) -> None:
     assert np.isfinite(loss)
     assert set(grads) == set(model.parameters())
     assert model.config.image_size != other.config.image_size or size == model.config.image_size
+
+
+@pytest.mark.parametrize("mixing", MIXINGS)
+def test_other_mixings_are_carried_over_too(mixing: str) -> None:
+    """At its own size to the last bit; a matrix over the plane like one along the height, then one along the width."""
+    model = VisionPermutator(dataclasses.replace(small_config(SIZES), branches=mixing), dtype="float64", seed=1)
+    same = model.at_resolution(*model.config.image_size)
+    for name, value in model.state_dict().items():
+        assert same.state_dict()[name].tobytes() == value.tobytes(), name
+    other = model.at_resolution(20, 16)
+    images = np.random.default_rng(0).normal(size=(2, other.config.in_channels, 20, 16))
+    _, grads = other.loss_and_grads(images, np.array([0, 3]))
+    assert set(grads) == set(model.parameters())
+    if mixing == "plane":
+        name = "network.0.0.attn.mlp_h.weight"
+        before, after = (stage.config.stages()[0] for stage in (model, other))
+        rows, columns = [
+            (interpolation(a, b), interpolation(b, a))
+            for a, b in ((before.height, after.height), (before.width, after.width))
+        ]
+        weight = model.state_dict()[name].reshape(before.height, before.width, before.height, before.width)
+        expected = np.einsum("gi,vj,ijkl,kh,lw->gvhw", rows[0], columns[0], weight, rows[1], columns[1])
+        np.testing.assert_allclose(other.state_dict()[name], expected.reshape(len(other.state_dict()[name]), -1), 1e-12)
 
 
 def test_a_matrix_carried_over_mixes_as_before() -> None:

@@ -20,7 +20,7 @@ from tests.train.test_run import assert_same_bits
 from vipnp.train.run import states
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the wheel with mpirun is for Linux")
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 MPIRUN = Path(sys.executable).parent / "mpirun"
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "OPENBLAS_NUM_THREADS": "1", "COLUMNS": "500"}
 
@@ -219,3 +219,13 @@ def test_a_killed_rank_ends_all_and_another_number_goes_on(quick: Path, tmp_path
 @pytest.mark.parametrize("seed", range(10))
 def test_killed_at_ten_random_moments(quick: Path, tmp_path: Path, seed: int) -> None:
     kill_and_resume(quick, tmp_path / "run", f"{QUICK} --save-every 1", np.random.default_rng(seed + 1))
+
+
+@pytest.mark.ranks
+def test_the_command_of_the_readme(tmp_path: Path) -> None:
+    (command,) = re.findall(r"^mpirun -n 2 vipnp (.+)$", (ROOT / "README.md").read_text(), re.MULTILINE)
+    done = ran(2, command.replace("runs/", f"{tmp_path}/"))
+    assert done.returncode == 0, done.stderr
+    assert "best accuracy" in done.stdout
+    assert ran(0, command.replace("runs/digits", f"{tmp_path}/one")).returncode == 0
+    assert_same_bits(tmp_path / "one", tmp_path / "digits")

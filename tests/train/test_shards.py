@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,12 @@ from hypothesis import strategies as st
 
 from tests.train.test_run import assert_same_bits
 from vipnp.backends.numpy.threads import Crew
+from vipnp.core import HostArray
+from vipnp.core.tree import flatten
 from vipnp.data import load_data_set
+from vipnp.train.ranks import Ranks
 from vipnp.train.recipe import RECIPES
-from vipnp.train.run import Run, prepare_folder
+from vipnp.train.run import Run, blocks_of, prepare_folder
 from vipnp.train.settings import Settings
 from vipnp.train.shards import shard_bounds, tree_sum
 
@@ -80,3 +84,50 @@ def test_bad_settings(options: dict[str, Any], message: str) -> None:
     common: dict[str, Any] = {"shards": 8, "dtype": "float32", **options}
     with pytest.raises(ValueError, match=message):
         Settings("d", "vip_tiny", (16, 24), 3, 1, 0.3, "numpy", recipe=RECIPES["digits"], **common)
+
+
+class Recording(Ranks):
+    """The first of two ranks, whose other one has nothing to add."""
+
+    size = 2
+
+    def __init__(self) -> None:
+        self.sizes: list[int] = []
+
+    def tree_sum(self, flat: HostArray) -> HostArray:
+        self.sizes.append(flat.size)
+        return flat
+
+    def gather(self, value: Any) -> list[Any]:
+        return [value, None]
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("backend", ["numpy", "numba"])
+def test_blocks_are_exchanged_while_the_backward_pass_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, backend: str, threads: int
+) -> None:
+    """A bucket for every block, from the last to the first, all on their way before the end of the step; the gradients
+    are those of a run without an exchange."""
+    recipe = dataclasses.replace(RECIPES["digits"], batch_size=24, drop_path=0.2)
+    config = Settings("digits", "vip_tiny", (8, 8), 1, 3, 0.2, backend, 8, recipe)
+    data = load_data_set("digits", validation=0.2, seed=3)
+    ranks = Recording()
+    run = Run(tmp_path, config, data, ranks)
+    run.crew = Crew(threads)
+    assert run.exchange is not None
+    finish, on_their_way = run.exchange.finish, []
+    monkeypatch.setattr(run.exchange, "finish", lambda *a: (on_their_way.append(len(run.exchange.sums)), finish(*a))[1])
+    samples, parts = next(run._batches(0, 0))
+    loss, grads = run._summed(samples, parts)
+
+    sizes = [sum(math.prod(p.shape) for _, p in flatten(block)) for block in blocks_of(run.model).values()]
+    assert ranks.sizes == [*reversed(sizes), run.model.num_parameters - sum(sizes)]
+    assert on_their_way == [4]
+
+    plain = Run(tmp_path, dataclasses.replace(config, shards=4), data)
+    expected_loss, expected = plain._summed(samples, parts)
+    assert loss == expected_loss
+    assert list(grads) == list(expected)
+    for name, gradient in expected.items():
+        assert gradient.tobytes() == grads[name].tobytes(), name

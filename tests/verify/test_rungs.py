@@ -66,7 +66,10 @@ DERIVATIVES = ["differences", "complex_step", "finite_field", "certified", "proo
 def test_right_gradients_pass(rung: str) -> None:
     report = verify(cubic, [SMALL, SMALL + 1], twin=cubic_twin, rungs=[rung])
     assert report.ok
-    assert [row.verdict for row in report.rows] == [Verdict.PASS, Verdict.PASS], str(report)
+    assert {name: row.verdict for name, row in rows_of(report).items() if name != "y"} == {
+        "x": Verdict.PASS,
+        "w": Verdict.PASS,
+    }, str(report)
 
 
 @pytest.mark.parametrize("rung", DERIVATIVES)
@@ -142,6 +145,33 @@ def test_value_against_a_definition() -> None:
     assert "definition" in missing.detail
 
 
+def test_the_value_is_held_to_the_twin() -> None:
+    def off(xp: Any, x: Any, w: Any) -> Any:
+        y, pullback = cubic(xp, x, w)
+        return y + 1e-6, pullback
+
+    rows = rows_of(verify(off, [X, W], twin=cubic_twin, rungs=["pytorch"]))
+    assert {name: row.verdict for name, row in rows.items()} == {
+        "y": Verdict.FAIL,
+        "x": Verdict.PASS,
+        "w": Verdict.PASS,
+    }
+
+
+@pytest.mark.parametrize("rung", ["complex_step", "differences"])
+@pytest.mark.parametrize("seed", range(6))
+def test_two_entries_exchanged_among_hundreds(rung: str, seed: int) -> None:
+    def swapped(xp: Any, x: Any) -> Any:
+        def pullback(dy: Any) -> Any:
+            dx = 2 * x * dy
+            dx[3, 4], dx[20, 30] = dx[20, 30], dx[3, 4]
+            return (dx,)
+
+        return x * x, pullback
+
+    assert verify(swapped, [RNG.normal(size=(25, 32))], rungs=[rung], seed=seed).failures
+
+
 def test_a_definition_gets_plain_lists() -> None:
     def definition(x: Any, *, mask: Any, labels: Any) -> Any:
         assert isinstance(x, list)
@@ -213,6 +243,44 @@ def test_many_entries_are_checked_along_directions() -> None:
         report = verify(wrong_by(1.001), [big, big[:2]], rungs=[rung])
         assert [row.argument for row in report.failures] == ["x"]
         assert "direction" in report.failures[0].detail
+
+
+def test_elsewhere_names_the_place() -> None:
+    def blocked(xp: Any, x: Any) -> Any:
+        return x * x, lambda dy: (2 * x * dy * (1.5 if len(x) > 128 else 1),)
+
+    (row,) = verify(blocked, [X], rungs=["elsewhere"]).rows
+    assert row.verdict is Verdict.FAIL
+    assert "with size 131 in place of 3: the gradient is off by" in row.detail
+
+
+def test_elsewhere_takes_any_gradient_between_the_slopes_of_a_kink() -> None:
+    def relu(xp: Any, x: Any) -> Any:
+        return np.maximum(x, 0), lambda dy: (dy * np.where(x == 0, at_zero, x > 0).astype(x.dtype),)
+
+    for at_zero, verdict in ((0, Verdict.PASS), (0.5, Verdict.PASS), (1, Verdict.PASS), (1.5, Verdict.FAIL)):
+        (row,) = verify(relu, [X], rungs=["elsewhere"]).rows
+        assert row.verdict is verdict, (at_zero, row)
+    assert "with zeros: the gradient is" in row.detail
+
+
+def test_elsewhere_leaves_out_what_an_op_is_not_made_for() -> None:
+    def of_these_sizes(xp: Any, x: Any) -> Any:
+        y = np.log(x.reshape(3, 4))
+        return y, lambda dy: (dy / x,)
+
+    (row,) = verify(of_these_sizes, [np.abs(X) + 1], rungs=["elsewhere"]).rows
+    assert row.verdict is Verdict.PASS
+    assert row.detail == "4 other kinds of inputs"
+
+    def of_these_inputs(xp: Any, x: Any) -> Any:
+        if not np.array_equal(x, X):
+            raise ValueError("other inputs")
+        return x * x, lambda dy: (2 * x * dy,)
+
+    (row,) = verify(of_these_inputs, [X], rungs=["elsewhere"]).rows
+    assert row.verdict is Verdict.INCONCLUSIVE
+    assert row.detail == "the op takes no other sizes and no other values"
 
 
 def test_proof_is_not_tried_on_large_shapes() -> None:

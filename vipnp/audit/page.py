@@ -17,12 +17,12 @@ from pygments import highlight
 from pygments.formatters import HtmlFormatter
 from pygments.lexers import PythonLexer
 
-from vipnp.audit.audit import chosen_cases, subject_of
+from vipnp.audit import theorem
+from vipnp.audit.audit import LADDER, chosen_cases, subject_of
 from vipnp.audit.cases import Case
 from vipnp.audit.mathml import pieces
 from vipnp.audit.picture import curves, svg
 from vipnp.audit.terminal import figure, summary, verdict_text
-from vipnp.verify.ladder import RUNGS
 from vipnp.verify.report import UNPROVED, Report, Row, Verdict, versions
 from vipnp.verify.saves import saves_text
 
@@ -32,6 +32,7 @@ ABOUT = {
     "value": "The forward pass against a definition written as loops over scalars.",
     "adjoint": "For linear ops on integers: ⟨J u, dy⟩ equals ⟨u, pullback(dy)⟩ bit for bit.",
     "differences": "Central differences of fourth order.",
+    "elsewhere": "Other sizes (1, one more, 131, 1031) and values (zeros, ones, ties, large entries).",
     "complex_step": "The derivative from the imaginary part: no difference is taken, nothing cancels.",
     "finite_field": "The same source over the integers modulo 2¹²⁷-1, where a wrong formula gives a wrong number and "
     "a right one gives zero, exactly.",
@@ -39,6 +40,7 @@ ABOUT = {
     "proof": "The same source on rational functions of symbols: the derivative identity proved for small shapes.",
     "pytorch": "PyTorch's autograd in float64.",
     "float32": "float32 error in units of 2⁻²⁴, beside that of PyTorch's float32.",
+    "theorem": "Coq's kernel accepted a proof for every shape and all real inputs, written from the source that runs.",
     "backend": "A backend and its fused replacements against the readable ops.",
 }
 
@@ -58,7 +60,7 @@ class Appendix:
 def render(report: Report, appendix: Appendix | None = None, *, ops: Sequence[str] | None) -> str:
     """The page as a string; `ops` as given to the audit."""
     folder = files("vipnp.audit") / "templates"
-    rungs = [rung for rung in (*RUNGS, "backend") if any(row.rung == rung for row in report.rows)]
+    rungs = [rung for rung in (*LADDER, "backend") if any(row.rung == rung for row in report.rows)]
     by_function = _cases_by_function(ops)
     return Template((folder / "page.html").read_text(encoding="utf-8")).substitute(
         css=(files("vipnp.core") / "style.css").read_text(encoding="utf-8")
@@ -177,8 +179,32 @@ def _function(name: str, cases: Sequence[Case], report: Report) -> str:
 <ul class="key">{"".join(f'<li><i class="k{i}"></i>{escape(key)}</li>' for i, key in enumerate(picture))}</ul></div>
 <div><h3>Rungs</h3><div class="scroll">{_rung_table(rows)}</div></div>
 </div>
+{theorems(function)}
 <details><summary>All {len(rows)} figures</summary><div class="scroll">{_row_table(rows)}</div></details>
 </section>"""
+
+
+def theorems(function: Callable[..., Any]) -> str:
+    """The theorems in the letters of the docstring, what they assume, and their proofs; nothing where there is none."""
+    found = theorem.theorems_about(function)
+    changed = theorem.changes(function, found)
+    parts = []
+    for name, entry in found.items():
+        shapes = ", ".join(f"{n} ({s.replace(' ', ', ')})" if s else n for n, s in entry["arrays"].items())
+        given = "".join(f"; {n} ({s.replace(' ', ', ')})" if s else f"; {n}" for n, s in entry["constants"].items())
+        sizes = ", ".join([*(f"{n} > 0" for n in entry["sizes"]), *entry["assume"]])
+        sides = " + ".join(f"⟨d{n}, u_{n}⟩" for n in entry["arrays"])
+        gradients = ", ".join(f"d{n}" for n in entry["arrays"])
+        parts.append(f"""<p class="note"><b>{escape(name)}.</b> For all {escape(sizes)}, all real
+{escape(shapes + given)}: where the arrays move along curves with derivatives u, y has a derivative v, and for every dy,
+with {escape(gradients)} = pullback(dy),</p><p class="formulas">⟨dy, v⟩ = {escape(sides)}.</p>
+<pre class="code">{escape(entry["proof"])}</pre>""")
+    if not parts:
+        return ""
+    stale = f'<p class="alarm">Proved of another source: {escape(", ".join(changed))} changed since.</p>'
+    parts.append(f'<p class="note">Assumed at most: {escape(", ".join(theorem.record()["assumptions"]))}.</p>')
+    head = f"{len(parts) - 1} theorem{'s' if len(parts) != 2 else ''}, by Coq {theorem.record()['coq']}"
+    return f"<details><summary>{head}</summary>{stale if changed else ''}{''.join(parts)}</details>"
 
 
 def _formulas(lines: Sequence[str]) -> str:

@@ -10,6 +10,7 @@ try:
 except ModuleNotFoundError as error:
     sys.exit(f'{error.name} is not installed: pip install "vipnp[train]"')
 
+from vipnp.cli.atlas import atlas
 from vipnp.cli.audit import audit
 from vipnp.cli.convert import convert
 from vipnp.cli.eval import evaluate
@@ -31,6 +32,7 @@ app.command()(train)
 app.command("eval")(evaluate)
 app.command()(predict)
 app.command()(explain)
+app.command()(atlas)
 app.command()(convert)
 app.command()(summary)
 app.command()(models)

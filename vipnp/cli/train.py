@@ -168,6 +168,9 @@ EMBEDDED: dict[str, tuple[tuple[int, int], int, str]] = {
 
 PHOTO_SIZE = (64, 64)
 
+LOG = "log.txt"
+"""What a run printed, in its folder; a resumed run adds to it."""
+
 
 def new_run(folder: Path, data: str, given: dict[str, Any], ranks: Any, **options: Any) -> Any:
     """A new run, of which nothing is written yet."""
@@ -253,6 +256,7 @@ def write_start(run: Any, *, new: bool, epochs: int | None) -> None:
     if new:
         for old in states(run.folder):
             old.unlink()
+        (run.folder / LOG).unlink(missing_ok=True)
         prepare_folder(run.folder, run.settings, run.data, versions())
     elif epochs is not None:
         write_text(run.folder / FILE, run.settings.to_toml({"versions": versions()}))
@@ -267,7 +271,13 @@ def carry_out(run: Any, workers: int, save_every: int) -> None:
 
     first = run.ranks.rank == 0
     console = Console(quiet=not first)
-    print_line = console.print
+
+    def print_line(line: str) -> None:
+        console.print(line, markup=False)
+        if first:
+            with (run.folder / LOG).open("a", encoding="utf-8") as log:
+                log.write(f"{line}\n")
+
     print_line(
         f"{len(run.data.train)} images to train on, {len(run.data.validation)} held out, "
         f"{len(run.data.classes)} classes; "
@@ -313,7 +323,7 @@ def carry_out(run: Any, workers: int, save_every: int) -> None:
     print_line(
         f"best accuracy {max(row['accuracy'] for row in rows):.2%} on the {len(run.data.validation)} held-out images"
     )
-    print_line(f"next: vipnp eval {run.folder}   vipnp predict {run.folder} IMAGE...", markup=False)
+    print_line(f"next: vipnp eval {run.folder}   vipnp predict {run.folder} IMAGE...")
 
 
 def versions() -> dict[str, str]:

@@ -107,7 +107,7 @@ def _attention(blocks: Sequence[Block]) -> str:
     if blocks[0].attention is None:
         return ""
     key = "".join(
-        f'<li><i class="{branch.kind}"></i>{branch.place}: {branch.kind}</li>' for branch in blocks[0].branches
+        f'<li><i class="{branch.place}"></i>{branch.place}: {branch.kind}</li>' for branch in blocks[0].branches
     )
     head = "".join(f'<th class="number">{branch.place}</th>' for branch in blocks[0].branches)
     return f"""<section id="attention">
@@ -125,7 +125,7 @@ def _attention_rows(blocks: Sequence[Block]) -> Iterator[str]:
         assert block.attention is not None
         weights = block.attention.mean(axis=0)
         parts = "".join(
-            f'<i class="{branch.kind}" style="width:{100 * weight:.1f}%"></i>'
+            f'<i class="{branch.place}" style="width:{100 * weight:.1f}%"></i>'
             for branch, weight in zip(block.branches, weights, strict=True)
         )
         numbers = "".join(f'<td class="number">{weight:.0%}</td>' for weight in weights)

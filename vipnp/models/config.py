@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from vipnp.core.checks import check_flag, did_you_mean, shown
-from vipnp.layers import BRANCHES, PERMUTE_MLPS, STANDARD_BRANCHES, BranchKind, FusionKind
+from vipnp.layers import BRANCHES, MIXINGS, PERMUTE_MLPS, SHIFTS, STANDARD_BRANCHES, BranchKind, FusionKind
 
 
 class StageShape(NamedTuple):
@@ -43,7 +43,8 @@ class ViPConfig:
     in_channels : channels of the images.
     mlp_ratio : hidden width of the channel MLP over C.
     fusion : "weighted" (split attention over the branches) or "sum".
-    branches : what stands in the places mlp_h, mlp_w, mlp_c: "height", "width" or "channel" each.
+    branches : what stands in the places mlp_h, mlp_w, mlp_c, one of `vipnp.layers.BRANCHES` each; or the name of a
+        mixing, "plane", "line", "axial" or "point".
     skip_lam : the residual branches are divided by it.
     drop_path : largest drop-path rate; block i of L has the rate drop_path * i / (L - 1), so the first has none, and
         neither has the only block of a model of one.
@@ -79,7 +80,12 @@ class ViPConfig:
             object.__setattr__(self, name, tuple(_positive(f"{name}[{i}]", v) for i, v in enumerate(values)))
         flags = enumerate(_sequence("transitions", self.transitions))
         object.__setattr__(self, "transitions", tuple(check_flag(f"transitions[{i}]", flag) for i, flag in flags))
-        object.__setattr__(self, "branches", _sequence("branches", self.branches))
+        mixing: Any = self.branches
+        if isinstance(mixing, str):
+            if mixing not in MIXINGS:
+                raise ValueError(f"branches: got {mixing!r}, expected three kinds or one of {', '.join(MIXINGS)}")
+            mixing = MIXINGS[mixing]
+        object.__setattr__(self, "branches", _sequence("branches", mixing))
         self._check_lengths()
         self._check_kinds()
         # Python floats, because a NumPy scalar would turn float32 arrays into float64 ones.
@@ -131,6 +137,9 @@ class ViPConfig:
                 raise ValueError(f"segments[{i}]: got {segments}, expected a divisor of embed_dims[{i}] = {channels}")
             if self.fusion == "weighted" and channels % 4:
                 raise ValueError(f"embed_dims[{i}]: got {channels}, expected a multiple of 4 (fusion 'weighted')")
+            shifted = [kind for kind in self.branches if kind in SHIFTS]
+            if shifted and channels % 4:
+                raise ValueError(f"embed_dims[{i}]: got {channels}, expected a multiple of 4 (branch {shifted[0]!r})")
             merge = 0
             if i + 1 < len(self.layers):
                 merge = 2 if self.transitions[i] else int(channels != self.embed_dims[i + 1])
@@ -169,8 +178,8 @@ class ViPConfig:
     def _block_macs(self, shape: StageShape) -> dict[str, int]:
         H, W, C, N = shape.height, shape.width, shape.channels, shape.segments
         S = C // N
-        per_branch = {"height": N * W * (H * S) ** 2, "width": H * N * (W * S) ** 2, "channel": H * W * C**2}
-        of_h, of_w, of_c = (per_branch[kind] for kind in self.branches)
+        lines = {"height": N * W * (H * S) ** 2, "width": H * N * (W * S) ** 2, "plane": C * (H * W) ** 2}
+        of_h, of_w, of_c = (lines.get(kind, H * W * C**2) for kind in self.branches)
         counts = {"attn.mlp_c": of_c, "attn.mlp_h": of_h, "attn.mlp_w": of_w}
         if self.fusion == "weighted":
             counts.update({"attn.reweight.fc1": C * (C // 4), "attn.reweight.fc2": (C // 4) * 3 * C})

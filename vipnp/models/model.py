@@ -25,7 +25,7 @@ from vipnp.data.transforms import Transform
 from vipnp.models.config import ViPConfig, get_config
 from vipnp.models.draws import draw_masks
 from vipnp.models.initialization import initial_head, initial_parameters, parameter_shapes
-from vipnp.models.resolution import interpolation as _interpolation
+from vipnp.models.resolution import carrying as _carrying
 from vipnp.models.resolution import nearest_size as _nearest_size
 from vipnp.models.summary import Summary, summarize
 from vipnp.models.vision_permutator import VisionPermutatorParams, tokens, vision_permutator
@@ -325,11 +325,10 @@ class VisionPermutator:
         for before, after in zip(old.stages(), config.stages(), strict=True):
             for block in range(before.depth):
                 for place, kind in zip(("mlp_h", "mlp_w", "mlp_c"), old.branches, strict=True):
-                    sizes = {"height": (before.height, after.height), "width": (before.width, after.width)}.get(kind)
-                    if sizes is None or sizes[0] == sizes[1]:
-                        continue
                     name = f"network.{before.place}.{block}.attn.{place}.weight"
-                    matrices = (_interpolation(*sizes), _interpolation(*reversed(sizes)))
+                    matrices = _carrying(kind, before, after)
+                    if matrices is None:
+                        continue
                     spread, gather = (xp.asarray(matrix.astype(self.dtype)) for matrix in matrices)
                     parameters[name], _ = xp.run(resample_mixing, parameters[name], spread=spread, gather=gather)
         tensors = {name: xp.to_numpy(value) for name, value in parameters.items()}

@@ -10,15 +10,16 @@ import signal
 import time
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias, cast
 
 import numpy as np
 
 from vipnp.backends import get_backend
+from vipnp.backends.numpy import NumpyBackend
 from vipnp.backends.numpy.threads import Crew
 from vipnp.checkpoint import load_metadata, load_weights, save_weights
 from vipnp.core import HostArray
@@ -28,6 +29,7 @@ from vipnp.data.loader import batches
 from vipnp.data.transforms import Transform, erase_at_random
 from vipnp.models import VisionPermutator
 from vipnp.optim import AdamW, AdamWState, clip_grad_norm, cosine_lr
+from vipnp.train.overlap import Exchange, data_parallel
 from vipnp.train.ranks import Ranks, StoppedError
 from vipnp.train.settings import FILE, Settings
 from vipnp.train.shards import shard_bounds, shards_of, tree_sum
@@ -75,6 +77,16 @@ def added(left: Summed, right: Summed) -> Summed:
     return left[0] + right[0], {name: gradient + right[1][name] for name, gradient in left[1].items()}
 
 
+def blocks_of(model: VisionPermutator) -> dict[str, Any]:
+    """The parameters of every Permutator block by the prefix of their names, in the order of the forward pass."""
+    network = model.params["network"]
+    return {
+        f"network.{shape.place}.{block}.": params
+        for shape in model.config.stages()
+        for block, params in network[str(shape.place)].items()
+    }
+
+
 def threads_for(shards: int, cores: int) -> int:
     """Threads that compute `shards` shards: the largest power of two within them and the cores."""
     return min(shards, 1 << (cores.bit_length() - 1))
@@ -100,7 +112,12 @@ class Run:
         self.backend = get_backend(settings.backend, **options)
         self.crew = Crew(threads_for(len(self.shards), self.ranks.cores()) if on_cpu else 1)
         config = settings.config(len(data.classes))
-        self.model = VisionPermutator(config, backend=self.backend, dtype=settings.dtype, seed=settings.seed)
+        self.exchange = Exchange(self.ranks) if self.ranks.size > 1 else None
+        working = self.backend
+        self.overlaps = self.exchange is not None and on_cpu and settings.recipe.grad_accum_steps == 1
+        if self.exchange is not None and self.overlaps:
+            working = data_parallel(cast("NumpyBackend", self.backend), self.exchange)
+        self.model = VisionPermutator(config, backend=working, dtype=settings.dtype, seed=settings.seed)
         self.optimizer = AdamW(self.backend, weight_decay=settings.recipe.weight_decay)
         self.ema: dict[str, Any] | None = self.model.parameters() if settings.recipe.ema else None
         self.factors = learning_rate_factors(config, settings.recipe.backbone_lr, settings.recipe.layer_decay)
@@ -198,39 +215,35 @@ class Run:
         """The mean loss of a step and its gradients: those of the shards, by their shares of `samples`, in the order of
         `tree_sum`; every thread computes a subtree."""
 
+        exchange, model = self.exchange, self.model
+        filled = sum(len(part.x) > 0 for part in parts)
+        if exchange is not None:
+            exchange.begin(blocks_of(model) if self.overlaps else {}, range(len(parts)), filled)
+        posted = set() if exchange is None else exchange.posted()
+
         def leaf(place: int) -> Summed | None:
             x, targets, shard = parts[place]
             if not len(x):
                 return None
             masks = stream(self.settings.seed, "masks", self.step, shard)
-            loss, grads = self._loss_and_grads(x, targets, masks)
             share = len(x) / samples
-            return share * loss, {name: share * gradient for name, gradient in grads.items()}
+            with nullcontext() if exchange is None else exchange.of_shard(place, share):
+                loss, grads = self._loss_and_grads(x, targets, masks)
+            return share * loss, {name: share * grads[name] for name in grads if name not in posted}
 
         threads = min(self.crew.size, len(parts))
         each = len(parts) // threads
         found = self.crew.run(lambda i: tree_sum(leaf, range(i * each, (i + 1) * each), added), threads)
-        return self._over_ranks(tree_sum(found.__getitem__, range(threads), added))
-
-    def _over_ranks(self, mine: Summed | None) -> Summed:
-        """The sum over the ranks, of which some may have had no image. x + -0.0 is x, whatever the sign of a zero."""
-        if self.ranks.size == 1:
+        mine = tree_sum(found.__getitem__, range(threads), added)
+        if exchange is None:
             assert mine is not None, "a batch has an image"
             return mine
-        parameters, to_numpy = self.model.parameters(), self.backend.to_numpy
-        sizes = [math.prod(value.shape) for value in parameters.values()]
-        if mine is None:
-            flat = np.full(sum(sizes), -0.0, self.settings.dtype)
-        else:
-            flat = np.concatenate([to_numpy(mine[1][name]).reshape(-1) for name in parameters])
+        to_numpy, asarray = self.backend.to_numpy, self.backend.asarray
+        rest = None if mine is None else {name: to_numpy(value) for name, value in mine[1].items()}
+        grads = {name: asarray(value) for name, value in exchange.finish(rest, model.parameters()).items()}
         losses = self.ranks.gather(None if mine is None else mine[0])
         loss = tree_sum(losses.__getitem__, range(len(losses)), operator.add)
         assert loss is not None, "a batch has an image"
-        parts = np.split(self.ranks.tree_sum(flat), np.cumsum(sizes)[:-1])
-        grads = {
-            name: self.backend.asarray(part.reshape(value.shape))
-            for (name, value), part in zip(parameters.items(), parts, strict=True)
-        }
         return loss, grads
 
     def _checksum(self) -> int:

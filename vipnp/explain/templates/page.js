@@ -32,13 +32,16 @@ function drawMap(canvas) {
   });
 }
 
-/** The tokens that token (row, column) takes from along one branch: [row, column, strength]. */
-function line(branch, row, column) {
+/** The tokens that token (row, column) takes from in one branch: [row, column, strength]. */
+function taken(branch, row, column, across) {
   if (branch.strength === null) return [[row, column, 1]];
   const { shape, values } = array(branch.strength);
-  const at = branch.kind === "height" ? row : column;
-  const strengths = values.slice(at * shape[1], (at + 1) * shape[1]);
-  return strengths.map((value, i) => (branch.kind === "height" ? [i, column, value] : [row, i, value]));
+  const at = { height: row, width: column }[branch.kind] ?? row * across + column;
+  const place = {
+    height: (i) => [i, column],
+    width: (i) => [row, i],
+  }[branch.kind] ?? ((i) => [Math.floor(i / across), i % across]);
+  return values.slice(at * shape[1], (at + 1) * shape[1]).map((value, i) => [...place(i), value]);
 }
 
 function drawTokens() {
@@ -56,22 +59,19 @@ function drawTokens() {
   pen.globalAlpha = 0.35;
   pen.fillRect(0, 0, tokens.width, tokens.height);
   const texts = branches.map((branch, k) => {
-    const cells = line(branch, row, column);
+    const cells = taken(branch, row, column, grid[1]);
     const largest = Math.max(...cells.map(([, , value]) => value), Number.MIN_VALUE);
-    pen.fillStyle = color({ height: "--curve0", width: "--curve1", channel: "--curve2" }[branch.kind]);
+    pen.fillStyle = color(`--curve${k}`);
     for (const [y, x, value] of cells) {
       if (branch.kind !== "channel" && y === row && x === column) continue;
       pen.globalAlpha = 0.9 * (value / largest);
       pen.fillRect(x * width, y * height, width, height);
     }
-    if (branch.kind === "channel") {
-      pen.globalAlpha = 0.9;
-      pen.fillRect(column * width, row * height, width, height);
-    }
     const weight = attention === null ? "" : `, weight ${(100 * attention[k]).toFixed(0)} % in this image`;
     const [y, x] = cells.reduce((best, cell) => (cell[2] > best[2] ? cell : best));
     const most = { height: `most from row ${y + 1}`, width: `most from column ${x + 1}`, channel: "from the token itself" };
-    return [branch.kind, `${branch.place}: ${branch.kind}${weight}`, most[branch.kind]];
+    const elsewhere = `most from row ${y + 1}, column ${x + 1}`;
+    return [branch.place, `${branch.place}: ${branch.kind}${weight}`, most[branch.kind] ?? elsewhere];
   });
   pen.globalAlpha = 1;
   for (const [stroke, wide] of [["--paper", 0.16], ["--ink", 0.06]]) {
@@ -80,10 +80,10 @@ function drawTokens() {
     pen.strokeRect(column * width, row * height, width, height);
   }
   document.getElementById("branches").replaceChildren(
-    ...texts.map(([kind, title, detail]) => {
+    ...texts.map(([place, title, detail]) => {
       const item = document.createElement("li");
       const mark = document.createElement("i");
-      mark.className = kind;
+      mark.className = place;
       const text = document.createElement("span");
       text.textContent = detail;
       item.append(mark, title, text);
