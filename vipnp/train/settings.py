@@ -33,7 +33,8 @@ class Settings:
     pixels. channels : 3 or 1. seed : of weights, order, augmentation, drop path and of which images are held out.
     validation : share held out. backend : its name. shards : parts of a batch (vipnp.train.shards), a power of two; the
     result depends on it, and not on the threads that compute them. recipe : how it is trained. dtype : of the weights,
-    float32 or float64. reduce : how ranks add up gradients, "exact" or "fast" (vipnp.train.ranks).
+    float32 or float64. reduce : how ranks add up gradients, "exact" or "fast" (vipnp.train.ranks). weights : the file
+    that the run begins from, "" for weights drawn from the seed.
     """
 
     data: str
@@ -47,6 +48,7 @@ class Settings:
     recipe: Recipe
     dtype: str = "float32"
     reduce: str = "exact"
+    weights: str = ""
 
     def __post_init__(self) -> None:
         check_shards(self.shards)
