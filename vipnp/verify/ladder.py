@@ -20,6 +20,7 @@ from vipnp.verify.rungs.certified import certified
 from vipnp.verify.rungs.complex_step import complex_step
 from vipnp.verify.rungs.contract import contract
 from vipnp.verify.rungs.differences import differences
+from vipnp.verify.rungs.elsewhere import elsewhere
 from vipnp.verify.rungs.finite_field import finite_field
 from vipnp.verify.rungs.float32 import float32
 from vipnp.verify.rungs.proof import proof
@@ -36,6 +37,7 @@ RUNGS: Mapping[str, Rung] = MappingProxyType(
         "value": value,
         "adjoint": adjoint,
         "differences": differences,
+        "elsewhere": elsewhere,
         "complex_step": complex_step,
         "finite_field": finite_field,
         "certified": certified,
