@@ -67,8 +67,8 @@ def render(report: Report, planted: Sabotage | None, *, ops: Sequence[str] | Non
             else '<p class="alarm"><a href="#sabotage">Planted mistakes</a> survive.</p>'
         )
         + "".join(
-            f'<p class="alarm">{escape(f"{op} {case}, argument {argument}: {UNPROVED}")}</p>'
-            for op, case, argument in report.unproved
+            f'<p class="alarm">{escape(f"{where}, argument {argument}: {UNPROVED}")}</p>'
+            for where, argument in ((f"{op} {case}".strip(), argument) for op, case, argument in report.unproved)
         ),
         ladder="".join(f"<li><b>{_title(rung)}.</b> {escape(ABOUT[rung])}</li>" for rung in rungs),
         functions="".join(_function(name, cases, report) for name, cases in by_function.items()),
@@ -114,7 +114,6 @@ def _figures(report: Report, planted: Sabotage | None) -> str:
 
 
 def _matrix(report: Report, by_function: dict[str, list[Case]], rungs: Sequence[str]) -> str:
-    head = "".join(f"<th>{_title(rung)}</th>" for rung in rungs)
     body, kind = [], ""
     for name, cases in by_function.items():
         if cases[0].kind != kind:
@@ -123,8 +122,9 @@ def _matrix(report: Report, by_function: dict[str, list[Case]], rungs: Sequence[
         cells = "".join(
             f"<td>{_cell([r for r in report.rows if r.op == name and r.rung == rung])}</td>" for rung in rungs
         )
-        body.append(f'<tr><td class="name"><a href="#{name}">{escape(name)}</a></td>{cells}</tr>')
-    return f'<table class="matrix"><thead><tr><th></th>{head}</tr></thead><tbody>{"".join(body)}</tbody></table>'
+        body.append(f'<tr><th scope="row" class="name"><a href="#{name}">{escape(name)}</a></th>{cells}</tr>')
+    titles = ["function", *(_title(rung) for rung in rungs)]
+    return _table("The largest error of every function on every rung", titles, body, kind="matrix")
 
 
 def _cell(rows: Sequence[Row]) -> str:
@@ -174,9 +174,9 @@ def _function(name: str, cases: Sequence[Case], report: Report) -> str:
 <div class="sheet">
 <div><h3>Error against the step size</h3>{svg(picture, f"Error of the derivative of {name} against the step size")}
 <ul class="key">{"".join(f'<li><i class="k{i}"></i>{escape(key)}</li>' for i, key in enumerate(picture))}</ul></div>
-<div><h3>Rungs</h3><div class="scroll">{_rung_table(rows)}</div></div>
+<div><h3>Rungs</h3>{_rung_table(name, rows)}</div>
 </div>
-<details><summary>All {len(rows)} figures</summary><div class="scroll">{_row_table(rows)}</div></details>
+<details><summary>All {len(rows)} figures</summary>{_row_table(name, rows)}</details>
 </section>"""
 
 
@@ -196,7 +196,7 @@ def _formulas(lines: Sequence[str]) -> str:
         items += shown
     if not items:
         return '<p class="note">The pullback of the parts, in reverse order.</p>'
-    listed = "".join(f"<li>{item}</li>" for item in items)
+    listed = "".join(f'<li tabindex="0">{item}</li>' for item in items)
     return f'<ul class="formulas">{listed}</ul>'
 
 
@@ -220,7 +220,13 @@ def _notes(paragraphs: Sequence[str]) -> str:
 
 
 def _inline(text: str) -> str:
-    return re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(text, quote=False))
+    return re.sub(r"`([^`]+)`", r"<code>\1</code>", _powers(text))
+
+
+def _powers(text: str) -> str:
+    """Text with 2^-53 and x_j as people write them."""
+    raised = re.sub(r"(?<=[\w)])\^(-?\d+)", r"<sup>\1</sup>", escape(text, quote=False))
+    return re.sub(r"(?<=[a-z])_([ij])\b", r"<sub>\1</sub>", raised).replace("<sup>-", "<sup>&minus;")
 
 
 def _source(function: Callable[..., Any]) -> tuple[str, str]:
@@ -242,7 +248,7 @@ def _source(function: Callable[..., Any]) -> tuple[str, str]:
 
 
 def _highlighted(code: str) -> str:
-    return f'<pre class="code">{highlight(code, PythonLexer(), HtmlFormatter(nowrap=True))}</pre>'
+    return f'<pre class="code" tabindex="0">{highlight(code, PythonLexer(), HtmlFormatter(nowrap=True))}</pre>'
 
 
 def _code_style() -> str:
@@ -255,7 +261,7 @@ def _code_style() -> str:
     return f"{light}\n@media (prefers-color-scheme: dark) {{\n{dark}\n}}"
 
 
-def _rung_table(rows: Sequence[Row]) -> str:
+def _rung_table(name: str, rows: Sequence[Row]) -> str:
     body = []
     for rung in dict.fromkeys(row.rung for row in rows):
         of = [row for row in rows if row.rung == rung]
@@ -264,13 +270,13 @@ def _rung_table(rows: Sequence[Row]) -> str:
         verdict = f'<span class="cell {_class(of)}">{verdict_text(of)}</span>'
         body.append(
             f'<tr><td>{_title(rung)}</td><td class="number">{_figure_html(shown.error)}</td>'
-            f'<td class="number">{_figure_html(shown.bound)}</td><td>{escape(shown.unit)}</td><td>{verdict}</td></tr>'
+            f'<td class="number">{_figure_html(shown.bound)}</td><td>{_powers(shown.unit)}</td><td>{verdict}</td></tr>'
         )
-    head = '<tr><th>rung</th><th class="number">largest error</th><th class="number">bound</th><th></th><th></th></tr>'
-    return f"<table><thead>{head}</thead><tbody>{''.join(body)}</tbody></table>"
+    titles = ("rung", "largest error", "bound", "unit", "verdict")
+    return _table(f"What every rung found about {name}", titles, body, numbers=("largest error", "bound"))
 
 
-def _row_table(rows: Sequence[Row]) -> str:
+def _row_table(name: str, rows: Sequence[Row]) -> str:
     body = []
     for row in rows:
         verdict = f'<span class="cell {_class([row])}">{row.verdict}</span>'
@@ -278,12 +284,11 @@ def _row_table(rows: Sequence[Row]) -> str:
         body.append(
             f"<tr><td>{escape(row.case)}</td><td><code>{escape(row.argument)}</code></td><td>{shape}</td>"
             f'<td>{_title(row.rung)}</td><td class="number">{_figure_html(row.error)}</td>'
-            f'<td class="number">{_figure_html(row.bound)}</td><td>{escape(row.unit)}</td><td>{verdict}</td>'
-            f'<td class="detail">{escape(row.detail)}</td></tr>'
+            f'<td class="number">{_figure_html(row.bound)}</td><td>{_powers(row.unit)}</td><td>{verdict}</td>'
+            f'<td class="detail">{_powers(row.detail)}</td></tr>'
         )
-    titles = ("case", "argument", "shape", "rung", "error", "bound", "", "", "detail")
-    head = "".join(f"<th>{title}</th>" for title in titles)
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(body)}</tbody></table>"
+    titles = ("case", "argument", "shape", "rung", "error", "bound", "unit", "verdict", "detail")
+    return _table(f"Every figure of {name}", titles, body, numbers=("error", "bound"))
 
 
 # --- the planted mistakes -----------------------------------------------------------------------------------------
@@ -307,22 +312,21 @@ the kinds below fits; {len(planted.caught)} fail the ladder. The last column cou
 {planted.not_counted} changes crash or break a shape and are not counted; {planted.factor_share:.0%} only scale a
 gradient.</p>
 {survivors}
-<div class="sheet"><div class="scroll">{kinds}</div><div class="scroll">{counts}</div></div>
+<div class="sheet">{kinds}{counts}</div>
 {listed}
 <details><summary>All {len(planted.outcomes)} planted mistakes</summary>
-<div class="scroll">{_mistake_table(planted)}</div></details>
+{_mistake_table(planted)}</details>
 </section>"""
 
 
 def _count_table(title: str, headings: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> str:
-    head = f"<th>{title}</th>" + "".join(f'<th class="number">{heading}</th>' for heading in headings)
-    body = "".join(
+    body = [
         f"<tr><td>{escape(str(name))}</td>"
         + "".join(f'<td class="number">{"-" if value is None else value}</td>' for value in values)
         + "</tr>"
         for name, *values in rows
-    )
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    ]
+    return _table(f"Planted mistakes by {title}", [title, *headings], body, numbers=headings)
 
 
 def _mistake_table(planted: Sabotage) -> str:
@@ -336,8 +340,21 @@ def _mistake_table(planted: Sabotage) -> str:
             f'<td class="mistake"><code>{escape(mistake.before)}</code> → <code>{escape(mistake.after)}</code></td>'
             f'<td><span class="cell {state}">{word}</span></td><td>{missed}</td></tr>'
         )
-    head = "<tr><th>place</th><th>kind</th><th>change</th><th>caught by</th><th>gradcheck</th></tr>"
-    return f"<table><thead>{head}</thead><tbody>{''.join(body)}</tbody></table>"
+    return _table("Every planted mistake", ("place", "kind", "change", "caught by", "gradcheck"), body)
+
+
+def _table(
+    caption: str, titles: Sequence[str], rows: Sequence[str], *, numbers: Sequence[str] = (), kind: str = ""
+) -> str:
+    """A table that can be scrolled, also by keyboard. numbers : the titles of columns that are set to the right."""
+    head = "".join(
+        f'<th scope="col"{" class=number" if title in numbers else ""}>{escape(title)}</th>' for title in titles
+    )
+    return (
+        f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(caption)}">'
+        f'<table class="{kind}"><caption>{escape(caption)}</caption>'
+        f"<thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
+    )
 
 
 def _title(rung: str) -> str:
