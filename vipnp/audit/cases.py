@@ -453,7 +453,7 @@ def _op_cases() -> list[Case]:
         _case(
             ops.shift,
             _shift,
-            _GRID | {"G": 5, "V": 6},
+            _GRID | {"G": 7, "V": 1},
             grid_ranges | {"G": (1, 6), "V": (1, 6)},
             ("x",),
             linear_in=("x",),
@@ -507,7 +507,7 @@ def _layer_cases() -> list[Case]:
     layer: dict[str, Any] = {"kind": "layer"}
     block: dict[str, Any] = {"kind": "block"}
     ablated = {"branches": _ABLATED}
-    wide = {**grid, "H": 5, "W": 4}
+    wide = {**grid, "H": 5, "W": 7}
     axial = weighted | _AXIAL_GRID
     return [
         _case(layers.mlp, _mlp(masks=False), grid, ranges, _X, **layer),
@@ -576,7 +576,7 @@ def _model_cases() -> list[Case]:
         _case(
             vision_permutator,
             _model(masks=False, loss=False, branches="axial"),
-            _MODEL | {"H": 4, "W": 5},
+            _MODEL | {"B": 2, "H": 5, "W": 6, "P": 1},
             _MODEL_RANGES | _AXIAL_GRID,
             arguments,
             "axial",

@@ -196,7 +196,6 @@ class Run:
     def _summed(self, samples: int, parts: list[Part]) -> tuple[float, dict[str, Any]]:
         """The mean loss of a step and its gradients: those of the shards, by their shares of `samples`, in the order of
         `tree_sum`; every thread computes a subtree."""
-
         exchange, model = self.exchange, self.model
         filled = sum(len(part.x) > 0 for part in parts)
         if exchange is not None:
