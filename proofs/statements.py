@@ -72,6 +72,7 @@ SPECS: Mapping[str, Spec] = {
     "resample_mixing": Spec("resample_mixing", {"weight": "G*S G*S"}, {"spread": "H G", "gather": "G H"}),
     "residual": Spec("residual", {"x": "B H W C", "branch": "B H W C"}, {"skip_lam": ""}),
     "residual_rows": Spec("residual", {"x": "M C", "branch": "M C"}, {"skip_lam": ""}),
+    "shift": Spec("shift", {"x": "B H W N*S"}, {"rows": "N G H", "columns": "N V W"}),
     "soft_cross_entropy": Spec("soft_cross_entropy", {"logits": "B K"}, {"targets": "B K"}),
     "softmax": Spec("softmax", {"x": "B C K"}),
     "softmax_rows": Spec("softmax", {"x": "M K"}),

@@ -274,13 +274,15 @@ class Tracer:
         return y if keepdims else self.reshape(y, [Size(*kept[a]) for a in range(x.ndim) if a not in gone])
 
     def matmul(self, a: Array, b: Array) -> Array:
-        require(a.ndim == b.ndim == 2 and a.axes[1] == b.axes[0], f"matmul of the shapes {a.shape} and {b.shape}")
+        fits = a.ndim == b.ndim >= 2 and a.axes[:-2] == b.axes[:-2] and a.axes[-1] == b.axes[-2]
+        require(fits, f"matmul of the shapes {a.shape} and {b.shape}")
 
         def at(index: Index) -> str:
-            (k,) = fresh([a.axes[1]], avoid=flat(index))
-            return nested("sum", a.axes[1], k, f"{a.at((index[0], k))} * {b.at((k, index[1]))}")
+            *batch, row, column = index
+            (k,) = fresh([a.axes[-1]], avoid=flat(index))
+            return nested("sum", a.axes[-1], k, f"{a.at((*batch, row, k))} * {b.at((*batch, k, column))}")
 
-        return self.let((a.axes[0], b.axes[1]), at)
+        return self.let((*a.axes[:-1], b.axes[-1]), at)
 
     def stack(self, arrays: Sequence[Array], axis: int) -> Array:
         """Along a new last axis, of as many entries as there are arrays."""

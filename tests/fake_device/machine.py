@@ -13,8 +13,11 @@ import numpy as np
 
 from tests.cuda_emulator.emulator import Kernel, KernelError
 from tests.fake_device.errors import DeviceError, Status
-from tests.fake_device.memory import POISON, Memory, bytes_at, unwritten
+from tests.fake_device.memory import POISON, Memory, bytes_at, slack, unwritten
 from tests.fake_device.streams import Operation, Stream, Timeline
+
+CAPABILITIES = (90, 90, 61)
+"""Compute capability of each device; CuPy asks for it once."""
 
 LARGEST_BLOCK, LARGEST_GRID = 1024, 65535
 
@@ -43,8 +46,8 @@ class _Current(threading.local):
 class Machine:
     """What the libraries of CUDA find.
 
-    devices, driver, compute_capability : what they report; driver 0 is none, 13000 is one of CUDA 13.0.
-    headers : whether NVRTC finds any.
+    devices, driver : what they report; driver 0 is none, 13000 is one of CUDA 13.0.
+    nvrtc, headers : whether NVRTC is there, and finds CUDA's headers.
     launches : names of the kernels since `forget`. streams : the handle of the stream of each.
     products : (compute type, dtype of the result) of each matrix product.
     waits : one entry for every time the host waited for the device. uploads : how many arrays it sent there.
@@ -60,11 +63,10 @@ class Machine:
         self.forget()
 
     def reset(self) -> None:
-        """Two devices with all that they need, which do everything at once. CuPy asks for their number once."""
-        self.devices = 2
+        """Devices with all that they need, which do everything at once. CuPy asks for their number once."""
+        self.devices = len(CAPABILITIES)
         self.driver = 13000
-        self.compute_capability = 90
-        self.headers = True
+        self.nvrtc = self.headers = True
         self.timeline = Timeline()
 
     @property
@@ -86,6 +88,11 @@ class Machine:
         self.waits: list[str] = []
         self.uploads = 0
         self.faults: list[DeviceError] = []
+
+    @property
+    def own_launches(self) -> list[str]:
+        """Those of this project's kernels, which are templates; CuPy's are none."""
+        return [name for name in self.launches if "<" in name]
 
     def stream(self, handle: int | None) -> Stream:
         try:
@@ -143,7 +150,13 @@ class Machine:
 
     def poison(self, address: int, size: int, handle: int | None) -> None:
         """A memory pool hands memory out: in the order of the stream, for what came before may read it still."""
-        self.enqueue(handle, "a memory pool", lambda: bytes_at(address, size).fill(POISON))
+
+        def work() -> None:
+            bytes_at(address, size).fill(POISON)
+            beside, pattern = slack(address, size)
+            beside[:] = pattern
+
+        self.enqueue(handle, "a memory pool", work)
 
     def wait(self, handle: int | None, reason: str) -> None:
         """The host waits for a stream."""
@@ -222,7 +235,8 @@ class Machine:
                 words = matrix.view(f"u{matrix.itemsize}")
                 if np.any(words == np.iinfo(words.dtype).max):
                     raise DeviceError(Status.ILLEGAL_ADDRESS, f"{letter} at {factor.address:#x} was never written")
-            left, right = (_rounded(matrix.astype(scalar), compute) for matrix in matrices[:2])
+            # How cuBLAS rounds on its way is not known here: float64, rounded once.
+            left, right = (np.float64(_rounded(matrix.astype(scalar), compute)) for matrix in matrices[:2])
             result = alpha * ((left.T if a.transposed else left) @ (right.T if b.transposed else right))
             matrices[2][...] = result if beta == 0 else result + beta * matrices[2]
 

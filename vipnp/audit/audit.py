@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
+from vipnp.audit import theorem
 from vipnp.audit.cases import CASES, Case
 from vipnp.core import Backend
+from vipnp.core.checks import did_you_mean
 from vipnp.verify.ladder import RUNGS, Rung, chosen_rungs, climb
 from vipnp.verify.report import Report
 from vipnp.verify.rungs import backend as backend_rung
 from vipnp.verify.subject import Subject
+
+LADDER: Mapping[str, Rung] = MappingProxyType({**RUNGS, theorem.NAME: theorem.theorem})
+"""The rungs of the audit: those for any op, and the theorems, which are about this library's."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +41,7 @@ def audit(
     """Run every rung that applies over every case of the table, or over some.
 
     ops : names of ops, layers, models or single cases; all by default.
-    rungs : names of `RUNGS`, and "backend" where a backend is given; all by default.
+    rungs : names of `LADDER`, and "backend" where a backend is given; all by default.
     backend : a backend to hold to the readable ops on the same cases.
     progress : called before every step.
 
@@ -66,7 +71,7 @@ def plan(
     if backend_rung.NAME in wanted and backend is None:
         raise ValueError(f"rungs: {backend_rung.NAME!r} needs a backend to hold to the readable ops")
     names = [name for name in wanted if name != backend_rung.NAME]
-    ladder = {name: RUNGS[name] for name in (chosen_rungs(names or None) if names or not wanted else [])}
+    ladder = {name: LADDER[name] for name in (chosen_rungs(names or None, LADDER) if names or not wanted else [])}
     if backend is not None and (not wanted or backend_rung.NAME in wanted):
         ladder[backend_rung.NAME] = backend_rung.backend_rung(backend)
     deciding = {**ladder, "finite_field": RUNGS["finite_field"]} if "complex_step" in ladder else ladder
@@ -79,12 +84,15 @@ def plan(
 
 
 def applies(rung: str, case: Case) -> bool:
-    """Whether a rung has something to say about a case: adjoint about ops that are linear in an argument, proof about
-    ops (a layer is made of them), float32 about inputs that are not ill-conditioned on purpose."""
+    """Whether a rung has something to say about a case: adjoint about ops that are linear in an argument, proof and
+    elsewhere about ops (a layer is made of them), theorem about functions that have one, float32 about inputs that are
+    not ill-conditioned on purpose."""
     if rung == "adjoint":
         return bool(case.linear_in)
-    if rung == "proof":
+    if rung in ("proof", "elsewhere"):
         return case.kind == "op" and not case.hard
+    if rung == theorem.NAME:
+        return bool(theorem.theorems_about(case.op))
     if rung == "float32":
         return not case.hard
     return True
@@ -123,9 +131,9 @@ def chosen_cases(ops: Sequence[str] | None) -> list[Case]:
     known = {name: case for case in CASES.values() for name in (case.name, case.op.__name__)}
     for name in ops:
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f" (did you mean {near[0]!r}?)" if near else ""
-            raise ValueError(f"op: unknown name {name!r}{hint}, expected one of {', '.join(op_names())}")
+            raise ValueError(
+                f"op: unknown name {name!r}{did_you_mean(name, known)}, expected one of {', '.join(op_names())}"
+            )
     return [case for case in CASES.values() if case.name in ops or case.op.__name__ in ops]
 
 

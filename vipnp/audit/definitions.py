@@ -97,6 +97,17 @@ def resample_mixing(weight: Nested, spread: Nested, gather: Nested) -> Nested:
     ]
 
 
+def shift(x: Nested, *, rows: Nested, columns: Nested) -> Nested:
+    H, W, C = len(x[0]), len(x[0][0]), len(x[0][0][0])
+    S, G, V = C // len(rows), len(rows[0]), len(columns[0])
+
+    def output(image: Nested, g: int, v: int, c: int) -> float:
+        row, column = rows[c // S][g], columns[c // S][v]
+        return math.fsum(row[h] * column[w] * image[h][w][c] for h in range(H) for w in range(W))
+
+    return [[[[output(image, g, v, c) for c in range(C)] for v in range(V)] for g in range(G)] for image in x]
+
+
 def split_attention(logits: Nested, *branches: Nested) -> Nested:
     B, H, W, C = len(branches[0]), len(branches[0][0]), len(branches[0][0][0]), len(branches[0][0][0][0])
     a = softmax(logits)
@@ -197,7 +208,56 @@ def channel_branch(x: Nested, params: Any, *, segments: int) -> Nested:
     return linear_no_bias(x, params["weight"])
 
 
-BRANCHES = {"height": height_branch, "width": width_branch, "channel": channel_branch}
+def plane_branch(x: Nested, params: Any, *, segments: int) -> Nested:
+    del segments
+    H, W, C, weight = len(x[0]), len(x[0][0]), len(x[0][0][0]), params["weight"]
+    places = [(h, w) for h in range(H) for w in range(W)]
+
+    def output(image: Nested, h: int, w: int, c: int) -> float:
+        return _dot(weight[h * W + w], [image[i][j][c] for i, j in places])
+
+    return [[[[output(image, h, w, c) for c in range(C)] for w in range(W)] for h in range(H)] for image in x]
+
+
+def point_branch(x: Nested, params: Any, *, segments: int) -> Nested:
+    del segments
+    H, W, C = len(x[0]), len(x[0][0]), len(x[0][0][0])
+
+    def taken(image: Nested, h: int, w: int, c: int) -> float:
+        i, j = [(max(h - 1, 0), w), (min(h + 1, H - 1), w), (h, max(w - 1, 0)), (h, min(w + 1, W - 1))][4 * c // C]
+        return float(image[i][j][c])
+
+    a = [[[[taken(image, h, w, c) for c in range(C)] for w in range(W)] for h in range(H)] for image in x]
+    return linear_no_bias(a, params["weight"])
+
+
+def axial_height_branch(x: Nested, params: Any, *, segments: int) -> Nested:
+    del segments
+    H, W, C = len(x[0]), len(x[0][0]), len(x[0][0][0])
+
+    def taken(image: Nested, h: int, w: int, c: int) -> float:
+        i = h - (-2, -1, 1, 2)[4 * c // C]
+        return float(image[i][w][c]) if 0 <= i < H else 0.0
+
+    a = [[[[taken(image, h, w, c) for c in range(C)] for w in range(W)] for h in range(H)] for image in x]
+    return linear_no_bias(a, params["weight"])
+
+
+def axial_width_branch(x: Nested, params: Any, *, segments: int) -> Nested:
+    turned = [[list(column) for column in zip(*image, strict=True)] for image in x]
+    y = axial_height_branch(turned, params, segments=segments)
+    return [[list(column) for column in zip(*image, strict=True)] for image in y]
+
+
+BRANCHES = {
+    "height": height_branch,
+    "width": width_branch,
+    "channel": channel_branch,
+    "plane": plane_branch,
+    "point": point_branch,
+    "axial_height": axial_height_branch,
+    "axial_width": axial_width_branch,
+}
 
 
 def _branches(x: Nested, params: Any, segments: int, kinds: Sequence[str]) -> list[Nested]:

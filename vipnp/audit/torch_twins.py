@@ -61,6 +61,13 @@ def resample_mixing(weight: Tensor, spread: Tensor, gather: Tensor) -> Tensor:
     return torch.einsum("hi,itjs,jk->htks", spread, seen, gather).reshape(H * S, H * S)
 
 
+def shift(x: Tensor, *, rows: Tensor, columns: Tensor) -> Tensor:
+    import torch
+
+    seen = x.reshape(*x.shape[:3], len(rows), -1)
+    return torch.einsum("ngh,nvw,bhwns->bgvns", rows, columns, seen).flatten(3)
+
+
 def split_attention(logits: Tensor, *branches: Tensor) -> Tensor:
     import torch
 
@@ -126,10 +133,47 @@ def channel_branch(x: Tensor, params: Any, *, segments: int) -> Tensor:
     return linear_no_bias(x, params["weight"])
 
 
+def plane_branch(x: Tensor, params: Any, *, segments: int) -> Tensor:
+    import torch
+
+    del segments
+    return torch.einsum("qp,bpc->bqc", params["weight"], x.flatten(1, 2)).reshape(x.shape)
+
+
+def point_branch(x: Tensor, params: Any, *, segments: int) -> Tensor:
+    import torch
+
+    del segments
+    above, below, left, right = x.chunk(4, -1)
+    above = torch.cat([above[:, :1], above[:, :-1]], 1)
+    below = torch.cat([below[:, 1:], below[:, -1:]], 1)
+    left = torch.cat([left[:, :, :1], left[:, :, :-1]], 2)
+    right = torch.cat([right[:, :, 1:], right[:, :, -1:]], 2)
+    return linear_no_bias(torch.cat([above, below, left, right], -1), params["weight"])
+
+
+def axial_height_branch(x: Tensor, params: Any, *, segments: int) -> Tensor:
+    import torch
+
+    del segments
+    H = x.shape[1]
+    padded = _f().pad(x, (0, 0, 0, 0, 2, 2)).chunk(4, -1)
+    parts = [part[:, start : start + H] for part, start in zip(padded, (4, 3, 1, 0), strict=True)]
+    return linear_no_bias(torch.cat(parts, -1), params["weight"])
+
+
+def axial_width_branch(x: Tensor, params: Any, *, segments: int) -> Tensor:
+    return axial_height_branch(x.transpose(1, 2), params, segments=segments).transpose(1, 2)
+
+
 BRANCHES: dict[str, Callable[..., Tensor]] = {
     "height": height_branch,
     "width": width_branch,
     "channel": channel_branch,
+    "plane": plane_branch,
+    "point": point_branch,
+    "axial_height": axial_height_branch,
+    "axial_width": axial_width_branch,
 }
 
 

@@ -31,8 +31,10 @@ def run_explanation(source: str, file: Path, output: Path | None, weights: Path 
     """The pictures and the page of one image."""
     import numpy as np
 
+    from vipnp.core.files import write_text
     from vipnp.data.images import open_image
     from vipnp.explain import explain as explained
+    from vipnp.explain.page import render
     from vipnp.explain.pictures import write_pictures
     from vipnp.train.saved import load_saved
 
@@ -57,5 +59,8 @@ def run_explanation(source: str, file: Path, output: Path | None, weights: Path 
     if not np.isfinite(found.logits).all():
         raise FloatingPointError(f"the logits of {file} are not finite")
     folder.mkdir(parents=True, exist_ok=True)
-    pictures = write_pictures(found, saved.transform.pixels(found.image), folder)
-    typer.echo(f"{saved.classes[found.target]}: {len(pictures)} pictures in {folder}")
+    pixels = saved.transform.pixels(found.image)
+    write_pictures(found, pixels, folder)
+    page = folder / "index.html"
+    write_text(page, render(found, pixels, saved.classes, file.name))
+    typer.echo(f"{saved.classes[int(found.logits.argmax())]}: see {page}")

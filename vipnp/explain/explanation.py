@@ -10,6 +10,7 @@ from vipnp.core import HostArray
 from vipnp.core.checks import check_host_images
 from vipnp.explain.receptive import receptive_fields
 from vipnp.explain.tape import watched
+from vipnp.layers import SHIFTS, BranchKind, shift_matrices
 from vipnp.models import StageShape, ViPConfig, VisionPermutator
 
 
@@ -17,13 +18,13 @@ from vipnp.models import StageShape, ViPConfig, VisionPermutator
 class Branch:
     """One branch of a Permute-MLP.
 
-    place : "mlp_h", "mlp_w" or "mlp_c". kind : "height", "width" or "channel". strength : (n, n) along the height or
-    width, how much token i of a line takes from token j: the Frobenius norm of the S x S weights between them; None
-    for the channels, where a token takes from itself alone.
+    place : "mlp_h", "mlp_w" or "mlp_c". kind : see `vipnp.layers.BRANCHES`. strength : (n, n), how much token i takes
+    from token j, the Frobenius norm of the weights between them: of the tokens of a line for the height and the width,
+    of all h*w tokens for a plane and for shifted channels; None for the channels, where a token takes from itself.
     """
 
     place: str
-    kind: str
+    kind: BranchKind
     strength: HostArray | None
 
 
@@ -102,7 +103,7 @@ def explain(model: VisionPermutator, image: HostArray, target: int | None = None
                 name,
                 (shape.height, shape.width),
                 tuple(
-                    Branch(place, kind, line_strength(weight, kind, shape))
+                    Branch(place, kind, strength(weight, kind, shape))
                     for (place, weight), kind in zip(attn.items(), config.branches, strict=True)
                 ),
                 None if step.attention is None else step.attention[0],
@@ -118,14 +119,24 @@ def block_shapes(config: ViPConfig) -> list[tuple[str, StageShape]]:
     return [(f"network.{shape.place}.{i}", shape) for shape in config.stages() for i in range(shape.depth)]
 
 
-def line_strength(weight: HostArray, kind: str, shape: StageShape) -> HostArray | None:
-    """How much token i of a line takes from token j, (n, n), or None for the channels.
+def strength(weight: HostArray, kind: BranchKind, shape: StageShape) -> HostArray | None:
+    """How much token i takes from token j, see `Branch`; None for the channels.
 
-    The entry (i, j) is the Frobenius norm of weight[i*S : (i+1)*S, j*S : (j+1)*S],  S = channels / segments.
+    Along a line the entry (i, j) is the norm of weight[i*S : (i+1)*S, j*S : (j+1)*S], S = channels / segments; of
+    shifted channels it is that of weight[:, c], over the channels c that token i takes from token j.
     """
+    if kind == "plane":
+        return np.abs(weight)
+    if kind in SHIFTS:
+        rows, columns = (np.array(matrices) for matrices in shift_matrices(kind, shape.height, shape.width))
+        square = np.sum(weight**2, axis=0, dtype=np.float64).reshape(len(rows), -1).sum(axis=1)
+        tokens = shape.height * shape.width
+        between = np.einsum("q,qhi,qwj->hwij", square, rows, columns).reshape(tokens, tokens)
+        mixed: HostArray = np.sqrt(between)
+        return mixed
     length = {"height": shape.height, "width": shape.width}.get(kind)
     if length is None:
         return None
     S = shape.channels // shape.segments
-    strength: HostArray = np.linalg.norm(weight.reshape(length, S, length, S), axis=(1, 3))
-    return strength
+    norms: HostArray = np.linalg.norm(weight.reshape(length, S, length, S), axis=(1, 3))
+    return norms

@@ -13,7 +13,7 @@ from vipnp.core.files import replaced_when_done
 from vipnp.explain.explanation import Explanation
 from vipnp.explain.receptive import shares
 
-COLOURS = {"height": "#c2662d", "width": "#2457c5", "channel": "#1a7f4b"}
+COLOURS = {"mlp_h": "#c2662d", "mlp_w": "#2457c5", "mlp_c": "#1a7f4b"}
 MAPS = "Blues"
 NAMES = ("input.png", "gradient.png", "attention.png", "branches.png", "gradients.png", "fields.png")
 
@@ -61,7 +61,7 @@ def _attention(path: Path, found: Explanation) -> Path:
     means = np.array([np.asarray(block.attention).mean(axis=0) for block in found.blocks])
     base = np.zeros(len(at))
     for k, branch in enumerate(found.blocks[0].branches):
-        axes.bar(at, means[:, k], bottom=base, color=COLOURS[branch.kind], label=f"{branch.place}: {branch.kind}")
+        axes.bar(at, means[:, k], bottom=base, color=COLOURS[branch.place], label=f"{branch.place}: {branch.kind}")
         base += means[:, k]
     axes.set_xticks(at, [block.name.removeprefix("network.") for block in found.blocks], rotation=90, fontsize=7)
     axes.set(ylabel="weight, mean over the channels", ylim=(0, 1), xlabel="block")

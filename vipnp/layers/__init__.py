@@ -8,11 +8,18 @@ as they go.
 
 from vipnp.layers.branches import (
     BRANCHES,
+    MIXINGS,
+    SHIFTS,
     STANDARD_BRANCHES,
     BranchKind,
     BranchParams,
+    axial_height_branch,
+    axial_width_branch,
     channel_branch,
     height_branch,
+    plane_branch,
+    point_branch,
+    shift_matrices,
     width_branch,
 )
 from vipnp.layers.downsample import DownsampleParams, PatchProjection, downsample
@@ -25,7 +32,9 @@ from vipnp.layers.weighted_permute_mlp import WeightedPermuteMLPParams, weighted
 
 __all__ = [
     "BRANCHES",
+    "MIXINGS",
     "PERMUTE_MLPS",
+    "SHIFTS",
     "STANDARD_BRANCHES",
     "BlockMasks",
     "BranchKind",
@@ -40,6 +49,8 @@ __all__ = [
     "PermutatorParams",
     "PermuteMLPParams",
     "WeightedPermuteMLPParams",
+    "axial_height_branch",
+    "axial_width_branch",
     "channel_branch",
     "downsample",
     "height_branch",
@@ -47,6 +58,9 @@ __all__ = [
     "mlp",
     "permutator",
     "permute_mlp",
+    "plane_branch",
+    "point_branch",
+    "shift_matrices",
     "stage",
     "weighted_permute_mlp",
     "width_branch",

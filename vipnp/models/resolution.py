@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from vipnp.core import HostArray
-from vipnp.models.config import ViPConfig
+from vipnp.layers import BranchKind
+from vipnp.models.config import StageShape, ViPConfig
 
 
 def interpolation(old: int, new: int) -> HostArray:
@@ -22,6 +23,18 @@ def interpolation(old: int, new: int) -> HostArray:
     if old > 1:
         matrix[np.arange(new), below + 1] += share
     return matrix
+
+
+def carrying(kind: BranchKind, before: StageShape, after: StageShape) -> tuple[HostArray, HostArray] | None:
+    """(spread, gather) of `vipnp.ops.resample_mixing` for a branch of a stage; None where its weight fits as it is."""
+    height, width = (before.height, after.height), (before.width, after.width)
+    sides = {"height": [height], "width": [width], "plane": [height, width]}.get(kind, [])
+    if all(old == new for old, new in sides):
+        return None
+    spread, gather = (interpolation(*sides[0]), interpolation(*sides[0][::-1]))
+    for old, new in sides[1:]:
+        spread, gather = np.kron(spread, interpolation(old, new)), np.kron(gather, interpolation(new, old))
+    return spread, gather
 
 
 def nearest_size(config: ViPConfig, height: int, width: int) -> tuple[int, int]:

@@ -22,6 +22,7 @@ from vipnp.ops.permute_height import permute_height
 from vipnp.ops.permute_width import permute_width
 from vipnp.ops.resample_mixing import resample_mixing
 from vipnp.ops.residual import residual
+from vipnp.ops.shift import shift
 from vipnp.ops.soft_cross_entropy import soft_cross_entropy
 from vipnp.ops.softmax import softmax
 from vipnp.ops.split_attention import split_attention
@@ -40,6 +41,7 @@ __all__ = [
     "permute_width",
     "resample_mixing",
     "residual",
+    "shift",
     "soft_cross_entropy",
     "softmax",
     "split_attention",

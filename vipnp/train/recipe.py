@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import math
 import numbers
 import tomllib
@@ -12,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vipnp.core.checks import shown
+from vipnp.core.checks import did_you_mean, shown
 
 
 @dataclass(frozen=True)
@@ -70,11 +69,6 @@ class Recipe:
         object.__setattr__(self, "scale", tuple(self.scale))
 
 
-def _nearest(name: str, names: list[str]) -> str:
-    near = difflib.get_close_matches(name, names, n=1)
-    return f" (did you mean {near[0]!r}?)" if near else ""
-
-
 def _whole(name: str, value: Any, low: int) -> None:
     if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < low:
         raise ValueError(f"{name}: got {shown(value)}, expected a whole number >= {low}")
@@ -115,11 +109,11 @@ def recipe_from(name: str, options: Mapping[str, Any]) -> Recipe:
     Raises ValueError for an unknown recipe or option, naming the nearest, and for a value out of its bounds.
     """
     if name not in RECIPES:
-        raise ValueError(f"recipe: got {name!r}, expected one of {', '.join(RECIPES)}{_nearest(name, list(RECIPES))}")
+        raise ValueError(f"recipe: got {name!r}, expected one of {', '.join(RECIPES)}{did_you_mean(name, RECIPES)}")
     names = [field.name for field in dataclasses.fields(Recipe)]
     for option in options:
         if option not in names:
-            raise ValueError(f"{option}: is no option{_nearest(option, names)}")
+            raise ValueError(f"{option}: is no option{did_you_mean(option, names)}")
     return dataclasses.replace(RECIPES[name], **options)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import dataclasses
 import json
 import math
 import operator
@@ -177,7 +176,7 @@ class Run:
         loss, grads = self._summed(samples, parts)
         norm = math.nan
         if recipe.clip_grad:
-            grads, norm = model.backend.run(clip_grad_norm, grads, max_norm=recipe.clip_grad)
+            grads, norm = model.backend.find(clip_grad_norm)(model.backend, grads, max_norm=recipe.clip_grad)
         if not math.isfinite(loss):
             raise FloatingPointError(
                 f"the loss of step {self.step} is {loss} at learning rate {lr:.3g} (norm of all gradients "
@@ -305,15 +304,15 @@ class Run:
         weights = self.model.state_dict()
         if self.ema is not None:
             weights = {name: self.backend.to_numpy(value).copy() for name, value in self.ema.items()}
-        model = VisionPermutator(self.model.config, backend=self.backend)
-        model.load_state_dict(weights)
+        model = VisionPermutator.from_weights(self.model.config, weights, backend=self.backend)
+        model.classes, model.transform = self.data.classes, self.transform
         logits = predict(model, self.data.validation, self.transform, crew=self.crew, ranks=self.ranks)
         accuracy = float(np.mean(logits.argmax(axis=1) == self.data.validation.labels))
         if self.ranks.rank == 0:
-            save_weights(self.folder / "last.safetensors", weights, self.metadata())
+            model.save(self.folder / "last.safetensors")
         better, self.best = accuracy > self.best, max(accuracy, self.best)
         if better and self.ranks.rank == 0:
-            save_weights(self.folder / "best.safetensors", weights, self.metadata())
+            model.save(self.folder / "best.safetensors")
         loss = self.loss_sum / len(self.data.train)
         self.loss_sum = 0.0
         return {
@@ -323,10 +322,6 @@ class Run:
             "accuracy": accuracy,
             "seconds": time.perf_counter() - began,
         }
-
-    def metadata(self) -> dict[str, Any]:
-        """What travels with the weights: the model's configuration, its classes and its transform."""
-        return model_metadata(self.model, self.data.classes, self.transform)
 
     def _save_state(self, rows: list[dict[str, Any]]) -> None:
         """Rank 0 writes the state, which is that of every rank and says nothing of them."""
@@ -418,15 +413,6 @@ def predict(
     if wrong.any():
         raise FloatingPointError(f"the logits of {split.names[int(wrong.argmax())]} are not finite")
     return logits
-
-
-def model_metadata(model: VisionPermutator, classes: tuple[str, ...], transform: Transform) -> dict[str, Any]:
-    """Configuration, classes and evaluation transform, as JSON can hold them."""
-    return {
-        "config": dataclasses.asdict(model.config),
-        "classes": list(classes),
-        "transform": dataclasses.asdict(transform),
-    }
 
 
 def states(folder: Path) -> list[Path]:

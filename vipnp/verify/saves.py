@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
+import numbers
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
@@ -16,12 +18,15 @@ SHAPE = r"\((?:\*?|[^()]*,[^()]*)\)"
 """A shape as docstrings write it: (), (*), (C,), (*, C), (B, h*P, w*Q)."""
 
 
-def closure_arrays(function: Callable[..., Any]) -> list[HostArray]:
-    """The arrays that a function keeps alive: in its closure, its defaults, and the functions and containers there."""
+def closure_arrays(function: Callable[..., Any]) -> list[HostArray] | None:
+    """The arrays that a function keeps alive: in its closure, its defaults, and the functions, partials, methods,
+    objects and containers there. None where it is no function of Python, so that nobody can look."""
     found: dict[int, HostArray] = {}
     seen: set[int] = set()
+    opaque = False
 
     def look(thing: Any) -> None:
+        nonlocal opaque
         if id(thing) in seen:
             return
         seen.add(id(thing))
@@ -37,9 +42,20 @@ def closure_arrays(function: Callable[..., Any]) -> list[HostArray]:
             for cell in thing.__closure__ or ():
                 look(cell.cell_contents)
             look(thing.__defaults__ or ())
+            look(thing.__kwdefaults__ or {})
+        elif isinstance(thing, functools.partial):
+            look([thing.func, thing.args, thing.keywords])
+        elif inspect.ismethod(thing):
+            look([thing.__self__, thing.__func__])
+        elif inspect.isbuiltin(thing):
+            look(thing.__self__)
+        elif callable(thing) and not isinstance(thing, (type, np.ufunc)):
+            slots = [name for kind in type(thing).__mro__ for name in getattr(kind, "__slots__", ())]
+            opaque |= not (slots or hasattr(thing, "__dict__"))
+            look([getattr(thing, "__dict__", {}), *(getattr(thing, name, None) for name in slots)])
 
     look(function)
-    return list(found.values())
+    return None if opaque else list(found.values())
 
 
 def distinct_entries(arrays: Iterable[HostArray]) -> int:
@@ -79,7 +95,7 @@ def declared_entries(subject: Subject) -> int | None:
 
 def bound_letters(subject: Subject, docstring: str) -> dict[str, int]:
     """The letters of the shapes in `docstring`, from the shapes of the arguments and the integers among kwargs."""
-    sizes = {key: value for key, value in subject.kwargs.items() if isinstance(value, int)}
+    sizes = {key: int(value) for key, value in subject.kwargs.items() if isinstance(value, numbers.Integral)}
     equations = list(_equations(subject, docstring))
     for _ in range(len(equations) + 1):
         for product, size in equations:

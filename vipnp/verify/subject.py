@@ -103,8 +103,11 @@ class Subject:
             raise _failure("forward", error, backend, exact) from error
         if not (isinstance(result, tuple) and len(result) == 2 and callable(result[1])):
             raise BrokenOpError(f"the op returned {_described(result)}, expected the pair (y, pullback)")
-        if 0 in np.shape(result[0]):
-            raise UndecidedError(f"y has no entries, shape {np.shape(result[0])}: there is nothing to differentiate")
+        y, pullback = result
+        if isinstance(y, (tuple, list)):
+            return in_one_array(y), _takes_one_array(pullback, [np.shape(part) for part in y])
+        if 0 in np.shape(y):
+            raise UndecidedError(f"y has no entries, shape {np.shape(y)}: there is nothing to differentiate")
         return result
 
     def gradients(
@@ -120,7 +123,8 @@ class Subject:
             raise
         except (Exception, SystemExit) as error:
             raise _failure("pullback", error, backend, exact) from error
-        return self.matched(returned)
+        found = self.matched(returned)
+        return [np.asarray(gradient, object) for gradient in found] if exact else found
 
     def matched(self, returned: Any) -> list[Any]:
         """What a pullback returned as one gradient for each differentiable array; see `gradients`."""
@@ -207,6 +211,24 @@ class Subject:
     def all_rows(self, rung: str, verdict: Verdict, detail: str, argument: str | None = None) -> list[Row]:
         """The same verdict for every argument, or for one."""
         return [self.row(rung, name, verdict, detail=detail) for name in self.names if argument in (None, name)]
+
+
+def in_one_array(parts: Sequence[Any]) -> Any:
+    """The entries of several arrays in one of rank 1."""
+    if not sum(int(np.prod(np.shape(part))) for part in parts):
+        raise UndecidedError("y has no entries: there is nothing to differentiate")
+    return np.concatenate([np.reshape(np.asarray(part), (-1,)) for part in parts])
+
+
+def _takes_one_array(pullback: Callable[[Any], Any], shapes: Sequence[tuple[int, ...]]) -> Callable[[Any], Any]:
+    """A pullback of a tuple of cotangents as one of a single array, that of `in_one_array`."""
+    ends = np.cumsum([int(np.prod(shape)) for shape in shapes])[:-1]
+
+    def back(dy: Any) -> Any:
+        parts = [np.reshape(part, shape) for part, shape in zip(np.split(dy, ends), shapes, strict=True)]
+        return pullback(tuple(parts))
+
+    return back
 
 
 def off_by(error: float, unit: str) -> str:

@@ -7,9 +7,10 @@ import numba
 from vipnp.backends.numba.block import TABLE as BLOCK_TABLE
 from vipnp.backends.numba.optimizer import TABLE as OPTIMIZER_TABLE
 from vipnp.backends.numba.products import PRODUCTS as MULTIPLIERS
-from vipnp.backends.numpy.backend import NumpyBackend, check_keep_memory, check_shards, crew_of, keep_freed_memory
+from vipnp.backends.numpy.backend import NumpyBackend, check_shards, crew_of, keep_freed_memory
 from vipnp.backends.numpy.blas import Product
 from vipnp.backends.numpy.threads import available_cores
+from vipnp.core.checks import check_flag
 
 PRODUCTS = ("auto", "openblas", "onednn", "mkl", "numpy")
 
@@ -36,10 +37,9 @@ def create(*, shards: int | None = None, products: str = "auto", keep_memory: bo
     """
     if shards is None:
         shards = available_cores()
-    check_shards(shards)
+    shards, keep_memory = check_shards(shards), check_flag("keep_memory", keep_memory)
     if products not in PRODUCTS:
         raise ValueError(f"products: got {products!r}, expected one of {', '.join(PRODUCTS)}")
-    check_keep_memory(keep_memory)
     if numba.config.DISABLE_JIT:  # type: ignore[attr-defined]
         raise RuntimeError('backend "numba": got NUMBA_DISABLE_JIT=1, expected Numba to compile its kernels')
     product = MULTIPLIERS[products]()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from vipnp.core import HostArray
 from vipnp.verify.extras import MissingExtraError
+from vipnp.verify.outcomes import BrokenOpError, UndecidedError
 from vipnp.verify.report import Row, Verdict
 from vipnp.verify.rungs.pytorch import twin_gradients
 from vipnp.verify.subject import UNIT_64, Subject, geometric_mean
@@ -32,6 +34,20 @@ UNIT = "2^-53 of max"
 AGREEMENT = 1e-40
 """How closely the ball of the derivative and the ball of the pullback must meet, relative to the gradient's norm."""
 
+ROUNDED = 64.0
+"""An entry off the derivative by so many times 2^-53 of itself may have a rounded constant in it: 1.0 / 3, or a product
+of two numbers that Python has rounded."""
+
+GROWN = 1e-9
+ELSEWHERE = 2
+"""A wrong term that is small on the inputs at hand is not small at so many others, each entry times 2^-4 to 2^4: an
+entry off by this there has no rounding to explain it."""
+
+ROUNDED_WORDS = (
+    "off by about {:.1g} times 2^-53 of each entry, which a constant that Python rounded (1.0 / 3, a product of "
+    "constants) explains as well as a mistake of that size"
+)
+
 MEETING = {
     Verdict.FAIL: "rigorously wrong: the ball of the derivative and the ball of the pullback are apart",
     Verdict.INCONCLUSIVE: "the balls of derivative and pullback overlap, but are too wide to tell",
@@ -53,9 +69,8 @@ def _certified(subject: Subject) -> list[Row]:
     backend = ExactBackend(BallNumbers())
     constants = backend.lift_constants(subject.kwargs)
     point = [backend.lift(array) for array in subject.arrays]
-    _, pullback = subject.run(backend, point, constants, exact=True)
     cotangent = backend.lift(subject.cotangent)
-    balls = subject.gradients(backend, pullback, cotangent if cotangent.shape else cotangent[()], exact=True)
+    balls = _balls(subject)
 
     rng = subject.rng("balls")
     directions = [backend.lift(rng.choice([-1.0, 1.0], array.shape)) for array in subject.arrays]
@@ -66,11 +81,14 @@ def _certified(subject: Subject) -> list[Row]:
         alone = [[u if j == i else None for j, u in enumerate(directions)] for i in range(len(balls))]
         slopes = [_slope(subject, point, tangents, cotangent, constants) for tangents in alone]
         meeting = [_meeting(s, a, _norm([ball])) for s, a, ball in zip(slopes, along, balls, strict=True)]
+    rounded = {i: off_by_rounding(subject, i) for i, verdict in enumerate(meeting) if verdict is Verdict.FAIL}
 
     bounds = _hard_bounds(subject) if subject.hard else None
     rows = []
     for i, (name, ball, gradient) in enumerate(zip(subject.names, balls, gradients, strict=True)):
-        if meeting[i] is not Verdict.PASS:
+        if rounded.get(i):
+            rows.append(subject.row(NAME, name, Verdict.INCONCLUSIVE, detail=rounded[i]))
+        elif meeting[i] is not Verdict.PASS:
             rows.append(subject.row(NAME, name, meeting[i], detail=MEETING[meeting[i]]))
         elif bounds is None:
             error = certified_error(gradient, ball) / UNIT_64
@@ -86,13 +104,52 @@ def _certified(subject: Subject) -> list[Row]:
     return rows
 
 
+def off_by_rounding(subject: Subject, which: int) -> str:
+    """In words, that the gradient of one array is off the derivative by no more than a rounded constant explains: every
+    entry by ROUNDED times 2^-53 of itself, and nowhere near by GROWN. "" where it is off by more, or where that cannot
+    be told.
+    """
+    try:
+        with precision():
+            off = _off(subject, which) / UNIT_64
+            if not off <= ROUNDED:
+                return ""
+            for draw in range(ELSEWHERE):
+                rng = subject.rng(f"elsewhere {draw}")
+                arrays = (array * np.exp2(rng.uniform(-4, 4, array.shape)) for array in subject.arrays)
+                if _off(replace(subject, args=subject.tree(arrays)), which) > GROWN:
+                    return ""
+    except (MissingExtraError, UndecidedError, BrokenOpError):
+        return ""
+    return ROUNDED_WORDS.format(off)
+
+
+def _off(subject: Subject, which: int) -> float:
+    """How far the gradient of one array is off the derivative, on balls, along a direction that weighs every entry by
+    its inverse, so that the smallest counts like the largest. An entry that is zero may be off by nothing."""
+    backend = ExactBackend(BallNumbers())
+    constants = backend.lift_constants(subject.kwargs)
+    point = [backend.lift(array) for array in subject.arrays]
+    ball = _balls(subject)[which]
+    rng = subject.rng("rounding")
+    shares = rng.uniform(0.5, 1, ball.shape) * rng.choice([-1.0, 1.0], ball.shape) / np.sqrt(ball.size)
+    largest = max(abs(entry).mid() for entry in ball.ravel())
+    weights = (largest * AGREEMENT if entry.contains(0) else entry.mid() for entry in ball.ravel())
+    direction = fill(ball.shape, (share / weight for share, weight in zip(shares.flat, weights, strict=True)))
+    tangents = [direction if j == which else None for j in range(len(point))]
+    slope = _slope(subject, point, tangents, backend.lift(subject.cotangent), constants)
+    return float(abs(slope - np.sum(ball * direction)).abs_upper())
+
+
 def _balls(subject: Subject) -> list[HostArray]:
     """The pullback of one subject on balls, at its own cotangent."""
     backend = ExactBackend(BallNumbers())
     point = [backend.lift(array) for array in subject.arrays]
     _, pullback = subject.run(backend, point, backend.lift_constants(subject.kwargs), exact=True)
     cotangent = backend.lift(subject.cotangent)
-    return subject.gradients(backend, pullback, cotangent if cotangent.shape else cotangent[()], exact=True)
+    found = subject.gradients(backend, pullback, cotangent if cotangent.shape else cotangent[()], exact=True)
+    nothing = backend.numbers.of(0.0)
+    return [fill(gradient.shape, (nothing + entry for entry in gradient.ravel())) for gradient in found]
 
 
 def _hard_bounds(subject: Subject) -> list[tuple[float, float]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -12,6 +13,7 @@ import numpy as np
 from vipnp.core import HostArray
 from vipnp.verify.outcomes import BrokenOpError
 from vipnp.verify.report import Row, Verdict
+from vipnp.verify.rungs.float32 import UNIT_32, rounded_to_float32
 from vipnp.verify.saves import closure_arrays, declared_entries, distinct_entries
 from vipnp.verify.subject import Subject, relative_error
 from vipnp.verify.trees import tree_leaves, tree_map_reals
@@ -20,6 +22,15 @@ NAME = "contract"
 
 LAYOUT_BOUND = 1e-13
 """Another memory layout may add numbers in another order, which moves the last digits and no more."""
+
+SUM_BOUND = 1e-12
+"""How far a sum of two pullbacks may be off the pullback of the sum, relative to the largest of the parts."""
+
+UNITS_32 = 32.0
+"""How many times the rounding of the inputs the error in float32 may be."""
+
+FACTORS = MappingProxyType({2.0: "2", -1.0: "-1", 0.0: "0", 2.0**60: "2^60", 2.0**-60: "2^-60"})
+"""Cotangents are scaled by these, which rounds nothing."""
 
 
 @dataclass(frozen=True)
@@ -124,8 +135,8 @@ def shares_no_memory(subject: Subject) -> Iterator[Fault]:
 
 
 def repeatable(subject: Subject) -> Iterator[Fault]:
-    """A second run and a second pullback give the same bits, also after the op ran on other inputs; a pullback declared
-    one-shot raises RuntimeError the second time."""
+    """A second run and a second pullback give the same bits, also after the op ran on other inputs and the pullback on
+    another cotangent; a pullback declared one-shot raises RuntimeError the second time."""
     y, pullback = subject.run(subject.numpy, subject.copies())
     y, kept = np.array(y), y
     elsewhere, other_pullback = subject.run(subject.numpy, [-0.5 * array for array in subject.copies()])
@@ -144,23 +155,100 @@ def repeatable(subject: Subject) -> Iterator[Fault]:
         except RuntimeError:
             return
         yield Fault(None, "the pullback is declared one-shot but can be called twice")
-    else:
-        second = subject.gradients(subject.numpy, pullback, _scalar_or_array(subject.cotangent))
-        yield from _differing(subject, second, first, "a second call of the pullback gives another gradient")
+        return
+    another = np.asarray(subject.rng("a second cotangent").normal(size=subject.cotangent.shape))
+    for cotangent, expected, words in (
+        (another, _gradients_at(subject, another), "a second call of the pullback, with another cotangent,"),
+        (subject.cotangent, first, "a second call of the pullback"),
+        (np.zeros_like(another), None, "a call of the pullback with zeros"),
+        (subject.cotangent, first, "a call of the pullback after one with zeros"),
+    ):
+        again = subject.gradients(subject.numpy, pullback, _scalar_or_array(cotangent))
+        if expected is not None:
+            yield from _differing(subject, again, expected, f"{words} gives another gradient")
 
 
 def linear_in_the_cotangent(subject: Subject) -> Iterator[Fault]:
-    """pullback(2 dy) == 2 pullback(dy) and pullback(-dy) == -pullback(dy), bit for bit; pullback(0) == 0."""
-    for factor in (2.0, -1.0, 0.0):
-        _, pullback = subject.run(subject.numpy, subject.copies())
-        scaled = subject.gradients(subject.numpy, pullback, _scalar_or_array(factor * subject.cotangent))
+    """pullback(c dy) == c pullback(dy) bit for bit for c = 2, -1, 0, 2^60 and 2^-60; and pullback(dy) is the sum of the
+    pullbacks of two parts of dy: zero on alternate entries, all but one entry, each entry times another power of two,
+    or numbers of another draw."""
+    for factor, words in FACTORS.items():
+        scaled = _gradients_at(subject, np.asarray(factor * subject.cotangent))
         for name, gradient, base in zip(subject.names, scaled, subject.float64_gradients, strict=True):
             if not np.array_equal(gradient, factor * base):
-                yield Fault(name, f"pullback({factor:g} dy) is not {factor:g} pullback(dy)")
+                yield Fault(name, f"pullback({words} dy) is not {words} pullback(dy)")
+    for words, part in _parts(subject).items():
+        halves = (_gradients_at(subject, part), _gradients_at(subject, subject.cotangent - part))
+        for name, a, b, base in zip(subject.names, *halves, subject.float64_gradients, strict=True):
+            size = np.abs(a) + np.abs(b)
+            if not np.max(np.abs(a + b - base)) <= SUM_BOUND * max(float(np.max(size)), np.finfo(float).tiny):
+                yield Fault(name, f"pullback(dy) is not pullback(a) + pullback(dy - a) for a = {words}")
+
+
+def _gradients_at(subject: Subject, cotangent: HostArray) -> list[HostArray]:
+    _, pullback = subject.run(subject.numpy, subject.copies())
+    found = subject.gradients(subject.numpy, pullback, _scalar_or_array(cotangent))
+    return [np.asarray(gradient) for gradient in found]
+
+
+def _parts(subject: Subject) -> dict[str, HostArray]:
+    rng = subject.rng("parts of the cotangent")
+    dy = subject.cotangent
+    alternate = (np.arange(dy.size) % 2).reshape(dy.shape)
+    one = (np.arange(dy.size) == rng.integers(dy.size)).reshape(dy.shape)
+    return {
+        "dy with every second entry zero": alternate * dy,
+        "dy with all entries but one zero": one * dy,
+        "dy of 2^-40 to 2^40": dy * np.exp2(rng.integers(-40, 41, dy.shape)),
+        "another draw": rng.normal(size=dy.shape),
+    }
+
+
+def as_right_in_float32(subject: Subject) -> Iterator[Fault]:
+    """y and gradients in float32 are those in float64, up to what rounding explains.
+
+    Rounding explains a multiple of 2^-24 of the largest entry, and of what float64 itself changes by where every input
+    and the cotangent move by 2^-24 of themselves.
+    """
+    if subject.hard:
+        return
+    rounded = rounded_to_float32(subject)
+    dy = subject.cotangent.astype(np.float32).astype(np.float64)
+    truths = _value_and_gradients(rounded, rounded.arrays, dy, np.float64)
+    found = _value_and_gradients(rounded, rounded.arrays, dy, np.float32)
+    rng = subject.rng("moved by 2^-24")
+    shaken = []
+    for _ in range(2):
+        moved = [v * (1 + UNIT_32 * rng.choice([-1.0, 1.0], v.shape)) for v in (*rounded.arrays, dy)]
+        shaken.append(_value_and_gradients(rounded, moved[:-1], np.asarray(moved[-1]), np.float64))
+    for i, (name, single, truth) in enumerate(zip(["y", *subject.names], found, truths, strict=True)):
+        scale = float(np.max(np.abs(truth)))
+        moves = max(float(np.max(np.abs(other[i] - truth))) for other in shaken)
+        error = float(np.max(np.abs(single - truth)))
+        if not error <= UNITS_32 * (UNIT_32 * scale + moves):
+            where = "y" if name == "y" else "the gradient"
+            share = f"{error / scale:.2g} of its largest entry" if scale else f"{error:.2g}"
+            yield Fault(None if name == "y" else name, f"{where} in float32 is off that in float64 by {share}")
+
+
+def _value_and_gradients(
+    subject: Subject, arrays: Sequence[HostArray], cotangent: HostArray, dtype: type
+) -> list[HostArray]:
+    constants = {key: tree_map_reals(_as_dtype(dtype), value) for key, value in subject.constants().items()}
+    y, pullback = subject.run(subject.numpy, [np.asarray(array, dtype) for array in arrays], constants)
+    gradients = subject.gradients(subject.numpy, pullback, _scalar_or_array(cotangent.astype(dtype)))
+    return [np.array(v, np.float64) for v in (y, *gradients)]
 
 
 def any_memory_layout(subject: Subject) -> Iterator[Fault]:
     """Fortran order, gaps, negative strides and read-only memory give the same values and gradients."""
+    constant = np.full(subject.cotangent.shape, 0.75)
+    if constant.ndim:
+        spread = np.broadcast_to(np.float64(0.75), constant.shape)
+        pair = (_gradients_at(subject, spread), _gradients_at(subject, constant))
+        for name, gradient, base in zip(subject.names, *pair, strict=True):
+            if not relative_error(gradient, base) <= LAYOUT_BOUND:
+                yield Fault(name, "a cotangent of stride 0 gives another gradient")
     for description, relayout in LAYOUTS.items():
         try:
             y, pullback = subject.run(subject.numpy, [relayout(array) for array in subject.arrays])
@@ -183,6 +271,7 @@ CLAUSES: tuple[Clause, ...] = (
     shares_no_memory,
     repeatable,
     linear_in_the_cotangent,
+    as_right_in_float32,
     any_memory_layout,
 )
 
@@ -198,7 +287,11 @@ def _saved_row(subject: Subject) -> list[Row]:
         _, pullback = subject.run(subject.numpy, subject.copies())
     except BrokenOpError as error:
         return [subject.row(NAME, "saved", Verdict.FAIL, detail=str(error))]
-    held = distinct_entries(closure_arrays(pullback))
+    kept = closure_arrays(pullback)
+    if kept is None:
+        detail = f"cannot look into a pullback of type {type(pullback).__name__}"
+        return [subject.row(NAME, "saved", Verdict.INCONCLUSIVE, detail=detail)]
+    held = distinct_entries(kept)
     declared = declared_entries(subject)
     if declared is None:
         return [

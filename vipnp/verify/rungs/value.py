@@ -8,7 +8,7 @@ import numpy as np
 
 from vipnp.core import HostArray
 from vipnp.verify.report import Row, Verdict
-from vipnp.verify.subject import Subject, relative_error, worst_entry
+from vipnp.verify.subject import Subject, in_one_array, relative_error, worst_entry
 from vipnp.verify.trees import tree_map
 
 NAME = "value"
@@ -24,7 +24,8 @@ def value(subject: Subject) -> list[Row]:
     if subject.definition is None:
         return [subject.row(NAME, "y", Verdict.INCONCLUSIVE, detail="no definition to compare with was given")]
     kwargs = tree_map(_as_lists, dict(subject.kwargs))
-    expected = np.asarray(subject.definition(*tree_map(_as_lists, subject.args), **kwargs), np.float64)
+    defined = subject.definition(*tree_map(_as_lists, subject.args), **kwargs)
+    expected = np.asarray(in_one_array(defined) if isinstance(defined, tuple) else defined, np.float64)
     if expected.shape != y.shape:
         detail = f"y has shape {y.shape}, the definition gives {expected.shape}"
         return [subject.row(NAME, "y", Verdict.FAIL, detail=detail)]

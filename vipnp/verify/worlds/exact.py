@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from fractions import Fraction
+from functools import lru_cache
 from typing import Any, Protocol
 
 import numpy as np
@@ -71,11 +74,26 @@ def fill(shape: tuple[int, ...], elements: Any) -> HostArray:
     return flat.reshape(shape)
 
 
+SIMPLE = 2**20
+"""A float that is the nearest one to a fraction with a denominator up to this is read as that fraction.
+
+So 0.1 is a tenth and 1/3 a third, and 0.134145 is three times 0.044715. Few floats that are meant otherwise are that
+close to such a fraction: one in ten thousand of those between 1/2 and 1.
+"""
+
+
 def exactly(value: Any) -> tuple[int, int] | None:
-    """Numerator and denominator of a real Python or NumPy scalar; None for anything else."""
+    """Numerator and denominator of a real Python or NumPy scalar, a float read as the fraction that was meant (see
+    SIMPLE); None for anything else, and for what is not finite."""
     if isinstance(value, (bool, int, np.bool_, np.integer)):
         return int(value), 1
-    if isinstance(value, (float, np.floating)):
-        numerator, denominator = float(value).as_integer_ratio()
-        return numerator, denominator
+    if isinstance(value, (float, np.floating)) and math.isfinite(value):
+        return _fraction(float(value))
     return None
+
+
+@lru_cache(maxsize=4096)
+def _fraction(value: float) -> tuple[int, int]:
+    exact = Fraction(value)
+    simple = exact.limit_denominator(SIMPLE)
+    return (simple if float(simple) == value else exact).as_integer_ratio()

@@ -1,0 +1,360 @@
+"""Right ops as people write them in NumPy: none may fail, and each must be decided."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy.special import erf, expit, log_ndtr, xlogy
+from scipy.special import softmax as scipy_softmax
+
+from vipnp.verify import RUNGS, Verdict, verify
+
+RNG = np.random.default_rng(5)
+X = RNG.normal(size=(3, 4))
+Z = RNG.normal(size=(3, 4))
+W = RNG.normal(size=(2, 4))
+B = RNG.normal(size=2)
+IMAGE = RNG.normal(size=(2, 3, 5))
+POSITIVE = RNG.uniform(0.5, 2, size=(3, 4))
+
+Right = tuple[Callable[..., Any], list[Any], dict[str, Any]]
+OPS: dict[str, Right] = {}
+
+
+def right(*args: Any, **kwargs: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Add an op to the table, with what it is called on."""
+
+    def add(op: Callable[..., Any]) -> Callable[..., Any]:
+        OPS[op.__name__] = (op, list(args), kwargs)
+        return op
+
+    return add
+
+
+def elementwise(name: str, value: Callable[[Any], Any], slope: Callable[[Any], Any], x: Any = X) -> None:
+    """Add y = value(x) with dx = dy * slope(x)."""
+
+    def op(xp: Any, x: Any) -> Any:
+        return value(x), lambda dy: (dy * slope(x),)
+
+    op.__name__ = name
+    OPS[name] = (op, [x], {})
+
+
+SQRT_2_PI = math.sqrt(2 / math.pi)
+
+elementwise("square", lambda x: x**2, lambda x: 2 * x)
+elementwise("cube_by_operator", lambda x: x**3, lambda x: 3 * x**2)
+elementwise("fractional_power", lambda x: x**1.5, lambda x: 1.5 * np.sqrt(x), POSITIVE)
+elementwise("reciprocal", lambda x: 1 / x, lambda x: -1 / x**2, POSITIVE)
+elementwise("np_power_negative", lambda x: np.power(x, -2.0), lambda x: -2.0 * np.power(x, -3.0), POSITIVE)
+elementwise("sigmoid", lambda x: 1 / (1 + np.exp(-x)), lambda x: np.exp(-x) / (1 + np.exp(-x)) ** 2)
+elementwise("sigmoid_of_scipy", expit, lambda x: expit(x) * (1 - expit(x)))
+elementwise("silu", lambda x: x * expit(x), lambda x: expit(x) * (1 + x * (1 - expit(x))))
+elementwise("tanh", np.tanh, lambda x: 1 - np.tanh(x) ** 2)
+elementwise("sinh_over_cosh", lambda x: np.sinh(x) / np.cosh(x), lambda x: 1 / np.cosh(x) ** 2)
+elementwise("softplus", lambda x: np.logaddexp(x, 0), lambda x: 1 / (1 + np.exp(-x)))
+elementwise("relu_by_maximum", lambda x: np.maximum(x, 0), lambda x: x > 0)
+elementwise("relu_by_product", lambda x: x * (x > 0), lambda x: (x > 0).astype(x.dtype))
+elementwise("leaky_relu", lambda x: np.where(x > 0, x, x / 10), lambda x: np.where(x > 0, 1, 0.1).astype(x.dtype))
+elementwise("absolute", abs, np.sign)
+elementwise("huber", lambda x: np.where(abs(x) < 1, x * x / 2, abs(x) - 0.5), lambda x: np.clip(x, -1, 1))
+elementwise("clip", lambda x: np.clip(x, -0.5, 0.5), lambda x: (abs(x) < 0.5).astype(x.dtype))
+elementwise("hard_sigmoid", lambda x: np.clip(x / 6 + 0.5, 0, 1), lambda x: ((abs(x) < 3) / 6).astype(x.dtype))
+elementwise("erf_of_scipy", erf, lambda x: 2 / math.sqrt(math.pi) * np.exp(-x * x))
+elementwise("log_normal_distribution", log_ndtr, lambda x: np.exp(-x * x / 2 - log_ndtr(x)) / math.sqrt(2 * math.pi))
+elementwise("x_log_x", lambda x: xlogy(x, x), lambda x: np.log(x) + 1, POSITIVE)
+elementwise("decimals_in_another_order", lambda x: 0.1 * (0.2 * x), lambda x: 0.02 * np.ones_like(x))
+elementwise("inverse_by_multiplication", lambda x: x * (1.0 / 3), lambda x: np.ones_like(x) / 3)
+elementwise("degrees", lambda x: np.sin(np.deg2rad(x)), lambda x: np.cos(np.deg2rad(x)) * (math.pi / 180))
+elementwise("sign_of_nothing", lambda x: np.hypot(x, 1), lambda x: x / np.hypot(x, 1))
+elementwise("log_of_one_plus_square", lambda x: np.log1p(x * x), lambda x: 2 * x / (1 + x * x))
+elementwise(
+    "gelu_of_tanh",
+    lambda x: 0.5 * x * (1 + np.tanh(SQRT_2_PI * (x + 0.044715 * x**3))),
+    lambda x: (
+        0.5 * (1 + (t := np.tanh(SQRT_2_PI * (x + 0.044715 * x**3))))
+        + 0.5 * x * (1 - t * t) * SQRT_2_PI * (1 + 0.134145 * x * x)
+    ),
+)
+
+
+@right(X, W, B)
+def dense(xp: Any, x: Any, w: Any, b: Any) -> Any:
+    return np.dot(x, w.T) + b, lambda dy: (dy @ w, dy.T @ x, dy.sum(axis=0))
+
+
+@right(X, W, B)
+def dense_by_einsum(xp: Any, x: Any, w: Any, b: Any) -> Any:
+    y = np.einsum("mc,kc->mk", x, w) + b
+    return y, lambda dy: (np.einsum("mk,kc->mc", dy, w), np.einsum("mk,mc->kc", dy, x), np.sum(dy, 0))
+
+
+@right(X, Z)
+def elementwise_product(xp: Any, a: Any, b: Any) -> Any:
+    return a * b, lambda dy: (dy * b, dy * a)
+
+
+@right(X, np.array(0.7))
+def scale_by_a_scalar(xp: Any, x: Any, s: Any) -> Any:
+    return x * s, lambda dy: (dy * s, np.sum(dy * x))
+
+
+@right(np.array(1.3))
+def scalar_square(xp: Any, s: Any) -> Any:
+    return s * s, lambda dy: (2 * s * dy,)
+
+
+@right(X)
+def sum_of_all(xp: Any, x: Any) -> Any:
+    return x.sum(), lambda dy: (np.full(x.shape, dy, dtype=x.dtype),)
+
+
+@right(X)
+def mean_by_multiplication(xp: Any, x: Any) -> Any:
+    n = x.shape[-1]
+    return np.sum(x, axis=-1) * (1.0 / n), lambda dy: (np.repeat(dy[:, None], n, axis=1) / n,)
+
+
+@right(X)
+def mean_by_method(xp: Any, x: Any) -> Any:
+    return x.mean(axis=0), lambda dy: (np.repeat(dy[None, :], len(x), axis=0) / len(x),)
+
+
+@right(X)
+def layer_norm_by_var(xp: Any, x: Any) -> Any:
+    rstd = 1 / np.sqrt(x.var(-1, keepdims=True) + 1e-5)
+    xhat = (x - x.mean(-1, keepdims=True)) * rstd
+
+    def back(dy: Any) -> Any:
+        return (rstd * (dy - dy.mean(-1, keepdims=True) - xhat * (dy * xhat).mean(-1, keepdims=True)),)
+
+    return xhat, back
+
+
+@right(X)
+def standardise_by_std(xp: Any, x: Any) -> Any:
+    mean, std = x.mean(axis=0), x.std(axis=0)
+    h = (x - mean) / std
+    return h, lambda dy: ((dy - dy.mean(0) - h * (dy * h).mean(0)) / std,)
+
+
+@right(X)
+def rms_norm(xp: Any, x: Any) -> Any:
+    r = np.sqrt(np.mean(np.square(x), axis=-1, keepdims=True) + 1e-6)
+    n = x.shape[-1]
+    return x / r, lambda dy: (dy / r - x * np.sum(dy * x, -1, keepdims=True) / (n * r**3),)
+
+
+@right(X)
+def unit_rows(xp: Any, x: Any) -> Any:
+    n = np.linalg.norm(x, axis=-1, keepdims=True)
+    u = x / n
+    return u, lambda dy: ((dy - u * np.sum(dy * u, axis=-1, keepdims=True)) / n,)
+
+
+@right(X, Z)
+def cosine_similarity(xp: Any, a: Any, b: Any) -> Any:
+    na, nb = (np.sqrt((v * v).sum(1)) for v in (a, b))
+    c = (a * b).sum(1) / (na * nb)
+
+    def back(dy: Any) -> Any:
+        da = dy[:, None] * (b / (na * nb)[:, None] - a * (c / na**2)[:, None])
+        db = dy[:, None] * (a / (na * nb)[:, None] - b * (c / nb**2)[:, None])
+        return da, db
+
+    return c, back
+
+
+@right(X)
+def softmax(xp: Any, x: Any) -> Any:
+    e = np.exp(x - x.max(axis=-1, keepdims=True))
+    p = e / e.sum(axis=-1, keepdims=True)
+    return p, lambda dy: (p * (dy - (dy * p).sum(axis=-1, keepdims=True)),)
+
+
+@right(X)
+def softmax_of_scipy(xp: Any, x: Any) -> Any:
+    p = scipy_softmax(x, axis=1)
+    return p, lambda dy: (p * (dy - np.sum(dy * p, axis=1, keepdims=True)),)
+
+
+@right(X)
+def softmax_over_columns(xp: Any, x: Any) -> Any:
+    e = xp.exp(x - xp.max(x, axis=0, keepdims=True))
+    p = e / xp.sum(e, axis=0, keepdims=True)
+    return p, lambda dy: (p * (dy - xp.sum(dy * p, axis=0, keepdims=True)),)
+
+
+@right(X)
+def log_sum_exp(xp: Any, x: Any) -> Any:
+    m = x.max(axis=1, keepdims=True)
+    e = np.exp(x - m)
+    s = e.sum(axis=1, keepdims=True)
+    return np.squeeze(m + np.log(s), 1), lambda dy: (dy[:, None] * e / s,)
+
+
+@right(X, labels=np.array([1, 3, 0]))
+def cross_entropy(xp: Any, x: Any, labels: Any) -> Any:
+    rows = np.arange(len(x))
+    z = x - np.max(x, axis=1, keepdims=True)
+    p = np.exp(z) / np.sum(np.exp(z), axis=1, keepdims=True)
+
+    def back(dy: Any) -> Any:
+        g = p.copy()
+        g[rows, labels] -= 1
+        return (g * (dy / len(x)),)
+
+    return -np.mean(np.log(p[rows, labels])), back
+
+
+@right(X)
+def maximum_of_rows(xp: Any, x: Any) -> Any:
+    best = np.argmax(x, axis=1)
+
+    def back(dy: Any) -> Any:
+        dx = np.zeros_like(x)
+        dx[np.arange(len(x)), best] = dy
+        return (dx,)
+
+    return x[np.arange(len(x)), best], back
+
+
+@right(X)
+def sorted_rows(xp: Any, x: Any) -> Any:
+    order = np.argsort(x, axis=-1)
+
+    def back(dy: Any) -> Any:
+        dx = np.empty_like(dy)
+        np.put_along_axis(dx, order, dy, axis=-1)
+        return (dx,)
+
+    return np.take_along_axis(x, order, axis=-1), back
+
+
+@right(X)
+def cumulative_sum(xp: Any, x: Any) -> Any:
+    return np.cumsum(x, axis=1), lambda dy: (np.cumsum(dy[:, ::-1], axis=1)[:, ::-1],)
+
+
+@right(POSITIVE)
+def product_of_rows(xp: Any, x: Any) -> Any:
+    p = np.prod(x, axis=1)
+    return p, lambda dy: ((dy * p)[:, None] / x,)
+
+
+@right(IMAGE, np.array([0.5, -1.0, 0.25]))
+def convolution_of_rows(xp: Any, x: Any, w: Any) -> Any:
+    width = x.shape[-1] - 2
+
+    def back(dy: Any) -> Any:
+        dx = np.zeros_like(x)
+        for k in range(3):
+            dx[..., k : k + width] += dy * w[k]
+        return dx, np.stack([np.sum(dy * x[..., k : k + width]) for k in range(3)])
+
+    return x[..., :width] * w[0] + x[..., 1 : width + 1] * w[1] + x[..., 2:] * w[2], back
+
+
+@right(IMAGE)
+def transposed(xp: Any, x: Any) -> Any:
+    return x.transpose(2, 0, 1).copy(), lambda dy: (dy.transpose(1, 2, 0).copy(),)
+
+
+@right(X, index=np.array([2, 0, 2, 1]))
+def embedding(xp: Any, table: Any, index: Any) -> Any:
+    def back(dy: Any) -> Any:
+        d = np.zeros_like(table)
+        np.add.at(d, index, dy)
+        return (d,)
+
+    return table[index], back
+
+
+@right(IMAGE, IMAGE[:, ::-1] + 0.1, IMAGE - 0.2)
+def attention(xp: Any, q: Any, k: Any, v: Any) -> Any:
+    scale = 1 / math.sqrt(q.shape[-1])
+    s = q @ k.swapaxes(1, 2) * scale
+    e = np.exp(s - s.max(-1, keepdims=True))
+    p = e / e.sum(-1, keepdims=True)
+
+    def back(dy: Any) -> Any:
+        dp = dy @ v.swapaxes(1, 2)
+        ds = p * (dp - (dp * p).sum(-1, keepdims=True)) * scale
+        return ds @ k, ds.swapaxes(1, 2) @ q, p.swapaxes(1, 2) @ dy
+
+    return p @ v, back
+
+
+@right(X, {"w": W, "b": B})
+def parameters_in_a_dict(xp: Any, x: Any, params: Any) -> Any:
+    return x @ params["w"].T + params["b"], lambda dy: (dy @ params["w"], {"w": dy.T @ x, "b": dy.sum(0)})
+
+
+@right(X)
+def two_outputs(xp: Any, x: Any) -> Any:
+    return (x * x, x.sum(axis=0)), lambda dy: (2 * x * dy[0] + dy[1],)
+
+
+class Doubled:
+    """A pullback that is an object."""
+
+    def __init__(self, x: Any) -> None:
+        self.x = x
+
+    def __call__(self, dy: Any) -> Any:
+        return (2 * self.x * dy,)
+
+
+@right(X)
+def pullback_as_an_object(xp: Any, x: Any) -> Any:
+    """y = x^2.
+
+    x (M, C).
+
+    Saves: x (M, C).
+    """
+    return x * x, Doubled(x)
+
+
+def _square_back(x: Any, dy: Any) -> Any:
+    return (2 * x * dy,)
+
+
+@right(X)
+def pullback_as_a_partial(xp: Any, x: Any) -> Any:
+    """y = x^2.
+
+    x (M, C).
+
+    Saves: x (M, C).
+    """
+    return x * x, functools.partial(_square_back, x)
+
+
+@right(X)
+def in_place_on_its_own_copy(xp: Any, x: Any) -> Any:
+    y = x.copy()
+    y *= 3
+    y += 1
+    return y, lambda dy: (3 * dy,)
+
+
+def test_there_are_forty() -> None:
+    assert len(OPS) >= 40
+
+
+@pytest.mark.parametrize("name", OPS)
+def test_a_right_op_does_not_fail(name: str) -> None:
+    op, args, kwargs = OPS[name]
+    small = sum(np.size(a) for a in args if not isinstance(a, dict)) <= 12
+    rungs = [rung for rung in RUNGS if rung != "proof" or small]
+    report = verify(op, args, kwargs=kwargs, rungs=rungs, seconds=3)
+    assert report.decided, report
+    (saved,) = [row for row in report.rows if row.argument == "saved"] or [None]
+    assert saved is None or saved.verdict is Verdict.PASS

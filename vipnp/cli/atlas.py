@@ -1,0 +1,136 @@
+"""`vipnp atlas`: mixing from point to plane at equal parameters, side by side."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from vipnp.cli.errors import told
+
+if TYPE_CHECKING:
+    from vipnp.core import HostArray
+    from vipnp.data import DataSet
+    from vipnp.explain.atlas import Trained
+    from vipnp.models import ViPConfig
+
+PATCHES: Mapping[str, int] = {"digits": 1, "phototiles": 4}
+"""The data sets, and the patch that makes 8 x 8 tokens of an image."""
+
+BATCH = 64
+LEARNING_RATE = 2e-3
+FIELD_IMAGES = 64
+"""Images over which a receptive field is the mean."""
+
+
+def atlas(
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for atlas.png and atlas.csv.")] = Path("atlas"),
+    epochs: Annotated[int, typer.Option(help="Passes over digits; over phototiles a fifth of them.", min=1)] = 10,
+    seeds: Annotated[int, typer.Option(help="Models of each kind.", min=1)] = 3,
+    data: Annotated[list[str] | None, typer.Option(help="digits, phototiles, or both (given twice).")] = None,
+) -> None:
+    """Train the same network with four mixings, and draw what they see and reach."""
+    with told():
+        run_atlas(output, epochs, seeds, data or list(PATCHES))
+
+
+def run_atlas(output: Path, epochs: int, seeds: int, names: Sequence[str]) -> None:
+    """Train, print a line a model, and write the figures and the picture."""
+    from vipnp.core.files import write_text
+    from vipnp.data import load_data_set
+    from vipnp.explain.atlas import draw, table
+    from vipnp.layers import MIXINGS
+
+    for name in names:
+        if name not in PATCHES:
+            raise ValueError(f"--data: got {name!r}, expected one of {', '.join(PATCHES)}")
+    if output.exists() and not output.is_dir():
+        raise ValueError(f"--output: {output} is a file, expected a folder")
+    output.mkdir(parents=True, exist_ok=True)
+    found: list[Trained] = []
+    for name in names:
+        data = load_data_set(name)
+        passes = epochs if name == "digits" else max(1, epochs // 5)
+        for mixing in MIXINGS:
+            for seed in range(seeds):
+                found.append(train_one(name, data, mixing, seed, passes))
+                last = found[-1]
+                typer.echo(f"{name} {mixing} seed {seed}: {last.accuracy:.1%}, {1000 * last.seconds:.1f} ms a step")
+                write_text(output / "atlas.csv", table(found))
+    draw(output / "atlas.png", found)
+    typer.echo(f"see {output / 'atlas.png'}")
+
+
+def mixing_config(data: str, mixing: str, size: tuple[int, int], classes: int) -> ViPConfig:
+    """Two blocks on 8 x 8 tokens of 64 channels in 8 segments: every branch of every mixing has 64 x 64 weights."""
+    from vipnp.layers import MIXINGS
+    from vipnp.models import ViPConfig
+
+    return ViPConfig(
+        layers=(2,),
+        embed_dims=(64,),
+        segments=(8,),
+        transitions=(False,),
+        patch_size=PATCHES[data],
+        image_size=size,
+        num_classes=classes,
+        in_channels=1,
+        mlp_ratio=1,
+        branches=MIXINGS[mixing],
+    )
+
+
+def train_one(name: str, data: DataSet, mixing: str, seed: int, epochs: int) -> Trained:
+    """AdamW on one cycle of the cosine, with the readable ops on NumPy for all mixings alike."""
+    import numpy as np
+
+    from vipnp import VisionPermutator
+    from vipnp.explain import receptive_fields, watched
+    from vipnp.explain.atlas import Trained
+    from vipnp.optim import AdamW, cosine_lr
+    from vipnp.train import evaluate, train_epoch
+
+    images, held_out = (_images(split.pixels) for split in (data.train, data.validation))
+    config = mixing_config(name, mixing, (images.shape[2], images.shape[3]), len(data.classes))
+    model = VisionPermutator(config, backend="numpy", seed=seed)
+
+    def fields() -> list[HostArray]:
+        twin, tape = watched(model)
+        twin.vjp(held_out[:: max(1, len(held_out) // FIELD_IMAGES)][:FIELD_IMAGES])
+        return receptive_fields(tape, config.patch_size)
+
+    before = fields()
+    optimizer = AdamW(model.backend, weight_decay=0.05)
+    rng = np.random.default_rng(seed)
+    ticks: list[float] = []
+    seconds: list[float] = []
+    for epoch in range(epochs):
+        ticks[:] = [time.perf_counter()]
+        train_epoch(
+            model,
+            optimizer,
+            images,
+            data.train.labels,
+            batch_size=BATCH,
+            lr=cosine_lr(epoch, epochs=epochs, lr=LEARNING_RATE),
+            rng=rng,
+            label_smoothing=0.1,
+            max_norm=1.0,
+            on_step=lambda: ticks.append(time.perf_counter()),
+        )
+        seconds += np.diff(ticks).tolist()
+    accuracy = evaluate(model, held_out, data.validation.labels, batch_size=256).accuracy
+    return Trained(
+        name, mixing, seed, model.num_parameters, model.macs, accuracy, float(np.median(seconds)), before, fields()
+    )
+
+
+def _images(pixels: HostArray | None) -> HostArray:
+    """Grey pictures as images in [-1, 1]."""
+    import numpy as np
+
+    assert pixels is not None
+    return (pixels[:, None] / np.float32(127.5) - 1).astype(np.float32)
