@@ -6,7 +6,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tools.mistakes import FACTOR_KINDS, Mistake, mistakes
-from vipnp.audit.audit import chosen_cases
+from vipnp.audit.audit import chosen_cases, size_sets, subject_of
 from vipnp.audit.cases import Case
 from vipnp.audit.terminal import bar
 from vipnp.models import vision_permutator
@@ -29,22 +29,8 @@ from vipnp.verify.rungs.pytorch import one_thread
 from vipnp.verify.subject import Subject
 
 RUNGS = ("complex_step", "contract", "finite_field", "value")
-"""The rungs that planted mistakes meet, in this order; the first FAIL ends the climb."""
-
-OTHER_SIZES: Mapping[str, Sequence[Mapping[str, int]]] = MappingProxyType(
-    {
-        "permute_height": ({"B": 2, "H": 3, "W": 5, "N": 4, "S": 3},),
-        "permute_width": ({"B": 2, "H": 3, "W": 5, "N": 4, "S": 3},),
-        "shift": ({"B": 2, "H": 3, "W": 5, "N": 4, "S": 3, "G": 6, "V": 1},),
-        "global_average_pool": ({"B": 2, "H": 3, "W": 5, "C": 4},),
-        "patch_embed": (
-            {"B": 3, "C": 2, "H": 1, "W": 4, "P": 2, "Q": 1, "K": 5},
-            {"B": 2, "C": 3, "H": 4, "W": 2, "P": 3, "Q": 2, "K": 5},
-        ),
-    }
-)
-"""Sizes beside those of the table, so that every two neighbouring sizes differ somewhere: exchanging two equal sizes is
-no mistake."""
+"""The rungs that planted mistakes meet, in this order, at every set of sizes that the audit uses; the first FAIL ends
+the climb."""
 
 EQUIVALENT: Mapping[str, str] = MappingProxyType(
     {
@@ -191,18 +177,8 @@ def sabotage(
 
 def subjects_of(op: Callable[..., Any], name: str, cases: Sequence[Case], seed: int) -> Iterator[Subject]:
     for case in cases:
-        for sizes in (None, *OTHER_SIZES.get(name, ())):
-            args, kwargs = case.inputs(seed, sizes)
-            yield Subject(
-                op,
-                args,
-                kwargs,
-                definition=case.definition,
-                seed=seed,
-                one_shot=case.one_shot,
-                name=name,
-                tag=case.name,
-            )
+        for sizes in size_sets(case):
+            yield replace(subject_of(case, seed, sizes), op=op, twin=None, name=name, tag=case.name)
 
 
 def runs(subject: Subject) -> bool:

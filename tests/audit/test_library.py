@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
+import itertools
+import sys
 from dataclasses import replace
 from typing import Any
 
@@ -9,7 +12,7 @@ import numpy as np
 import pytest
 
 from vipnp import get_backend, ops
-from vipnp.audit.audit import LADDER, applies, audit, chosen_cases, op_names, plan
+from vipnp.audit.audit import LADDER, applies, audit, chosen_cases, op_names, plan, size_sets
 from vipnp.audit.cases import CASES
 from vipnp.backends.numpy import NumpyBackend
 from vipnp.core import Replacements
@@ -56,6 +59,37 @@ def test_what_applies() -> None:
     assert all((name, "complex_step") in names and (name, "finite_field") in names for name in CASES)
     assert not applies("float32", CASES["softmax/saturated"])
     assert set(LADDER) == {rung for _, rung in names}
+
+
+@pytest.mark.parametrize("name", REGULAR)
+def test_every_two_letters_differ_at_some_sizes(name: str) -> None:
+    case = CASES[name]
+    sets = size_sets(case)
+    assert all(case.fits(sizes) for sizes in sets[1:])
+    for a, b in itertools.combinations(case.ranges, 2):
+        fixed = all(low == high for low, high in (case.ranges[a], case.ranges[b]))
+        assert fixed or any(sizes[a] != sizes[b] for sizes in sets), (a, b)
+
+
+@pytest.mark.parametrize(
+    ("name", "before", "after"),
+    [
+        ("permute_height", "(B, N, W, H, S)", "(N, B, W, H, S)"),
+        ("permute_height", "(B, N, W, H, S)", "(B, N, S, H, W)"),
+        ("permute_width", "(B, H, N, W, S)", "(N, H, B, W, S)"),
+        ("permute_width", "(B, H, N, W, S)", "(B, H, N, S, W)"),
+        ("patch_embed", "(B, h, w, C, P, Q)", "(B, P, w, C, h, Q)"),
+    ],
+)
+def test_the_audit_itself_sees_two_sizes_exchanged(
+    monkeypatch: pytest.MonkeyPatch, name: str, before: str, after: str
+) -> None:
+    source = inspect.getsource(getattr(ops, name))
+    assert source.count(before) == 1
+    scope = dict(vars(sys.modules[f"vipnp.ops.{name}"]))
+    exec(source.replace(before, after), scope)
+    monkeypatch.setattr("vipnp.audit.audit.CASES", {name: replace(CASES[name], op=scope[name])})
+    assert audit(rungs=["contract", "complex_step", "finite_field"]).failures
 
 
 def test_the_complex_step_alone_passes_because_the_field_decides_hard_cases() -> None:

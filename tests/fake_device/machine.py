@@ -184,10 +184,10 @@ class Machine:
             for position, (kind, reads, value) in enumerate(
                 zip(kernel.parameters, kernel.reads_only, arguments, strict=True)
             ):
-                address = _pointer(kind, value)
-                if address:
+                for pointed, address in _pointers(kind, value):
                     with self.blame(f"argument {position}"):
-                        arrays.append((position, kind, reads, address, *self.memory.array(address, device)))
+                        held = self.memory.array(address, device)
+                    arrays.append((position, pointed, reads or pointed != kind, address, *held))
         self.launches.append(name)
         self.streams.append(handle or 0)
 
@@ -258,9 +258,14 @@ ITEMS = {"float16": 2, "bfloat16": 2, "float32": 4, "float64": 8, "int64": 8}
 """Bytes of what a pointer may point to, where memory that nobody wrote is no value of it."""
 
 
-def _pointer(kind: str, value: bytes) -> int:
-    """The address that an argument holds: a pointer, or a CArray of CuPy's own kernels; 0 for none."""
-    return int.from_bytes(value[:8], "little") if kind.endswith("*") or " 6CArray" in kind else 0
+def _pointers(kind: str, value: bytes) -> list[tuple[str, int]]:
+    """The addresses that an argument holds, each with its kind: a pointer, a CArray of CuPy's own kernels, Parts."""
+    if "5Parts" in kind:
+        words = np.frombuffer(value, np.uint64)
+        pointed = "float32*" if "IfE" in kind else "float64*"
+        return [(pointed, int(address)) for address in words[: words.size // 2] if address]
+    address = int.from_bytes(value[:8], "little") if kind.endswith("*") or " 6CArray" in kind else 0
+    return [(kind, address)] if address else []
 
 
 def _rounded(x: np.ndarray[Any, Any], compute: int) -> np.ndarray[Any, Any]:

@@ -39,8 +39,7 @@ def test_a_tiny_model_trains_as_on_numpy_and_no_step_waits(machine: Machine, fus
         machine.forget()
         loss, grads = device.step()
         assert machine.waits == []
-        joined = fused * (2 if step == 0 else 1)
-        assert machine.uploads == 1 + 3 * joined, "drop-path draws; the gradients are joined, and at first the weights"
+        assert machine.uploads == 1, "the draws of drop path"
         assert bool(machine.own_launches) is fused
         host_loss, host_grads = host.step()
         losses.append(loss)

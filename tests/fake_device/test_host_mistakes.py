@@ -32,8 +32,8 @@ pytestmark = [pytest.mark.kernels, pytest.mark.filterwarnings("ignore:.*fork.*:D
 
 TIMEOUT = 120
 STEPS = 3
-STEP_UPLOADS = 4
-"""The draws of drop path, and the tables with which the gradients are joined."""
+STEP_UPLOADS = 1
+"""The draws of drop path."""
 
 FOLDER = Path(vipnp.__file__).parent / "backends" / "cupy"
 
@@ -176,13 +176,13 @@ PLANTS = [
     Plant(COMPUTE, "products", "compute =", 'name == "float32" and xp.precision == "tf32"', 'name == "float32"'),
     Plant(COMPUTE, "products", "compute =", "libs.cublas.CUBLAS_COMPUTE_32F_FAST_TF32", "compute", in_tf32),
     Plant(COMPUTE, "products", "compute =", "CUBLAS_COMPUTE_64F", "CUBLAS_COMPUTE_32F", in_float64),
-    Plant(COMPUTE, "products", "_SCALARS[", '"float64" if name == "float64" else "float32"', '"float32"', in_float64),
+    Plant(COMPUTE, "products", "_ADDRESSES[", '"float64" if name == "float64" else "float32"', '"float32"', in_float64),
     Plant(COMPUTE, "products", '"bfloat16"', "CUDA_R_16BF", "CUDA_R_16F", in_bfloat16),
     Plant(COMPUTE, "products", '"float32"', "CUDA_R_32F", "CUDA_R_16F"),
     Plant(SWAPPED, "products", "gemmEx(", "columns,\n        rows", "rows,\n        columns"),
     Plant(SWAPPED, "products", "gemmEx(", "_operation(transpose_b)", "_operation(transpose_a)"),
-    Plant(SWAPPED, "products", "gemmEx(", "one.ctypes", "zero.ctypes"),
-    Plant(SWAPPED, "products", "CUDA_TYPES[name],\n        a.shape[1]", "zero.ctypes", "one.ctypes"),
+    Plant(SWAPPED, "products", "gemmEx(", "        one,", "        zero,"),
+    Plant(SWAPPED, "products", "CUDA_TYPES[name],\n        a.shape[1]", "        zero,", "        one,"),
     Plant(SWAPPED, "ops", '"norm_forward"', "weight,\n        bias,", "bias,\n        weight,"),
     Plant(SWAPPED, "ops", '"norm_backward"', "saved.mean,\n        saved.rstd", "saved.rstd,\n        saved.mean"),
     Plant(SWAPPED, "ops", '"gelu_backward"', "dy,\n        z,", "z,\n        dy,"),
@@ -201,6 +201,9 @@ PLANTS = [
     Plant(SIZE, "ops", "def split_attention_forward", "empty((grid.rows, grid.C)", "empty((grid.rows - 1, grid.C)"),
     Plant(SIZE, "ops", "def column_sum", "out, rows,", "out, rows + 1,"),
     Plant(SIZE, "optimizer", '"adamw_update"', "        p.size,\n", "        p.size - 1,\n"),
+    Plant(SIZE, "optimizer", "def joined", "flat[done :", "flat["),
+    Plant(FREED, "optimizer", "def joined", "[array.data.ptr for", "[(array + 0).data.ptr for"),
+    Plant(SIZE, "optimizer", "def named_parts", "start += part.nbytes", "start += part.size"),
     Plant(SIZE, "products", "def product", "empty((rows, columns)", "empty((rows, columns - 1)"),
     Plant(WAIT, "ops", "def column_sum", "    launch(", "    float(partial.sum()); launch("),
     Plant(

@@ -7,6 +7,7 @@ large sizes, three seeds of the emulator's schedule, address and undefined-behav
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from importlib import import_module
 from typing import Any
 
 import ml_dtypes
@@ -328,6 +329,30 @@ def test_optimizer_against_the_readable_functions(machine: Machine, dtype: str, 
             for name, expected in mine.items():
                 np.testing.assert_allclose(xp.to_numpy(theirs[name]), expected, rtol=tolerance, atol=tolerance * 0.1)
     assert device_state.step == 5
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_arrays_are_joined_in_their_order(machine: Machine, dtype: str) -> None:
+    """More of them than go with one launch, some of them not contiguous; what lies together is not copied."""
+    optimizer = import_module("vipnp.backends.cupy.optimizer")
+    xp, rng = get_backend("cupy"), np.random.default_rng(6)
+    host = [rng.normal(size=rng.integers(1, 8, 2)).astype(dtype) for _ in range(2 * optimizer.PARTS + 3)]
+    arrays = [xp.asarray(array) for array in host]
+    arrays[1], arrays[optimizer.PARTS] = (xp.asarray(np.ascontiguousarray(host[i].T)).T for i in (1, optimizer.PARTS))
+    machine.forget()
+    flat = optimizer.flattened(arrays)
+    assert machine.own_launches == [f"join<{'float' if dtype == 'float32' else 'double'}>"] * 3
+    assert machine.uploads == 0
+    np.testing.assert_array_equal(xp.to_numpy(flat), np.concatenate([array.reshape(-1) for array in host]))
+    parts = optimizer.named_parts(flat, range(len(host)), dict(enumerate(host)))
+    for i, array in enumerate(host):
+        np.testing.assert_array_equal(xp.to_numpy(parts[i]), array)
+    machine.forget()
+    assert optimizer.flattened(list(parts.values())).data.ptr == flat.data.ptr
+    assert optimizer.flattened(list(parts.values())[2:5]).data.ptr == parts[2].data.ptr
+    assert machine.launches == []
+    optimizer.flattened([parts[1], parts[0]])
+    assert len(machine.launches) == 1
 
 
 def test_optimizer_leaves_what_it_cannot_take_to_the_readable_functions(machine: Machine) -> None:

@@ -76,6 +76,10 @@ def test_what_a_run_leaves(whole: Path) -> None:
     assert (whole / "curves.png").read_bytes().startswith(b"\x89PNG")
     assert [row["epoch"] for row in rows_of(whole / "metrics.csv")] == ["1", "2", "3"]
     assert len(states(whole)) == 2
+    log = (whole / "log.txt").read_text().splitlines()
+    assert log[0].endswith("on numpy")
+    assert [line[:9] for line in log[1:4]] == ["epoch   1", "epoch   2", "epoch   3"]
+    assert log[-1] == f"next: vipnp eval {whole}   vipnp predict {whole} IMAGE..."
     settings = read_settings(whole)
     assert settings.recipe.cutmix == 0.5
     assert settings.recipe.smoothing == RECIPES["small"].smoothing

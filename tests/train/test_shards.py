@@ -77,6 +77,7 @@ def test_the_number_of_threads_changes_no_bit(tmp_path: Path, backend: str, dtyp
     [
         ({"shards": 6}, "shards: got 6, expected a power of two"),
         ({"shards": 0}, "shards: got 0, expected a power of two"),
+        ({"reduce": "sloppy"}, "reduce: got 'sloppy', expected exact or fast"),
         ({"dtype": "float16"}, "dtype: got 'float16', expected float32 or float64"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -12,22 +13,25 @@ from vipnp.audit.cases import CASES, Case
 from vipnp.core import Backend
 from vipnp.core.checks import did_you_mean
 from vipnp.verify.ladder import RUNGS, Rung, chosen_rungs, climb
-from vipnp.verify.report import Report
+from vipnp.verify.report import Report, Row, Verdict, worst
 from vipnp.verify.rungs import backend as backend_rung
 from vipnp.verify.subject import Subject
 
 LADDER: Mapping[str, Rung] = MappingProxyType({**RUNGS, theorem.NAME: theorem.theorem})
 """The rungs of the audit: those for any op, and the theorems, which are about this library's."""
 
+EVERY_SIZE = ("contract", "value", "complex_step", "finite_field")
+"""The rungs that climb every set of sizes of a case; planted mistakes meet the same."""
+
 
 @dataclass(frozen=True)
 class Step:
-    """One rung on one case."""
+    """One rung on one case, at one set of sizes or several."""
 
     case: Case
     rung: str
     function: Rung
-    subject: Subject
+    subjects: tuple[Subject, ...]
 
 
 def audit(
@@ -52,8 +56,20 @@ def audit(
     for step in plan(ops=ops, rungs=rungs, backend=backend, seed=seed):
         if progress is not None:
             progress(step)
-        report.extend(climb(step.rung, step.subject, step.function))
+        report.extend(_worst([climb(step.rung, subject, step.function) for subject in step.subjects]))
     return report
+
+
+def _worst(rows: Sequence[list[Row]]) -> list[Row]:
+    """The same rows from several sets of sizes as one list: of each the worst, and of those the first set's."""
+    order = (Verdict.FAIL, Verdict.INCONCLUSIVE, Verdict.PASS)
+    if len({len(found) for found in rows}) > 1:
+        return min(rows, key=lambda found: min(order.index(row.verdict) for row in found))
+    return [
+        worst([row for row in same if row.verdict is verdict]) or next(row for row in same if row.verdict is verdict)
+        for same in zip(*rows, strict=True)
+        for verdict in [min((row.verdict for row in same), key=order.index)]
+    ]
 
 
 def plan(
@@ -76,7 +92,7 @@ def plan(
         ladder[backend_rung.NAME] = backend_rung.backend_rung(backend)
     deciding = {**ladder, "finite_field": RUNGS["finite_field"]} if "complex_step" in ladder else ladder
     return [
-        Step(case, rung, function, subject_of(case, seed, small=rung == "proof"))
+        Step(case, rung, function, _subjects(case, rung, seed))
         for case in chosen_cases(ops)
         for rung, function in (deciding if case.hard else ladder).items()
         if applies(rung, case)
@@ -98,9 +114,15 @@ def applies(rung: str, case: Case) -> bool:
     return True
 
 
-def subject_of(case: Case, seed: int = 0, *, small: bool = False) -> Subject:
-    """A case of the table as a subject of the ladder, at its own sizes or at the smallest it allows."""
-    args, kwargs = case.inputs(seed, smallest_sizes(case) if small else None)
+def _subjects(case: Case, rung: str, seed: int) -> tuple[Subject, ...]:
+    if rung == "proof":
+        return (subject_of(case, seed, smallest_sizes(case)),)
+    return tuple(subject_of(case, seed, sizes) for sizes in (size_sets(case) if rung in EVERY_SIZE else [case.sizes]))
+
+
+def subject_of(case: Case, seed: int = 0, sizes: Mapping[str, int] | None = None) -> Subject:
+    """A case of the table as a subject of the ladder, at `sizes` or its own."""
+    args, kwargs = case.inputs(seed, sizes)
     op, _, tag = case.name.partition("/")
     return Subject(
         op=case.op,
@@ -114,6 +136,30 @@ def subject_of(case: Case, seed: int = 0, *, small: bool = False) -> Subject:
         name=op,
         tag=tag,
     )
+
+
+def size_sets(case: Case) -> list[Mapping[str, int]]:
+    """The sizes of a case, and as many others as it takes for every two letters that its ranges let differ to differ
+    somewhere: exchanging two equal sizes is no mistake. Sizes of 1 come last, since they hide mistakes
+    too. Hard cases have their own sizes only."""
+    sets = [case.sizes]
+    if case.hard:
+        return sets
+    spans = [range(low, high + 1) for low, high in case.ranges.values()]
+    drawn = (dict(zip(case.ranges, values, strict=True)) for values in itertools.product(*spans))
+    others = [sizes for sizes in drawn if case.fits(sizes)]
+    pairs = list(itertools.combinations(case.ranges, 2))
+    together = _equal(case.sizes, pairs)
+    while telling := [sizes for sizes in others if len(_equal(sizes, together)) < len(together)]:
+        best = min(telling, key=lambda s: (list(s.values()).count(1), len(_equal(s, together)), len(_equal(s, pairs))))
+        sets.append(best)
+        together = _equal(best, together)
+    return sets
+
+
+def _equal(sizes: Mapping[str, int], pairs: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+    """The pairs of letters that have one size."""
+    return [(a, b) for a, b in pairs if sizes[a] == sizes[b]]
 
 
 def smallest_sizes(case: Case) -> dict[str, int]:

@@ -28,7 +28,7 @@ FIELD_IMAGES = 64
 
 def atlas(
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for atlas.png and atlas.csv.")] = Path("atlas"),
-    epochs: Annotated[int, typer.Option(help="Passes over digits; over phototiles a fifth of them.", min=1)] = 10,
+    epochs: Annotated[int, typer.Option(help="Passes over digits; over phototiles a quarter of them.", min=1)] = 8,
     seeds: Annotated[int, typer.Option(help="Models of each kind.", min=1)] = 3,
     data: Annotated[list[str] | None, typer.Option(help="digits, phototiles, or both (given twice).")] = None,
 ) -> None:
@@ -53,7 +53,7 @@ def run_atlas(output: Path, epochs: int, seeds: int, names: Sequence[str]) -> No
     found: list[Trained] = []
     for name in names:
         data = load_data_set(name)
-        passes = epochs if name == "digits" else max(1, epochs // 5)
+        passes = epochs if name == "digits" else max(1, epochs // 4)
         for mixing in MIXINGS:
             for seed in range(seeds):
                 found.append(train_one(name, data, mixing, seed, passes))

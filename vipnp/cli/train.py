@@ -36,6 +36,10 @@ def train(
     backend: Annotated[str, typer.Option(help="numba, numpy or cupy.")] = "numba",
     workers: Annotated[int, typer.Option("--workers", "-j", help="Threads that decode images.", min=0)] = 2,
     seed: Annotated[int, typer.Option(help="Of weights, order, augmentation and held-out images.", min=0)] = 0,
+    weights: Annotated[
+        Path | None, typer.Option(help="Begin from the weights in this file: of a run, or published ones.")
+    ] = None,
+    head_only: Annotated[bool, typer.Option("--head-only", help="Train the head, leave the rest as it is.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a run that stands in the folder.")] = False,
     recipe: Annotated[str | None, typer.Option(help="small, tiles, digits or vip-imagenet.")] = None,
     config: Annotated[
@@ -63,6 +67,12 @@ def train(
         float | None, typer.Option(help="Decay of the mean of the weights; 0: none.", rich_help_panel=FINE)
     ] = None,
     grad_accum_steps: Annotated[int | None, typer.Option(help="Parts of a batch.", rich_help_panel=FINE)] = None,
+    backbone_lr: Annotated[
+        float | None, typer.Option(help="Factor on --lr of all but the head.", rich_help_panel=FINE)
+    ] = None,
+    layer_decay: Annotated[
+        float | None, typer.Option(help="Factor on --lr from each block to the one before it.", rich_help_panel=FINE)
+    ] = None,
     crop_pct: Annotated[
         float | None, typer.Option(help="Share of the image in evaluation.", rich_help_panel=FINE)
     ] = None,
@@ -73,6 +83,10 @@ def train(
         int, typer.Option(help="Parts of a batch, a power of two; the result depends on it.", rich_help_panel=FINE)
     ] = 8,
     dtype: Annotated[str, typer.Option(help="float32 or float64.", rich_help_panel=FINE)] = "float32",
+    reduce: Annotated[
+        str,
+        typer.Option(help="Under mpirun: exact, the same bits for any number of ranks, or fast.", rich_help_panel=FINE),
+    ] = "exact",
     save_every: Annotated[int, typer.Option(help="Steps between two saved states.", min=1, rich_help_panel=FINE)] = 200,
 ) -> None:
     """Train a Vision Permutator on a folder of images."""
@@ -96,17 +110,25 @@ def train(
             "drop_path": drop_path,
             "ema": ema,
             "grad_accum_steps": grad_accum_steps,
+            "backbone_lr": backbone_lr,
+            "layer_decay": layer_decay,
             "crop_pct": crop_pct,
             "interpolation": interpolation,
         }.items()
         if value is not None
     }
     with told():
+        if head_only:
+            if backbone_lr:
+                raise ValueError(f"--head-only: got --backbone-lr {backbone_lr:g} with it, expected one of the two")
+            given["backbone_lr"] = 0.0
         ranks = get_ranks()
         with ranks.together():
             with ranks.agreed():
                 if resume is not None:
                     others = [name for name in given if name != "epochs"]
+                    if weights is not None:
+                        others.append("weights")
                     if data is not None or output is not None or others:
                         named = [*(["DATA"] if data else []), *(["--output"] if output else []), *others]
                         raise ValueError(
@@ -131,6 +153,8 @@ def train(
                         backend=backend,
                         shards=shards,
                         dtype=dtype,
+                        reduce=reduce,
+                        weights=weights,
                         overwrite=overwrite,
                     )
             ranks.compare(run_identity(run, save_every))
@@ -148,6 +172,9 @@ EMBEDDED: dict[str, tuple[tuple[int, int], int, str]] = {
 """Image size, channels and recipe of the embedded sets."""
 
 PHOTO_SIZE = (64, 64)
+
+LOG = "log.txt"
+"""What a run printed, in its folder; a resumed run adds to it."""
 
 
 def new_run(folder: Path, data: str, given: dict[str, Any], ranks: Any, **options: Any) -> Any:
@@ -171,6 +198,8 @@ def new_run(folder: Path, data: str, given: dict[str, Any], ranks: Any, **option
         shards=options["shards"],
         recipe=chosen,
         dtype=options["dtype"],
+        reduce=options["reduce"],
+        weights="" if options["weights"] is None else str(options["weights"].resolve()),
     )
     if (folder / FILE).exists() and not options["overwrite"]:
         raise ValueError(
@@ -179,13 +208,16 @@ def new_run(folder: Path, data: str, given: dict[str, Any], ranks: Any, **option
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"--output: {folder} is a file, expected a folder")
     images = load_data_set(data, validation=settings.validation, seed=settings.seed)
-    return Run(folder, settings, images, ranks)
+    run = Run(folder, settings, images, ranks)
+    if settings.weights:
+        run.take_weights()
+    return run
 
 
 def resumed(folder: Path, epochs: int | None, ranks: Any) -> Any:
     """The run in `folder`."""
     from vipnp.data import load_data_set
-    from vipnp.train.run import Run, split_rows
+    from vipnp.train.run import Run, split_rows, states
     from vipnp.train.settings import read_settings
 
     settings = read_settings(folder)
@@ -199,7 +231,10 @@ def resumed(folder: Path, epochs: int | None, ranks: Any) -> Any:
             f"--resume: the images are not those that the run began with: {'; '.join(changed[:5])}"
             + (f" and {len(changed) - 5} more" if len(changed) > 5 else "")
         )
-    return Run(folder, settings, images, ranks)
+    run = Run(folder, settings, images, ranks)
+    if settings.weights and not states(folder):
+        run.take_weights()
+    return run
 
 
 def run_identity(run: Any, save_every: int) -> dict[str, Any]:
@@ -227,6 +262,7 @@ def write_start(run: Any, *, new: bool, epochs: int | None) -> None:
     if new:
         for old in states(run.folder):
             old.unlink()
+        (run.folder / LOG).unlink(missing_ok=True)
         prepare_folder(run.folder, run.settings, run.data, versions())
     elif epochs is not None:
         write_text(run.folder / FILE, run.settings.to_toml({"versions": versions()}))
@@ -241,7 +277,13 @@ def carry_out(run: Any, workers: int, save_every: int) -> None:
 
     first = run.ranks.rank == 0
     console = Console(quiet=not first)
-    print_line = console.print
+
+    def print_line(line: str) -> None:
+        console.print(line, markup=False)
+        if first:
+            with (run.folder / LOG).open("a", encoding="utf-8") as log:
+                log.write(f"{line}\n")
+
     print_line(
         f"{len(run.data.train)} images to train on, {len(run.data.validation)} held out, "
         f"{len(run.data.classes)} classes; "
@@ -287,7 +329,7 @@ def carry_out(run: Any, workers: int, save_every: int) -> None:
     print_line(
         f"best accuracy {max(row['accuracy'] for row in rows):.2%} on the {len(run.data.validation)} held-out images"
     )
-    print_line(f"next: vipnp eval {run.folder}   vipnp predict {run.folder} IMAGE...", markup=False)
+    print_line(f"next: vipnp eval {run.folder}   vipnp predict {run.folder} IMAGE...")
 
 
 def versions() -> dict[str, str]:

@@ -10,7 +10,8 @@ from vipnp.core import HostArray
 from vipnp.core.checks import check_host_images
 from vipnp.explain.receptive import receptive_fields
 from vipnp.explain.tape import watched
-from vipnp.layers import SHIFTS, BranchKind, shift_matrices
+from vipnp.layers import SHIFTS, BranchKind
+from vipnp.layers.branches import shift_matrices
 from vipnp.models import StageShape, ViPConfig, VisionPermutator
 
 

@@ -19,7 +19,6 @@ from vipnp.layers.branches import (
     height_branch,
     plane_branch,
     point_branch,
-    shift_matrices,
     width_branch,
 )
 from vipnp.layers.downsample import DownsampleParams, PatchProjection, downsample
@@ -60,7 +59,6 @@ __all__ = [
     "permute_mlp",
     "plane_branch",
     "point_branch",
-    "shift_matrices",
     "stage",
     "weighted_permute_mlp",
     "width_branch",

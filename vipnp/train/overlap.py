@@ -40,8 +40,8 @@ class Exchange:
     """The sums over all ranks of the gradients of a step: a bucket for every block, in the order of the backward pass,
     and one for what is left."""
 
-    def __init__(self, ranks: Ranks) -> None:
-        self.ranks = ranks
+    def __init__(self, ranks: Ranks, reduce: str) -> None:
+        self.sum_over_ranks = ranks.fast_sum if reduce == "fast" else ranks.tree_sum
         self.thread = ThreadPoolExecutor(1, thread_name_prefix="vipnp-exchange")
         self.lock = threading.Lock()
         self.leaf = Leaf()
@@ -85,7 +85,7 @@ class Exchange:
             if len(found) == self.filled:
                 total = tree_sum(found.get, self.places, operator.add)
                 assert total is not None, "a shard with an image came before"
-                self.sums[block] = self.thread.submit(self.ranks.tree_sum, total)
+                self.sums[block] = self.thread.submit(self.sum_over_ranks, total)
                 found.clear()
 
     def finish(self, rest: Mapping[str, HostArray] | None, like: Mapping[str, Array]) -> dict[str, HostArray]:
@@ -99,11 +99,11 @@ class Exchange:
         left = [name for name in like if name not in posted]
         if rest is None:
             for block, names in reversed(self.names.items()):
-                self.sums[block] = self.thread.submit(self.ranks.tree_sum, nothing(names))
+                self.sums[block] = self.thread.submit(self.sum_over_ranks, nothing(names))
             flat = nothing(left)
         else:
             flat = np.concatenate([rest[name].reshape(-1) for name in left])
-        last = self.thread.submit(self.ranks.tree_sum, flat)
+        last = self.thread.submit(self.sum_over_ranks, flat)
         sums: dict[str, HostArray] = {}
         for names, future in [*((self.names[block], future) for block, future in self.sums.items()), (left, last)]:
             edges = np.cumsum([math.prod(like[name].shape) for name in names])[:-1]

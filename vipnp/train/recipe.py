@@ -34,6 +34,8 @@ class Recipe:
     drop_path : see `vipnp.ViPConfig`.
     ema : decay of a running mean of the weights, which is then evaluated and kept; 0 for none.
     grad_accum_steps : parts a batch is computed in, with the same gradient.
+    backbone_lr : factor on the learning rate of everything but the head; 0 trains the head alone.
+    layer_decay : factor on the learning rate from each block to the one before it.
     crop_pct, interpolation : see `vipnp.data.transforms.Transform`.
     """
 
@@ -54,6 +56,8 @@ class Recipe:
     drop_path: float = 0.0
     ema: float = 0.0
     grad_accum_steps: int = 1
+    backbone_lr: float = 1.0
+    layer_decay: float = 1.0
     crop_pct: float = 1.0
     interpolation: str = "bicubic"
 
@@ -64,7 +68,7 @@ class Recipe:
             _real(name, getattr(self, name), math.inf)
         for name in ("smoothing", "drop_path", "ema"):
             _real(name, getattr(self, name), 1)
-        for name in ("reprob", "flip"):
+        for name in ("reprob", "flip", "backbone_lr", "layer_decay"):
             _real(name, getattr(self, name), 1, closed=True)
         object.__setattr__(self, "scale", tuple(self.scale))
 

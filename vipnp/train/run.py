@@ -33,6 +33,7 @@ from vipnp.train.overlap import Exchange, data_parallel
 from vipnp.train.ranks import Ranks, StoppedError
 from vipnp.train.settings import FILE, Settings
 from vipnp.train.shards import shard_bounds, shards_of, tree_sum
+from vipnp.train.transfer import learning_rate_factors, starting_model
 
 STATES_KEPT = 2
 """States of a run that are kept; the older one is there in case the newer cannot be read."""
@@ -111,7 +112,7 @@ class Run:
         self.backend = get_backend(settings.backend, **options)
         self.crew = Crew(threads_for(len(self.shards), self.ranks.cores()) if on_cpu else 1)
         config = settings.config(len(data.classes))
-        self.exchange = Exchange(self.ranks) if self.ranks.size > 1 else None
+        self.exchange = Exchange(self.ranks, settings.reduce) if self.ranks.size > 1 else None
         working = self.backend
         self.overlaps = self.exchange is not None and on_cpu and settings.recipe.grad_accum_steps == 1
         if self.exchange is not None and self.overlaps:
@@ -119,6 +120,7 @@ class Run:
         self.model = VisionPermutator(config, backend=working, dtype=settings.dtype, seed=settings.seed)
         self.optimizer = AdamW(self.backend, weight_decay=settings.recipe.weight_decay)
         self.ema: dict[str, Any] | None = self.model.parameters() if settings.recipe.ema else None
+        self.factors = learning_rate_factors(config, settings.recipe.backbone_lr, settings.recipe.layer_decay)
         self.step = 0
         self.loss_sum = 0.0
         self.best = -1.0
@@ -126,6 +128,11 @@ class Run:
     @property
     def steps_per_epoch(self) -> int:
         return -(-len(self.data.train) // self.settings.recipe.batch_size)
+
+    def take_weights(self) -> None:
+        """Begin from the weights of the settings' file. Raises as `vipnp.train.transfer.starting_model`."""
+        self.model = starting_model(self.settings, self.data.classes, self.backend)
+        self.ema = self.model.parameters() if self.settings.recipe.ema else None
 
     # --- the loop -----------------------------------------------------------------------------------------------------
 
@@ -173,7 +180,8 @@ class Run:
     def _one_step(self, samples: int, parts: list[Part], began: float) -> Progress:
         recipe, model = self.settings.recipe, self.model
         lr = self.learning_rate(self.step)
-        loss, grads = self._summed(samples, parts)
+        loss, found = self._summed(samples, parts)
+        grads = {name: found[name] for name in self.factors}
         norm = math.nan
         if recipe.clip_grad:
             grads, norm = model.backend.find(clip_grad_norm)(model.backend, grads, max_norm=recipe.clip_grad)
@@ -182,7 +190,7 @@ class Run:
                 f"the loss of step {self.step} is {loss} at learning rate {lr:.3g} (norm of all gradients "
                 f"{float(norm):.3g}); the last state and the best weights are kept: try a smaller --lr"
             )
-        model.set_parameters(self.optimizer.update(model.parameters(), grads, lr=lr))
+        self._update(grads, lr)
         if self.ema is not None:
             keep = recipe.ema
             self.ema = {name: keep * self.ema[name] + (1 - keep) * value for name, value in model.parameters().items()}
@@ -192,6 +200,16 @@ class Run:
         speed = inside * recipe.batch_size / max(time.perf_counter() - began, 1e-9)
         epoch = (self.step - 1) // self.steps_per_epoch
         return Progress(epoch, recipe.epochs, inside, self.steps_per_epoch, loss, lr, speed)
+
+    def _update(self, grads: dict[str, Any], lr: float) -> None:
+        """A step of AdamW. Its change of a weight is in proportion to the learning rate: a factor on the rate is one on
+        the change."""
+        params = self.model.parameters()
+        old = {name: params[name] for name in self.factors}
+        new = self.optimizer.update(old, grads, lr=lr)
+        for name, factor in self.factors.items():
+            params[name] = new[name] if factor == 1 else old[name] + factor * (new[name] - old[name])
+        self.model.set_parameters(params)
 
     def _summed(self, samples: int, parts: list[Part]) -> tuple[float, dict[str, Any]]:
         """The mean loss of a step and its gradients: those of the shards, by their shares of `samples`, in the order of
@@ -360,10 +378,9 @@ class Run:
                 groups[group][rest] = self.backend.asarray(np.array(tensor))
             self.model.set_parameters(groups["weight"])
             self.step = counters["step"]
-            names = list(self.model.parameters())
-            moments = ({name: groups[group][name] for name in names} for group in ("exp_avg", "exp_avg_sq"))
+            moments = ({name: groups[group][name] for name in self.factors} for group in ("exp_avg", "exp_avg_sq"))
             self.optimizer.state = AdamWState(self.step, *moments)
-            self.ema = {name: groups["ema"][name] for name in names} if groups["ema"] else None
+            self.ema = {name: groups["ema"][name] for name in self.model.parameters()} if groups["ema"] else None
             self.loss_sum, self.best = counters["loss_sum"], counters["best"]
             return list(counters["rows"])
         return []

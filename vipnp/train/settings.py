@@ -13,6 +13,7 @@ from vipnp.core.checks import shown
 from vipnp.data.transforms import IMAGENET_MEAN, IMAGENET_STD, Transform
 from vipnp.models import PUBLISHED, ViPConfig, get_config
 from vipnp.models.model import DTYPES
+from vipnp.train.ranks import REDUCTIONS
 from vipnp.train.recipe import Recipe, read_toml
 from vipnp.train.shards import check_shards
 
@@ -32,7 +33,8 @@ class Settings:
     pixels. channels : 3 or 1. seed : of weights, order, augmentation, drop path and of which images are held out.
     validation : share held out. backend : its name. shards : parts of a batch (vipnp.train.shards), a power of two; the
     result depends on it, and not on the threads that compute them. recipe : how it is trained. dtype : of the weights,
-    float32 or float64.
+    float32 or float64. reduce : how ranks add up gradients, "exact" or "fast" (vipnp.train.ranks). weights : the file
+    that the run begins from, "" for weights drawn from the seed.
     """
 
     data: str
@@ -45,11 +47,15 @@ class Settings:
     shards: int
     recipe: Recipe
     dtype: str = "float32"
+    reduce: str = "exact"
+    weights: str = ""
 
     def __post_init__(self) -> None:
         check_shards(self.shards)
         if self.dtype not in DTYPES:
             raise ValueError(f"dtype: got {self.dtype!r}, expected {' or '.join(DTYPES)}")
+        if self.reduce not in REDUCTIONS:
+            raise ValueError(f"reduce: got {self.reduce!r}, expected {' or '.join(REDUCTIONS)}")
 
     def transform(self) -> Transform:
         """Of the run's images."""

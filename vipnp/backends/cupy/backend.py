@@ -16,7 +16,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from importlib import import_module
 from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar, cast
 
@@ -220,13 +220,17 @@ class CupyBackend(Backend):
         return peak.added
 
     def _check_array(self, op: Op, array: Array) -> None:
-        if array.device.id != self.device_id:
+        device = array.data.device_id
+        if device != self.device_id:
             raise TypeError(
-                f"{op.__name__}: got an array of CUDA device {array.device.id}; this backend is on device "
-                f"{self.device_id}"
+                f"{op.__name__}: got an array of CUDA device {device}; this backend is on device {self.device_id}"
             )
-        if array.dtype.name not in DTYPES:
+        if not _is_known(array.dtype):
             raise TypeError(f"{op.__name__}: got dtype {array.dtype}, expected one of {', '.join(DTYPES)}")
+
+    def owns(self, x: object) -> bool:
+        """See `Backend.owns`."""
+        return type(x) is self.array_type and x.data.device_id == self.device_id  # type: ignore[attr-defined]
 
     # --- what an array namespace lacks ----------------------------------------------------------------------------
 
@@ -283,6 +287,11 @@ class PeakMemory:
 
     before: int
     added: int = 0
+
+
+@cache
+def _is_known(dtype: Any) -> bool:
+    return dtype.name in DTYPES
 
 
 class _Depth(threading.local):
