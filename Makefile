@@ -50,10 +50,10 @@ types: .venv/.test ## mypy --strict
 kernels: .venv/.kernels ## the CUDA kernels: compiled for five GPU architectures, run on the CPU (needs g++)
 	$(BIN)/python -m tests.cuda_emulator
 
-browser: .venv/.test ## the page of `vipnp explain`, driven in headless Chromium (Debian: chromium)
+browser: .venv/.test ## the pages of `vipnp explain` and `vipnp audit`, driven in headless Chromium (Debian: chromium)
 	@command -v chromium >/dev/null || test "$$(id -u)" != 0 || ! command -v apt-get >/dev/null || \
 		{ apt-get update -qq && apt-get install -y -qq chromium; }
-	$(BIN)/python -m pytest -m browser tests/explain/test_browser.py
+	$(BIN)/python -m pytest -m browser tests/explain/test_browser.py tests/audit/test_browser.py
 
 test-gpu: .venv/.gpu ## what only a GPU can show, and how long a training step takes there
 	$(BIN)/python -m pytest -m gpu tests/gpu -s

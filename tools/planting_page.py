@@ -7,7 +7,7 @@ from html import escape
 from typing import Any
 
 from tools.planting import Sabotage
-from vipnp.audit.page import Appendix
+from vipnp.audit.page import Appendix, table
 
 
 def appendix(planted: Sabotage) -> Appendix:
@@ -39,22 +39,21 @@ the kinds below fits; {len(planted.caught)} fail the ladder. The last column cou
 {planted.not_counted} changes crash or break a shape and are not counted; {planted.factor_share:.0%} only scale a
 gradient.</p>
 {survivors}
-<div class="sheet"><div class="scroll">{kinds}</div><div class="scroll">{counts}</div></div>
+<div class="sheet">{kinds}{counts}</div>
 {listed}
 <details><summary>All {len(planted.outcomes)} planted mistakes</summary>
-<div class="scroll">{_mistake_table(planted)}</div></details>
+{_mistake_table(planted)}</details>
 </section>"""
 
 
 def _count_table(title: str, headings: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> str:
-    head = f"<th>{title}</th>" + "".join(f'<th class="number">{heading}</th>' for heading in headings)
-    body = "".join(
+    body = [
         f"<tr><td>{escape(str(name))}</td>"
         + "".join(f'<td class="number">{"-" if value is None else value}</td>' for value in values)
         + "</tr>"
         for name, *values in rows
-    )
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    ]
+    return table(f"Planted mistakes by {title}", [title, *headings], body, numbers=headings)
 
 
 def _mistake_table(planted: Sabotage) -> str:
@@ -68,5 +67,4 @@ def _mistake_table(planted: Sabotage) -> str:
             f'<td class="mistake"><code>{escape(mistake.before)}</code> → <code>{escape(mistake.after)}</code></td>'
             f'<td><span class="cell {state}">{word}</span></td><td>{missed}</td></tr>'
         )
-    head = "<tr><th>place</th><th>kind</th><th>change</th><th>caught by</th><th>gradcheck</th></tr>"
-    return f"<table><thead>{head}</thead><tbody>{''.join(body)}</tbody></table>"
+    return table("Every planted mistake", ("place", "kind", "change", "caught by", "gradcheck"), body)

@@ -75,8 +75,8 @@ def render(report: Report, appendix: Appendix | None = None, *, ops: Sequence[st
         failures="".join(f'<p class="alarm">{escape(str(row))}</p>' for row in report.failures[:50])
         + (appendix.alarm if appendix else "")
         + "".join(
-            f'<p class="alarm">{escape(f"{op} {case}, argument {argument}: {UNPROVED}")}</p>'
-            for op, case, argument in report.unproved
+            f'<p class="alarm">{escape(f"{where}, argument {argument}: {UNPROVED}")}</p>'
+            for where, argument in ((f"{op} {case}".strip(), argument) for op, case, argument in report.unproved)
         ),
         ladder="".join(f"<li><b>{_title(rung)}.</b> {escape(ABOUT[rung])}</li>" for rung in rungs),
         functions="".join(_function(name, cases, report) for name, cases in by_function.items()),
@@ -117,7 +117,6 @@ def _figures(report: Report, more: Sequence[tuple[str, str]]) -> str:
 
 
 def _matrix(report: Report, by_function: dict[str, list[Case]], rungs: Sequence[str]) -> str:
-    head = "".join(f"<th>{_title(rung)}</th>" for rung in rungs)
     body, kind = [], ""
     for name, cases in by_function.items():
         if cases[0].kind != kind:
@@ -126,8 +125,9 @@ def _matrix(report: Report, by_function: dict[str, list[Case]], rungs: Sequence[
         cells = "".join(
             f"<td>{_cell([r for r in report.rows if r.op == name and r.rung == rung])}</td>" for rung in rungs
         )
-        body.append(f'<tr><td class="name"><a href="#{name}">{escape(name)}</a></td>{cells}</tr>')
-    return f'<table class="matrix"><thead><tr><th></th>{head}</tr></thead><tbody>{"".join(body)}</tbody></table>'
+        body.append(f'<tr><th scope="row" class="name"><a href="#{name}">{escape(name)}</a></th>{cells}</tr>')
+    titles = ["function", *(_title(rung) for rung in rungs)]
+    return table("The largest error of every function on every rung", titles, body, kind="matrix")
 
 
 def _cell(rows: Sequence[Row]) -> str:
@@ -177,10 +177,10 @@ def _function(name: str, cases: Sequence[Case], report: Report) -> str:
 <div class="sheet">
 <div><h3>Error against the step size</h3>{svg(picture, f"Error of the derivative of {name} against the step size")}
 <ul class="key">{"".join(f'<li><i class="k{i}"></i>{escape(key)}</li>' for i, key in enumerate(picture))}</ul></div>
-<div><h3>Rungs</h3><div class="scroll">{_rung_table(rows)}</div></div>
+<div><h3>Rungs</h3>{_rung_table(name, rows)}</div>
 </div>
 {theorems(function)}
-<details><summary>All {len(rows)} figures</summary><div class="scroll">{_row_table(rows)}</div></details>
+<details><summary>All {len(rows)} figures</summary>{_row_table(name, rows)}</details>
 </section>"""
 
 
@@ -223,7 +223,7 @@ def _formulas(lines: Sequence[str]) -> str:
         items += shown
     if not items:
         return '<p class="note">The pullback of the parts, in reverse order.</p>'
-    listed = "".join(f"<li>{item}</li>" for item in items)
+    listed = "".join(f'<li tabindex="0">{item}</li>' for item in items)
     return f'<ul class="formulas">{listed}</ul>'
 
 
@@ -247,7 +247,13 @@ def _notes(paragraphs: Sequence[str]) -> str:
 
 
 def _inline(text: str) -> str:
-    return re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(text, quote=False))
+    return re.sub(r"`([^`]+)`", r"<code>\1</code>", _powers(text))
+
+
+def _powers(text: str) -> str:
+    """Text with 2^-53 and x_j as people write them."""
+    raised = re.sub(r"(?<=[\w)])\^(-?\d+)", r"<sup>\1</sup>", escape(text, quote=False))
+    return re.sub(r"(?<=[a-z])_([ij])\b", r"<sub>\1</sub>", raised).replace("<sup>-", "<sup>&minus;")
 
 
 def _source(function: Callable[..., Any]) -> tuple[str, str]:
@@ -269,7 +275,7 @@ def _source(function: Callable[..., Any]) -> tuple[str, str]:
 
 
 def _highlighted(code: str) -> str:
-    return f'<pre class="code">{highlight(code, PythonLexer(), HtmlFormatter(nowrap=True))}</pre>'
+    return f'<pre class="code" tabindex="0">{highlight(code, PythonLexer(), HtmlFormatter(nowrap=True))}</pre>'
 
 
 def _code_style() -> str:
@@ -282,7 +288,7 @@ def _code_style() -> str:
     return f"{light}\n@media (prefers-color-scheme: dark) {{\n{dark}\n}}"
 
 
-def _rung_table(rows: Sequence[Row]) -> str:
+def _rung_table(name: str, rows: Sequence[Row]) -> str:
     body = []
     for rung in dict.fromkeys(row.rung for row in rows):
         of = [row for row in rows if row.rung == rung]
@@ -291,13 +297,13 @@ def _rung_table(rows: Sequence[Row]) -> str:
         verdict = f'<span class="cell {_class(of)}">{verdict_text(of)}</span>'
         body.append(
             f'<tr><td>{_title(rung)}</td><td class="number">{_figure_html(shown.error)}</td>'
-            f'<td class="number">{_figure_html(shown.bound)}</td><td>{escape(shown.unit)}</td><td>{verdict}</td></tr>'
+            f'<td class="number">{_figure_html(shown.bound)}</td><td>{_powers(shown.unit)}</td><td>{verdict}</td></tr>'
         )
-    head = '<tr><th>rung</th><th class="number">largest error</th><th class="number">bound</th><th></th><th></th></tr>'
-    return f"<table><thead>{head}</thead><tbody>{''.join(body)}</tbody></table>"
+    titles = ("rung", "largest error", "bound", "unit", "verdict")
+    return table(f"What every rung found about {name}", titles, body, numbers=("largest error", "bound"))
 
 
-def _row_table(rows: Sequence[Row]) -> str:
+def _row_table(name: str, rows: Sequence[Row]) -> str:
     body = []
     for row in rows:
         verdict = f'<span class="cell {_class([row])}">{row.verdict}</span>'
@@ -305,12 +311,25 @@ def _row_table(rows: Sequence[Row]) -> str:
         body.append(
             f"<tr><td>{escape(row.case)}</td><td><code>{escape(row.argument)}</code></td><td>{shape}</td>"
             f'<td>{_title(row.rung)}</td><td class="number">{_figure_html(row.error)}</td>'
-            f'<td class="number">{_figure_html(row.bound)}</td><td>{escape(row.unit)}</td><td>{verdict}</td>'
-            f'<td class="detail">{escape(row.detail)}</td></tr>'
+            f'<td class="number">{_figure_html(row.bound)}</td><td>{_powers(row.unit)}</td><td>{verdict}</td>'
+            f'<td class="detail">{_powers(row.detail)}</td></tr>'
         )
-    titles = ("case", "argument", "shape", "rung", "error", "bound", "", "", "detail")
-    head = "".join(f"<th>{title}</th>" for title in titles)
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(body)}</tbody></table>"
+    titles = ("case", "argument", "shape", "rung", "error", "bound", "unit", "verdict", "detail")
+    return table(f"Every figure of {name}", titles, body, numbers=("error", "bound"))
+
+
+def table(
+    caption: str, titles: Sequence[str], rows: Sequence[str], *, numbers: Sequence[str] = (), kind: str = ""
+) -> str:
+    """A table that can be scrolled, also by keyboard. numbers : the titles of columns that are set to the right."""
+    head = "".join(
+        f'<th scope="col"{" class=number" if title in numbers else ""}>{escape(title)}</th>' for title in titles
+    )
+    return (
+        f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(caption)}">'
+        f'<table class="{kind}"><caption>{escape(caption)}</caption>'
+        f"<thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
+    )
 
 
 def _title(rung: str) -> str:
