@@ -29,8 +29,8 @@ import vipnp.ops
 from proofs import layers, statements
 from proofs.check import BUILD, FOLDERS, HERE, MEMORY, UnprovedError
 from proofs.statements import SPECS
-from vipnp.audit import planting
-from vipnp.audit.mistakes import Mistake
+from tools import planting
+from tools.mistakes import Mistake
 
 STILL = "still proved"
 LOST = ("refused by the tracer", "refused by Coq", "no answer in time")
