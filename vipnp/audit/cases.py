@@ -417,7 +417,7 @@ def _op_cases() -> list[Case]:
     image_ranges = {"B": (2, 4), "H": (1, 4), "W": (1, 4), "C": (1, 5)}
     classes, class_ranges = {"B": 3, "K": 5}, {"B": (2, 5), "K": (2, 8)}
     softmax_sizes, softmax_ranges = {"B": 3, "H": 2, "K": 5}, {"B": (2, 4), "H": (1, 3), "K": (2, 8)}
-    patch = {"B": 6, "C": 4, "H": 5, "W": 1, "P": 2, "Q": 3, "K": 7}
+    patch = {"B": 2, "C": 4, "H": 5, "W": 1, "P": 6, "Q": 3, "K": 7}
     patch_ranges = {"B": (2, 3), "C": (1, 3), "H": (1, 3), "W": (1, 3), "P": (1, 3), "Q": (1, 3), "K": (1, 4)}
     grid_ranges = _GRID_RANGES
     wxb = ("x", "weight", "bias")
@@ -571,8 +571,18 @@ def _model_cases() -> list[Case]:
             _model(masks=False, loss=False, fusion="sum", branches=("height", "channel", "channel")),
             "sum",
         ),
-        model(vision_permutator, _model(masks=False, loss=False, branches="plane"), "plane"),
-        model(vision_permutator, _model(masks=False, loss=False, branches="point"), "point"),
+        *(
+            _case(
+                vision_permutator,
+                _model(masks=False, loss=False, branches=mixing),
+                _MODEL | {"B": 2, "H": 6},
+                _MODEL_RANGES,
+                arguments,
+                mixing,
+                **options,
+            )
+            for mixing in ("plane", "point")
+        ),
         _case(
             vision_permutator,
             _model(masks=False, loss=False, branches="axial"),
