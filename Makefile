@@ -13,7 +13,7 @@ TRAIN_ARGS ?=
 AUDIT_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help train digits test coverage gradcheck lint format types kernels browser test-gpu audit proofs mutation accuracy clean
+.PHONY: help train digits test coverage gradcheck lint format types kernels browser ranks test-gpu audit proofs mutation accuracy package clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -29,7 +29,7 @@ test: .venv/.kernels ## the tests, in two processes
 
 coverage: .venv/.test ## every line and branch of ops and layers, reached on the strict array library alone
 	$(BIN)/python -m coverage run --branch --source=vipnp/ops,vipnp/layers \
-		-m pytest -q tests/test_strict_namespace.py -k "StrictBackend or draw"
+		-m pytest -q tests/ops/test_strict_namespace.py -k "StrictBackend or draw"
 	$(BIN)/python -m coverage report --fail-under=100
 
 gradcheck: .venv/.core ## the gradient error of every op and layer, without PyTorch
@@ -53,11 +53,14 @@ kernels: .venv/.kernels ## the CUDA kernels: compiled for five GPU architectures
 browser: .venv/.test ## the pages of `vipnp explain` and `vipnp audit`, driven in headless Chromium (Debian: chromium)
 	@command -v chromium >/dev/null || test "$$(id -u)" != 0 || ! command -v apt-get >/dev/null || \
 		{ apt-get update -qq && apt-get install -y -qq chromium; }
-	$(BIN)/python -m pytest -m browser tests/test_explain_browser.py tests/test_audit_browser.py
+	$(BIN)/python -m pytest -m browser tests/explain/test_browser.py tests/audit/test_browser.py
 
 test-gpu: .venv/.gpu ## what only a GPU can show, and how long a training step takes there
 	$(BIN)/python -m pytest -m gpu tests/gpu -s
 	$(BIN)/python benchmarks/gpu_step.py
+
+ranks: .venv/.test ## training by several processes under mpirun: the same bits, whatever is killed
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -m ranks tests/train/test_ranks.py
 
 audit: .venv/.test ## every gradient against the ladder of checks; options in AUDIT_ARGS
 	OPENBLAS_NUM_THREADS=1 $(BIN)/vipnp audit $(AUDIT_ARGS)
@@ -72,6 +75,16 @@ mutation: .venv/.test ## mutation testing of ops and layers: every mutant must b
 
 accuracy: .venv/.test ## float32 accuracy beside PyTorch's; writes docs/accuracy.md
 	$(BIN)/python -m tools.accuracy --output docs/accuracy.md
+
+package: .venv/.core ## wheel and source archive: built, checked, installed in a fresh environment and audited there
+	$(INSTALL) build twine
+	rm -rf build dist
+	$(BIN)/python -m build --outdir dist .
+	$(BIN)/python -m twine check --strict dist/*
+	$(BIN)/python -m venv dist/venv
+	dist/venv/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
+		"$$(echo dist/*.whl)[audit]"
+	cd dist && venv/bin/vipnp audit $(AUDIT_ARGS)
 
 clean: ## remove .venv and what tools leave behind
 	rm -rf .venv build dist mutants vipnp.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

@@ -3,15 +3,14 @@
 python -m proofs.check [--record]
 
 Needs `coqc` and Coquelicot (Debian: apt-get install coq libcoq-coquelicot). Everything is compiled in build/proofs, so
-that a second run checks only what has changed. `--record` writes proofs/record.json: which theorems were proved, from
-which source, by which version of Coq.
+that a second run checks only what has changed. `--record` writes vipnp/audit/theorems.json: which theorems were proved,
+from which source, by which version of Coq.
 """
 
 from __future__ import annotations
 
 import argparse
 import hashlib
-import inspect
 import json
 import re
 import resource
@@ -19,13 +18,15 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import vipnp.ops
 from proofs import layers, statements
 from proofs.statements import SPECS
+from vipnp.audit import theorem
 
 HERE = Path(__file__).parent
 BUILD = HERE.parent / "build" / "proofs"
@@ -35,33 +36,71 @@ FOLDERS = {"theories": "Proofs", "statements": "Statements", "ops": "Ops", "laye
 MEMORY = 6 << 30
 """Bytes that one Coq may take: a proof that no longer fits its statement can want all there is."""
 
-RECORD = HERE / "record.json"
+RECORD = Path(theorem.__file__).parent / "theorems.json"
 
 
 class UnprovedError(Exception):
     """A theorem is missing, is not proved, or assumes what it should not."""
 
 
-def digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def sources() -> dict[str, dict[str, str]]:
-    """For every theorem its op or layer, and the hashes of that source and of the written statement."""
+def theorems() -> dict[str, dict[str, Any]]:
+    """Every theorem about an op or layer, and the hashes of the modules and of the statement that it is about."""
+    by_op, by_layer = statements.files(), layers.files()
     found = {}
     for name, spec in SPECS.items():
-        found[name] = entry(getattr(vipnp.ops, spec.op), statements.files()[f"{spec.op}.v"])
+        op = getattr(vipnp.ops, spec.op)
+        assume = [*spec.assume, *(f"{n} < {below}" for n, (_, below) in spec.labels.items())]
+        constants = {**spec.constants, **{n: shape for n, (shape, _) in spec.labels.items()}}
+        modules = modules_of(partial(statements.statement, name, op, spec))
+        proof = proof_of(name, (HERE / "ops" / f"{spec.op}.v").read_text())
+        found[name] = entry(op, spec.arrays, constants, assume, by_op[f"{spec.op}.v"], modules, proof)
     for name, layer in layers.LAYERS.items():
-        found[name] = entry(layer.layer, layers.files()[f"{name}.v"])
+        modules = modules_of(partial(layers.text_of, name, layer))
+        text = by_layer[f"{name}.v"]
+        used = re.findall(r"generalize (\w+)_correct;", text)
+        proof = f"(* proofs/layers/{name}.v: the theorems of {', '.join(used)}, added up. *)"
+        found[name] = entry(layer.layer, layer.arrays(), layer.constants, [], text, modules, proof)
     return found
 
 
-def entry(function: Callable[..., Any], statement: str) -> dict[str, str]:
+def entry(
+    function: Callable[..., Any],
+    arrays: Mapping[str, str],
+    constants: Mapping[str, str],
+    assume: Sequence[str],
+    statement: str,
+    modules: Sequence[str],
+    proof: str,
+) -> dict[str, Any]:
+    shapes = " ".join([*arrays.values(), *constants.values()])
     return {
         "of": function.__name__,
-        "source": digest(inspect.getsource(function)),
-        "statement": digest(statement),
+        "module": function.__module__,
+        "sizes": list(dict.fromkeys(re.findall(r"[A-Za-z]\w*", shapes))),
+        "arrays": dict(arrays),
+        "constants": dict(constants),
+        "assume": list(assume),
+        "proof": proof,
+        "statement": hashlib.sha256(statement.encode()).hexdigest(),
+        "sources": {module: theorem.source_digest(module) for module in modules},
     }
+
+
+def proof_of(name: str, script: str) -> str:
+    """The lines of the theorem in the proof script of its op."""
+    start = script.index(f"Theorem {name}_correct :")
+    return script[start : script.index("Qed.", start) + len("Qed.")]
+
+
+def modules_of(trace: Callable[[], object]) -> list[str]:
+    """The modules of vipnp whose code runs in a trace."""
+    seen = set()
+    sys.setprofile(lambda frame, event, _: seen.add(frame.f_globals.get("__name__", "")) if event == "call" else None)
+    try:
+        trace()
+    finally:
+        sys.setprofile(None)
+    return sorted(module for module in seen if module.startswith("vipnp."))
 
 
 def allowed() -> list[str]:
@@ -88,27 +127,21 @@ def compile_all(jobs: int) -> None:
     run("make", "--no-print-directory", f"-j{jobs}")
 
 
-def assumptions() -> dict[str, list[str]]:
-    """What the theorems about every op and layer assume."""
+def assumptions() -> list[str]:
+    """What the theorems about the ops and layers assume, all together: Coq takes a second for every question."""
     ops = {name: f"{spec.op}." for name, spec in SPECS.items()}
-    theorems = {name: [f"Ops.{f}{name}_value", f"Ops.{f}{name}_correct"] for name, f in ops.items()}
-    theorems |= {name: [f"Layers.{name}.{name}_correct"] for name in layers.LAYERS}
     modules = " ".join(dict.fromkeys(spec.op for spec in SPECS.values()))
     lines = [f"From {folder} Require {modules}." for folder in ("Statements", "Ops")]
     lines.append(f"From Layers Require {' '.join(layers.LAYERS)}.")
     lines += [f"Check (Ops.{f}{n}_correct : Statements.{f}{n}_is_correct)." for n, f in ops.items()]
     lines += [f"Check (Layers.{n}.{n}_correct : Layers.{n}.{n}_is_correct)." for n in layers.LAYERS]
-    lines += [f"Print Assumptions {theorem}." for parts in theorems.values() for theorem in parts]
+    proved = [f"Ops.{f}{n}_{what}" for n, f in ops.items() for what in ("value", "correct")]
+    proved += [f"Layers.{n}.{n}_correct" for n in layers.LAYERS]
+    lines += [f"Definition all := ({', '.join(proved)}).", "Print Assumptions all."]
     (BUILD / "Assumptions.v").write_text("\n".join([*lines, ""]))
     printed = run("coqc", *(word for f, name in FOLDERS.items() for word in ("-R", f, name)), "Assumptions.v")
-    blocks = iter(re.split(r"^(?:Axioms:|Closed under the global context)$", printed, flags=re.M)[1:])
-    found = {
-        name: sorted({axiom for _ in parts for axiom in re.findall(r"^([\w.']+)\s*:", next(blocks), flags=re.M)})
-        for name, parts in theorems.items()
-    }
-    if left := list(blocks):
-        raise UnprovedError(f"Print Assumptions: got {len(left)} answers too many")
-    return found
+    _, listed = re.split(r"^Axioms:$", printed, flags=re.M)
+    return sorted(re.findall(r"^([\w.']+)\s*:", listed, flags=re.M))
 
 
 def run(*command: str) -> str:
@@ -122,7 +155,7 @@ def run(*command: str) -> str:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="Let Coq check the theorems about the ops.")
-    parser.add_argument("--record", action="store_true", help="write what was proved to proofs/record.json")
+    parser.add_argument("--record", action="store_true", help="write what was proved to vipnp/audit/theorems.json")
     parser.add_argument("--jobs", type=int, default=2, help="how many files are checked at a time")
     arguments = parser.parse_args()
     if shutil.which("coqc") is None:
@@ -135,20 +168,19 @@ def main() -> int:
             if part.files() != {path.name: path.read_text() for path in part.FOLDER.glob("*.v")}:
                 raise UnprovedError(f"{part.FOLDER}: not what the sources say today; run python -m {part.__name__}")
         compile_all(arguments.jobs)
-        found = assumptions()
-        for name, used in found.items():
-            if surplus := sorted(set(used) - set(allowed())):
-                raise UnprovedError(f"{name}: got assumptions {surplus}, expected only those of assumptions.txt")
+        assumed = assumptions()
+        if surplus := sorted(set(assumed) - set(allowed())):
+            raise UnprovedError(f"got the assumptions {surplus}, expected only those of assumptions.txt")
     except UnprovedError as error:
         print(error, file=sys.stderr)
         return 1
-    for name, used in found.items():
-        print(f"{name:24} proved for every shape; axioms: {len(used)}")
-    print(f"{len(found)} theorems, {time.monotonic() - began:.0f} s")
+    proved = theorems()
+    for name in proved:
+        print(f"{name:24} proved for every shape")
+    print(f"{len(proved)} theorems, {time.monotonic() - began:.0f} s; they assume {', '.join(assumed)}")
     if arguments.record:
         version = run("coqc", "--print-version").split()[0]
-        record = {name: {**hashes, "assumptions": found[name]} for name, hashes in sources().items()}
-        RECORD.write_text(json.dumps({"coq": version, "theorems": record}, indent=1) + "\n")
+        RECORD.write_text(json.dumps({"coq": version, "assumptions": assumed, "theorems": proved}, indent=1) + "\n")
     return 0
 
 

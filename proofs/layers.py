@@ -14,23 +14,39 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from proofs.statements import ALL, Spec, axes, dot, kind, projection, statement, write_or_check
 from proofs.tracer import Array, Axis, RefusedError, Size, Tracer, flat, fresh, function, require, size
 from vipnp import layers, ops
-from vipnp.layers import Mask
+from vipnp.layers import BlockMasks, Mask
 
 FOLDER = Path(__file__).parent / "layers"
 
 
 @dataclass(eq=False)
-class Call:
-    """A call of an op: `term` is the Coq function at the sizes and constants of the call."""
+class Theorem:
+    """A theorem at the shapes of a call: what its sizes, constants and differentiated arguments are there.
+
+    `params` is the tree of a layer's parameters, whose gradients come back in its shape; None for an op.
+    """
 
     name: str
-    theorem: str
+    sizes: Mapping[str, str | int]
+    constants: list[Any]
+    arguments: list[Array]
+    assume: tuple[str, ...] = ()
+    params: Mapping[str, Any] | None = None
+
+
+@dataclass(eq=False)
+class Call:
+    """A call of an op or layer: `term` is the Coq function at the sizes and constants of the call."""
+
+    name: str
+    theorem: Theorem
     term: str
     sizes: list[str]
     fixed: list[str]
@@ -61,27 +77,24 @@ class LayerTracer(Tracer):
         self.in_pullback = False
 
     def run(self, op: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        if getattr(ops, op.__name__, None) is not op:
-            return op(self, *args, **kwargs)  # a layer in a layer
-        bound = inspect.signature(op).bind(self, *args, **kwargs)
-        bound.apply_defaults()
-        values = by_name(list(bound.arguments.items())[1:])
-        theorem, given = matching(op.__name__, values)
-        spec = ALL[theorem]
-        arguments = [values[n] for n in spec.arrays]
+        found = op_theorem(self, op, args, kwargs) if is_op(op) else layer_theorem(self, op, args, kwargs)
+        if found is None:
+            return op(
+                self, *args, **kwargs
+            )  # a layer without a theorem at these shapes: its calls are calls of this one
+        arguments = found.arguments
         plain = Tracer()
-        copies = {n: plain.argument(n, v.axes) if isinstance(v, Array) else v for n, v in values.items()}
-        y, _ = op(plain, *(copies[n] for n in spec.arrays), **{n: copies[n] for n in values if n not in spec.arrays})
-        sizes = [f if isinstance(f, str) else f"{f}%nat" for f in (given[n] for n in size_names(theorem))]
-        fixed = [literal(self.lift(values[n])) for n in spec.constants]
+        y, _ = op(plain, *copied(args, plain), **copied(kwargs, plain))
+        sizes = [f if isinstance(f, str) else f"{f}%nat" for f in (found.sizes[n] for n in size_names(found.name))]
+        fixed = [literal(self.lift(value)) for value in found.constants]
         number = sum(isinstance(step, Call) for step in self.steps) + 1
         name = f"{op.__name__}_{number}"
-        term = " ".join([theorem, *sizes, *fixed])
-        call = Call(name, theorem, term, sizes, fixed, arguments, self.argument(f"y_{name}", y.axes))
+        term = " ".join([found.name, *sizes, *fixed])
+        call = Call(name, found, term, sizes, fixed, arguments, self.argument(f"y_{name}", y.axes))
         self.steps.append(call)
         self.lets.append(f"let y_{name} : {kind(y.axes)} := fst ({' '.join([term, *map(literal, arguments)])}) in")
 
-        def pullback(dy: Array) -> tuple[Array, ...]:
+        def pullback(dy: Array) -> Any:
             call.cotangent = dy
             self.back.append(call)
             returned = " * ".join(f"({kind(a.axes)})" for a in arguments)
@@ -89,7 +102,8 @@ class LayerTracer(Tracer):
                 f"let d_{name} : {returned} := snd ({' '.join([term, *map(literal, arguments)])}) {literal(dy)} in"
             )
             count = len(arguments)
-            return tuple(self.argument(projection(f"d_{name}", k, count), a.axes) for k, a in enumerate(arguments))
+            gradients = (self.argument(projection(f"d_{name}", k, count), a.axes) for k, a in enumerate(arguments))
+            return tuple(gradients) if found.params is None else (next(gradients), filled(found.params, gradients))
 
         return call.result, pullback
 
@@ -103,12 +117,103 @@ class LayerTracer(Tracer):
         return result
 
 
+def is_op(function: Callable[..., Any]) -> bool:
+    return getattr(ops, function.__name__, None) is function
+
+
 def size_names(theorem: str) -> list[str]:
     """The sizes of a theorem in the order in which its function takes them."""
+    if theorem in LAYERS:
+        return sizes_of(written(theorem))
     spec = ALL[theorem]
-    found = re.search(r"^Definition \w+ \(([^:]*) : nat\)", statement(theorem, getattr(ops, spec.op), spec), re.M)
+    return sizes_of(statement(theorem, getattr(ops, spec.op), spec))
+
+
+def sizes_of(text: str) -> list[str]:
+    found = re.search(r"^Definition \w+ \(([^:]*) : nat\)", text, re.M)
     assert found
     return found[1].split()
+
+
+def op_theorem(xp: Tracer, op: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Theorem:
+    """The theorem about `op` at the shapes of its arguments."""
+    values = by_name(list(called(xp, op, args, kwargs).items()))
+    for name, spec in ALL.items():
+        if spec.op != op.__name__:
+            continue
+        if values.keys() != {*spec.arrays, *spec.constants, *spec.labels, *spec.sizes}:
+            continue
+        given: dict[str, str | int] = {}
+        fits = all(unify(axes(s), axes_of(values[n]), given) for n, s in {**spec.arrays, **spec.constants}.items())
+        if fits and all(unify(((s,),), (size(values[n]).factors,), given) for n, s in spec.sizes.items()):
+            constants, arguments = ([values[n] for n in names] for names in (spec.constants, spec.arrays))
+            return Theorem(name, given, constants, arguments, spec.assume)
+    shown = {n: v.shape for n, v in values.items() if isinstance(v, Array)}
+    raise RefusedError(f"no theorem about {op.__name__} at the shapes {shown}; add one to proofs/statements.py")
+
+
+def layer_theorem(
+    xp: Tracer, layer: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> Theorem | None:
+    """The theorem about `layer` at the shapes and with the options of this call, if there is one."""
+    values = called(xp, layer, args, kwargs)
+    for name, spec in LAYERS.items():
+        if spec.layer is not layer:
+            continue
+        names = {n: xp.argument(n, axes(s)) for n, s in spec.constants.items()}
+        options = called(xp, layer, (values["x"], values["params"]), spec.options(names))
+        options = {n: v for n, v in options.items() if n not in ("x", "params")}
+        given: dict[str, str | int] = {}
+        constants: dict[str, Any] = {}
+        params = dict(leaves(values["params"]))
+        if params.keys() != dict(leaves(spec.params)).keys():
+            continue
+        fits = unify(axes(spec.x), axes_of(values["x"]), given)
+        fits = fits and all(unify(axes(s), axes_of(params[path]), given) for path, s in leaves(spec.params))
+        if fits and all(same_option(v, values[n], given, constants) for n, v in options.items()):
+            arguments = [values["x"], *(params[path] for path, _ in leaves(spec.params))]
+            return Theorem(name, given, [constants[n] for n in spec.constants], arguments, params=spec.params)
+    return None
+
+
+def called(xp: Tracer, f: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of a call by name, without xp."""
+    bound = inspect.signature(f).bind(xp, *args, **kwargs)
+    bound.apply_defaults()
+    return dict(list(bound.arguments.items())[1:])
+
+
+def same_option(wanted: Any, value: Any, given: dict[str, str | int], constants: dict[str, Any]) -> bool:
+    """Whether a value is the option of a specification, with sizes and constants put for its names."""
+    if isinstance(wanted, Array):
+        assert wanted.name
+        constants[wanted.name] = value
+        return value is not None and unify(wanted.axes, axes_of(value), given)
+    if isinstance(wanted, Size):
+        return unify((wanted.factors,), (size(value).factors,), given)
+    if isinstance(wanted, tuple):
+        return (
+            isinstance(value, tuple)
+            and len(wanted) == len(value)
+            and all(same_option(w, v, given, constants) for w, v in zip(wanted, value, strict=True))
+        )
+    return type(wanted) is type(value) and bool(wanted == value)
+
+
+def copied(value: Any, xp: Tracer) -> Any:
+    """The same arguments as arrays of another tracer."""
+    if isinstance(value, Array):
+        return xp.argument("", value.axes)
+    if isinstance(value, Mapping):
+        return {key: copied(v, xp) for key, v in value.items()}
+    if isinstance(value, tuple):
+        entries = [copied(v, xp) for v in value]
+        return type(value)(*entries) if hasattr(value, "_fields") else tuple(entries)
+    return value
+
+
+def axes_of(value: Any) -> tuple[Axis, ...]:
+    return value.axes if isinstance(value, Array) else ()
 
 
 def by_name(arguments: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -117,23 +222,6 @@ def by_name(arguments: list[tuple[str, Any]]) -> dict[str, Any]:
     for name, value in arguments:
         values |= {f"branch{k}": v for k, v in enumerate(value, 1)} if isinstance(value, tuple) else {name: value}
     return values
-
-
-def matching(op: str, values: Mapping[str, Any]) -> tuple[str, dict[str, str | int]]:
-    """The theorem about `op` at the shapes of the arguments, and what its sizes are there."""
-    for name, spec in ALL.items():
-        if spec.op != op:
-            continue
-        if values.keys() != {*spec.arrays, *spec.constants, *spec.labels, *spec.sizes}:
-            continue
-        given: dict[str, str | int] = {}
-        shapes = {**spec.arrays, **spec.constants}
-        found = {n: v.axes if isinstance(v, Array) else () for n, v in values.items()}
-        fits = all(unify(axes(s), found[n], given) for n, s in shapes.items())
-        if fits and all(unify(((s,),), (size(values[n]).factors,), given) for n, s in spec.sizes.items()):
-            return name, given
-    shown = {n: v.shape for n, v in values.items() if isinstance(v, Array)}
-    raise RefusedError(f"no theorem about {op} at the shapes {shown}; add one to proofs/statements.py")
 
 
 def unify(pattern: tuple[Axis, ...], found: tuple[Axis, ...], given: dict[str, str | int]) -> bool:
@@ -222,6 +310,38 @@ PLAIN = {**BRANCHES, "proj": linear("N*S", "N*S")}
 WEIGHTED = {**PLAIN, "reweight": mlp("N*S", "D", "N*S*3")}
 
 
+def mlp_options(constants: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        f"{place}_mask": Mask(constants[f"{place}_mask"], constants[f"{place}_rate"]) for place in ("hidden", "out")
+    }
+
+
+BLOCK_MASKS = {
+    "skip_lam": "",
+    "attn_path": "B",
+    "attn_path_rate": "",
+    "mlp_path": "B",
+    "mlp_path_rate": "",
+    "proj": GRID,
+    "proj_rate": "",
+    "hidden": "B H W D2",
+    "hidden_rate": "",
+    "out": GRID,
+    "out_rate": "",
+}
+"""The constants of a block with everything dropped that can be."""
+
+
+def block(attn: Mapping[str, Any]) -> dict[str, Any]:
+    norm = {"weight": "N*S", "bias": "N*S"}
+    return {"norm1": norm, "attn": attn, "norm2": norm, "mlp": mlp("N*S", "D2", "N*S")}
+
+
+def block_options(constants: Mapping[str, Any], fusion: str) -> dict[str, Any]:
+    masks = BlockMasks(**{name: Mask(constants[name], constants[f"{name}_rate"]) for name in BlockMasks._fields})
+    return {**SEGMENTED, "fusion": fusion, "skip_lam": constants["skip_lam"], "masks": masks}
+
+
 LAYERS: Mapping[str, LayerSpec] = {
     "mlp": LayerSpec(layers.mlp, "B H W C", mlp("C", "D", "K")),
     "mlp_dropout": LayerSpec(
@@ -229,11 +349,16 @@ LAYERS: Mapping[str, LayerSpec] = {
         "B H W C",
         mlp("C", "D", "K"),
         {"hidden_mask": "B H W D", "hidden_rate": "", "out_mask": "B H W K", "out_rate": ""},
-        lambda c: {
-            "hidden_mask": Mask(c["hidden_mask"], c["hidden_rate"]),
-            "out_mask": Mask(c["out_mask"], c["out_rate"]),
-        },
+        mlp_options,
     ),
+    "mlp_segments": LayerSpec(
+        layers.mlp,
+        GRID,
+        mlp("N*S", "D", "N*S"),
+        {"hidden_mask": "B H W D", "hidden_rate": "", "out_mask": GRID, "out_rate": ""},
+        mlp_options,
+    ),
+    "reweight": LayerSpec(layers.mlp, "B N*S", mlp("N*S", "D", "N*S*3")),
     "height_branch": LayerSpec(layers.height_branch, GRID, BRANCHES["mlp_h"], options=lambda c: SEGMENTED),
     "width_branch": LayerSpec(layers.width_branch, GRID, BRANCHES["mlp_w"], options=lambda c: SEGMENTED),
     "channel_branch": LayerSpec(layers.channel_branch, GRID, BRANCHES["mlp_c"], options=lambda c: SEGMENTED),
@@ -251,6 +376,10 @@ LAYERS: Mapping[str, LayerSpec] = {
         {"mask": GRID, "rate": ""},
         lambda c: {**SEGMENTED, "mask": Mask(c["mask"], c["rate"])},
     ),
+    "permutator": LayerSpec(
+        layers.permutator, GRID, block(WEIGHTED), BLOCK_MASKS, lambda c: block_options(c, "weighted")
+    ),
+    "permutator_sum": LayerSpec(layers.permutator, GRID, block(PLAIN), BLOCK_MASKS, lambda c: block_options(c, "sum")),
     "downsample": LayerSpec(
         layers.downsample,
         "B h*P w*P C",
@@ -263,18 +392,24 @@ LAYERS: Mapping[str, LayerSpec] = {
 # --- the proof --------------------------------------------------------------------------------------------------------
 
 
-def written(name: str, spec: LayerSpec) -> str:
+@cache
+def written(name: str) -> str:
+    return text_of(name, LAYERS[name])
+
+
+def text_of(name: str, spec: LayerSpec) -> str:
     xp = LayerTracer()
     as_op = Spec(name, spec.arrays(), spec.constants)
     text = statement(name, spec.flattened(), as_op, xp)
     proof = Proof(name, as_op, xp, text, spec.exchange)
-    used = [step.theorem for step in xp.steps if isinstance(step, Call)]
-    modules = " ".join(dict.fromkeys(ALL[theorem].op for theorem in used))
+    used = [step.theorem.name for step in xp.steps if isinstance(step, Call)]
+    of_ops = " ".join(dict.fromkeys(ALL[theorem].op for theorem in used if theorem in ALL))
+    of_layers = " ".join(dict.fromkeys(theorem for theorem in used if theorem in LAYERS))
     head = [
         f"(* Written by proofs/layers.py from vipnp/layers ({spec.layer.__name__}); do not edit. *)",
         "From Proofs Require Import Tactics.",
-        f"From Statements Require Import {modules}.",
-        f"From Ops Require Import {modules}.",
+        *([f"From Statements Require Import {of_ops}.", f"From Ops Require Import {of_ops}."] if of_ops else []),
+        *([f"From Layers Require Import {of_layers}."] if of_layers else []),
         "Open Scope R_scope.",
         "Opaque sum.",
         "",
@@ -289,9 +424,7 @@ class Proof:
         self, name: str, spec: Spec, xp: LayerTracer, text: str, exchange: tuple[tuple[str, str], ...]
     ) -> None:
         self.name, self.spec, self.xp, self.exchange = name, spec, xp, exchange
-        found = re.search(r"^Definition \w+ \(([^:]*) : nat\)", text, re.M)
-        assert found
-        self.sizes = found[1].split()
+        self.sizes = sizes_of(text)
         self.curves = {*spec.arrays, *(step.result.name for step in xp.steps)}
         self.gradients = dict(zip(spec.arrays, map(literal, xp.gradients), strict=True))
 
@@ -313,15 +446,33 @@ class Proof:
         xp, spec = self.xp, self.spec
         names = [*self.sizes, *spec.constants, *spec.arrays, *(f"u_{n}" for n in spec.arrays)]
         names += [*(f"P_{n}" for n in self.sizes), *(f"D_{n}" for n in spec.arrays)]
-        lines = [f"Theorem {self.name}_correct : {self.name}_is_correct.", "Proof.", f"  intros {' '.join(names)}."]
+        lines = [f"Theorem {self.name}_correct : {self.name}_is_correct.", "Proof.", *self.abstract()]
+        lines.append(f"  intros {' '.join(names)}.")
         for step in xp.steps:
             lines += self.forward(step)
         last = xp.steps[-1].result
-        equation = self.equation()
-        lines += [f"  exists {self.velocity(last)}. split; [exact D_{last.name} | intros dy].", *equation]
+        lines.append(f"  exists {self.velocity(last)}. split; [exact D_{last.name} | intros dy g].")
         for step in xp.back:
             lines += self.backward(step)
-        return [*lines, *self.ending(), "Qed."]
+        return [*lines, *self.tuple(), *self.ending(), "Qed."]
+
+    def abstract(self) -> list[str]:
+        """Of the called functions only their theorems are kept, so that Coq never looks into one."""
+        called = dict.fromkeys(step.theorem.name for step in self.xp.steps if isinstance(step, Call))
+        lines = [f"  cbv beta delta [{self.name}_is_correct {self.name}]."]
+        lines += [
+            f"  generalize {f}_correct; cbv delta [{f}_is_correct]; generalize {f}; intros {f} C_{f}." for f in called
+        ]
+        return lines
+
+    def tuple(self) -> list[str]:
+        """What the pullback returns, by the names of what the calls return."""
+        gradients = ", ".join(self.gradients[n] for n in self.spec.arrays)
+        calls = [f"d_{step.name}" for step in self.xp.back if isinstance(step, Call)]
+        return [
+            f"  assert (G : g = ({gradients})) by reflexivity.",
+            f"  clearbody g; subst g; clearbody {' '.join(calls)}; cbn [fst snd].",
+        ]
 
     def ending(self) -> list[str]:
         """The equations of the calls add up, once the sums that the layer forms are taken apart."""
@@ -356,50 +507,35 @@ class Proof:
         literals = [literal(a) for a in step.arguments]
         curves = [f"(fun t => {self.at('t', text)})" for text in literals]
         premises = [f"P_{n}" if n in self.sizes else "ltac:(lia)" for n in step.sizes]
-        premises += ["ltac:(lra)"] * len(ALL[step.theorem].assume)
+        premises += ["ltac:(lra)"] * len(step.theorem.assume)
         velocities = [self.velocity(a) for a in step.arguments]
         given = [*step.sizes, *step.fixed, *curves, *velocities, *premises, *(self.moves(a) for a in step.arguments)]
         return [
             f"  pose ({name} := fun t => fst ({' '.join([step.term, *(self.at('t', text) for text in literals)])})).",
-            f"  destruct ({step.theorem}_correct {' '.join(given)})",
+            f"  destruct (C_{step.theorem.name} {' '.join(given)})",
             f"    as [u_{name} [D_{name} A_{name}]].",
             f"  change ({moves}) in D_{name}.",
         ]
 
-    def equation(self) -> list[str]:
-        """The goal with a name for what every pullback returns."""
-        lines = ["  change ("]
-        for step in self.xp.back:
-            if isinstance(step, Sum):
-                of = step.result.axes
-                body = f"{step.left.at(fresh(of))} + {step.right.at(fresh(of))}"
-                lines.append(f"    let {step.name} := {function(fresh(of), body)} in")
-            else:
-                assert step.cotangent is not None
-                call = " ".join([step.term, *(self.at("0", literal(a)) for a in step.arguments)])
-                lines.append(f"    let d_{step.name} := snd ({call}) {literal(step.cotangent)} in")
-        result = self.xp.steps[-1].result
-        terms = [dot(self.gradients[n], f"u_{n}", axes(s)) for n, s in self.spec.arrays.items()]
-        lines += [f"    {dot('dy', self.velocity(result), result.axes)} =", "    " + " + ".join(terms) + ")."]
-        return lines
-
     def backward(self, step: Call | Sum) -> list[str]:
         if isinstance(step, Sum):
-            return [f"  intros {step.name}."]
+            of = step.result.axes
+            body = f"{step.left.at(fresh(of))} + {step.right.at(fresh(of))}"
+            return [f"  pose ({step.name} := {function(fresh(of), body)})."]
         assert step.cotangent is not None
         d, result, count = f"d_{step.name}", step.result, len(step.arguments)
         sides = [dot(projection(d, k, count), self.velocity(a), a.axes) for k, a in enumerate(step.arguments)]
         left = dot(literal(step.cotangent), f"u_{result.name}", result.axes)
         equation = f"{left} = {' + '.join(sides)}"
+        call = " ".join([step.term, *(self.at("0", literal(a)) for a in step.arguments)])
         return [
-            f"  intros {d}.",
+            f"  pose ({d} := snd ({call}) {literal(step.cotangent)}).",
             f"  assert (E_{step.name} : {equation}) by exact (A_{result.name} {literal(step.cotangent)}).",
-            f"  clearbody {d}.",
         ]
 
 
 def files() -> dict[str, str]:
-    return {f"{name}.v": written(name, spec) for name, spec in LAYERS.items()}
+    return {f"{name}.v": written(name) for name in LAYERS}
 
 
 def main() -> int:

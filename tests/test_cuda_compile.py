@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import re
 import time
-from importlib import import_module
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pytest
 from cupy.cuda import nvrtc
 
 from tests.cuda_emulator.emulator import cuda_headers
-from tests.cuda_emulator.stand_in import installed
+from vipnp.backends.cupy import kernels
 
 pytestmark = pytest.mark.kernels
 
@@ -38,13 +37,6 @@ class Usage(NamedTuple):
     spills: int
 
 
-@pytest.fixture(scope="module")
-def kernels() -> Any:
-    """The table of kernels; the stand-in is there for its import alone, the compiler is the wheel's."""
-    with installed():
-        return import_module("vipnp.backends.cupy.kernels")
-
-
 def compiled(source: str, expressions: list[str], architecture: int, options: tuple[str, ...]) -> dict[str, Usage]:
     """The usage of each instantiation, by its name in C++."""
     program = nvrtc.createProgram(source, "kernels.cu", (), ())
@@ -69,7 +61,7 @@ def compiled(source: str, expressions: list[str], architecture: int, options: tu
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_every_instantiation_compiles_without_spills(kernels: Any, architecture: int) -> None:
+def test_every_instantiation_compiles_without_spills(architecture: int) -> None:
     start = time.perf_counter()
     usages: dict[str, Usage] = {}
     for file in kernels.files():

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from tests.cuda_emulator import emulator
-from tests.cuda_emulator.memory import Memory
+from tests.fake_device.errors import DeviceError
+from tests.fake_device.memory import Memory, bytes_at
 
 pytestmark = pytest.mark.kernels
 
@@ -110,14 +111,13 @@ def loaded() -> dict[str, emulator.Kernel]:
 
 def launch(kernel: emulator.Kernel, n: int = 64, grid: tuple[int, ...] = (1,)) -> np.ndarray:
     size = max(64, int(np.prod(grid)))
-    x, y = Memory(4 * size), Memory(4 * size)
-    values = np.arange(size, dtype=np.float32)
-    x.view((size,), np.float32)[:] = values
-    addresses = [memory.address.to_bytes(8, "little") for memory in (x, y)]
-    kernel(grid, (64,), [*addresses, np.int32(n).tobytes()])
-    x.check()
-    y.check()
-    return y.view((size,), np.float32).copy()
+    memory = Memory(1 << 20)
+    x, y = memory.allocate(4 * size, 0), memory.allocate(4 * size, 0)
+    bytes_at(x, 4 * size).view(np.float32)[:] = np.arange(size)
+    kernel(grid, (64,), [*(address.to_bytes(8, "little") for address in (x, y)), np.int32(n).tobytes()])
+    for address in (x, y):
+        memory.check_guards(address, 4 * size)
+    return bytes_at(y, 4 * size).view(np.float32).copy()
 
 
 def test_right_kernels(loaded: dict[str, emulator.Kernel]) -> None:
@@ -148,7 +148,7 @@ def test_right_kernels(loaded: dict[str, emulator.Kernel]) -> None:
         ("divergent_shuffle", "exited while others wait at a warp barrier|a shuffle needs all 32 lanes"),
         ("shuffle_of_half_a_mask", "a shuffle needs all 32 lanes"),
         ("shared_index", "index 63 into shared memory of 63 elements"),
-        ("beside", "a kernel wrote beside an array"),
+        ("beside", "something was written beside an array"),
     ],
 )
 @pytest.mark.parametrize("seed", range(1, 9))
@@ -157,7 +157,7 @@ def test_wrong_kernels(
 ) -> None:
     """Whatever the order of the lanes: no mistake here needs luck to be seen."""
     monkeypatch.setenv("VIPNP_EMULATOR_SEED", str(seed))
-    with pytest.raises(emulator.KernelError, match=message):
+    with pytest.raises((emulator.KernelError, DeviceError), match=message):
         launch(loaded[name])
     np.testing.assert_array_equal(launch(loaded["reverse"]), np.arange(64)[::-1])
 
@@ -185,10 +185,11 @@ def test_the_sanitizers_are_awake(fault: str, message: str) -> None:
     program = f"""
 import numpy as np
 from tests.cuda_emulator import emulator
-from tests.cuda_emulator.memory import Memory
-x, y = Memory(256), Memory(256)
+from tests.fake_device.memory import Memory
+memory = Memory(1 << 20)
+x, y = memory.allocate(256, 0), memory.allocate(256, 0)
 kernel = emulator.load({source!r}, ["fault<float>"])["fault<float>"]
-addresses = [memory.address.to_bytes(8, "little") for memory in (x, y)]
+addresses = [address.to_bytes(8, "little") for address in (x, y)]
 kernel((1,), (32,), [*addresses, np.int32(64).tobytes()])
 """
     done = subprocess.run(

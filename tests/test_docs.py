@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 
 import vipnp
+from tests.conftest import ROOT
 from vipnp import layers, ops, optim
 from vipnp.models import get_config, parameter_shapes, vision_permutator
 
-ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
 MATH = ROOT / "docs" / "math.md"
-PAGES = [README, ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [README, ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")

@@ -6,13 +6,15 @@ import re
 import shutil
 import subprocess
 import sys
+import tarfile
 import tomllib
 import zipfile
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
+from tests.conftest import ROOT
+
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 HEAVY = ("torch", "cupy", "numba", "matplotlib", "sklearn", "typer", "rich", "flint", "sympy")
 
@@ -59,35 +61,46 @@ print(float(loss) > 0, len(grads))
     assert int(count) == 23
 
 
-def test_the_wheel_holds_every_file_of_the_package_and_nothing_else(tmp_path: Path) -> None:
-    source = tmp_path / "source"
-    source.mkdir()
+@pytest.fixture(scope="module")
+def archives(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[str], list[str], list[str]]:
+    """What is under version control in the package, and the names in its wheel and in its source archive."""
+    source, built = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("built")
     files = [name for name in tracked_files() if name.startswith("vipnp/")]
-    for name in [*files, "pyproject.toml", "LICENSE"]:
+    for name in [*files, "pyproject.toml", "MANIFEST.in", "LICENSE", "README.md", "tests/test_packaging.py"]:
         (source / name).parent.mkdir(parents=True, exist_ok=True)
         (source / name).write_bytes((ROOT / name).read_bytes())
-    python(
-        "-m",
-        "pip",
-        "wheel",
-        "--quiet",
-        "--no-deps",
-        "--no-build-isolation",
-        "--no-index",
-        "-w",
-        str(tmp_path),
-        str(source),
-    )
-    (wheel,) = tmp_path.glob("vipnp-*.whl")
-    names = zipfile.ZipFile(wheel).namelist()
+    for kind in ("wheel", "sdist"):
+        code = f"from setuptools import build_meta; build_meta.build_{kind}({str(built)!r})"
+        done = subprocess.run([sys.executable, "-c", code], cwd=source, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+    (wheel,) = built.glob("vipnp-*.whl")
+    (archive,) = built.glob("vipnp-*.tar.gz")
+    with tarfile.open(archive) as opened:
+        members = [member.name.partition("/")[2] for member in opened.getmembers() if member.isfile()]
+    return files, zipfile.ZipFile(wheel).namelist(), members
+
+
+def test_the_wheel_holds_every_file_of_the_package_and_nothing_else(
+    archives: tuple[list[str], list[str], list[str]],
+) -> None:
+    files, names, _ = archives
     assert sorted(name for name in names if ".dist-info/" not in name) == sorted(files)
     assert "vipnp/py.typed" in names
     assert any(name.endswith("licenses/LICENSE") for name in names)
 
 
+def test_the_source_archive_holds_what_the_wheel_is_built_from_and_nothing_else(
+    archives: tuple[list[str], list[str], list[str]],
+) -> None:
+    files, _, names = archives
+    made = {"PKG-INFO", "setup.cfg"}
+    kept = {name for name in names if not name.startswith("vipnp.egg-info/")} - made
+    assert kept == {*files, "pyproject.toml", "MANIFEST.in", "LICENSE", "README.md"}
+
+
 def test_no_extra_brings_two_cuda_wheels() -> None:
     extras = PROJECT["optional-dependencies"]
-    assert set(extras) == {"cuda12", "cuda13", "numba", "onednn", "mkl", "train", "data", "audit", "test", "all"}
+    assert set(extras) == {"cuda12", "cuda13", "numba", "onednn", "mkl", "mpi", "train", "data", "audit", "test", "all"}
     for name, requirements in extras.items():
         cuda = [requirement for requirement in requirements if "cupy" in requirement or "cuda" in requirement]
         assert bool(cuda) == (name in ("cuda12", "cuda13"))

@@ -2,7 +2,7 @@
 
     python tools/mutation.py [--jobs N]
 
-Runs mutmut afresh (configured in pyproject.toml) with the tests in tests/test_ops_details.py, prints the mutants of
+Runs mutmut afresh (configured in pyproject.toml) with the tests in tests/ops/test_details.py, prints the mutants of
 every function and how many were killed, and fails unless all were: a mutant that survives, times out or meets no
 test is a failure, and so is a function without mutants (mutmut passes over decorated functions in silence) or a pragma
 that hides a line.

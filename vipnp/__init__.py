@@ -2,7 +2,7 @@
 
 from vipnp.backends import get_backend, list_backends
 from vipnp.core import Backend
-from vipnp.models import ViPConfig, VisionPermutator, create_model, list_models
+from vipnp.models import ViPConfig, VisionPermutator, create_model, list_models, load
 
 __version__ = "0.1.0"
 
@@ -14,4 +14,5 @@ __all__ = [
     "get_backend",
     "list_backends",
     "list_models",
+    "load",
 ]

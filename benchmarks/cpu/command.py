@@ -17,7 +17,7 @@ from benchmarks.cpu.measure import REFERENCE, Result, measure
 from benchmarks.cpu.profile import profile
 from benchmarks.cpu.report import draw, machine, profile_table, table, write_json
 from benchmarks.cpu.work import TASKS, Work
-from vipnp.backends.numba.backend import available_cores
+from vipnp.backends.numpy.threads import available_cores
 from vipnp.models import list_models
 
 SCALING_CONTENDERS = ("torch", "numba")

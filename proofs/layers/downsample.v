@@ -38,19 +38,18 @@ Definition downsample_is_correct : Prop :=
 
 Theorem downsample_correct : downsample_is_correct.
 Proof.
+  cbv beta delta [downsample_is_correct downsample].
+  generalize patch_embed_correct; cbv delta [patch_embed_is_correct]; generalize patch_embed; intros patch_embed C_patch_embed.
   intros B h P w C K x proj_weight proj_bias u_x u_proj_weight u_proj_bias P_B P_h P_P P_w P_C P_K D_x D_proj_weight D_proj_bias.
   pose (y_patch_embed_1 := fun t => fst (patch_embed B C h P w P K (fun iB iC ih iP iw iP' : nat => ((x t) iB ih iP iw iP' iC)) (proj_weight t) (proj_bias t))).
-  destruct (patch_embed_correct B C h P w P K (fun t => (fun iB iC ih iP iw iP' : nat => ((x t) iB ih iP iw iP' iC))) (fun t => (proj_weight t)) (fun t => (proj_bias t)) (fun iB iC ih iP iw iP' : nat => (u_x iB ih iP iw iP' iC)) u_proj_weight u_proj_bias P_B P_C P_h P_P P_w P_P P_K (fun iB iC ih iP iw iP' => (D_x iB ih iP iw iP' iC)) D_proj_weight D_proj_bias)
+  destruct (C_patch_embed B C h P w P K (fun t => (fun iB iC ih iP iw iP' : nat => ((x t) iB ih iP iw iP' iC))) (fun t => (proj_weight t)) (fun t => (proj_bias t)) (fun iB iC ih iP iw iP' : nat => (u_x iB ih iP iw iP' iC)) u_proj_weight u_proj_bias P_B P_C P_h P_P P_w P_P P_K (fun iB iC ih iP iw iP' => (D_x iB ih iP iw iP' iC)) D_proj_weight D_proj_bias)
     as [u_y_patch_embed_1 [D_y_patch_embed_1 A_y_patch_embed_1]].
   change (forall iB ih iw iK, is_derive (fun t => y_patch_embed_1 t iB ih iw iK) 0 (u_y_patch_embed_1 iB ih iw iK)) in D_y_patch_embed_1.
-  exists u_y_patch_embed_1. split; [exact D_y_patch_embed_1 | intros dy].
-  change (
-    let d_patch_embed_1 := snd (patch_embed B C h P w P K (fun iB iC ih iP iw iP' : nat => ((x 0) iB ih iP iw iP' iC)) (proj_weight 0) (proj_bias 0)) dy in
-    (sum B (fun iB => (sum h (fun ih => (sum w (fun iw => (sum K (fun iK => dy iB ih iw iK * u_y_patch_embed_1 iB ih iw iK)))))))) =
-    (sum B (fun iB => (sum h (fun ih => (sum P (fun iP => (sum w (fun iw => (sum P (fun iP' => (sum C (fun iC => (fun iB ih iP iw iP' iC : nat => ((fst (fst d_patch_embed_1)) iB iC ih iP iw iP')) iB ih iP iw iP' iC * u_x iB ih iP iw iP' iC)))))))))))) + (sum K (fun iK => (sum C (fun iC => (sum P (fun iP => (sum P (fun iP' => (snd (fst d_patch_embed_1)) iK iC iP iP' * u_proj_weight iK iC iP iP')))))))) + (sum K (fun iK => (snd d_patch_embed_1) iK * u_proj_bias iK))).
-  intros d_patch_embed_1.
+  exists u_y_patch_embed_1. split; [exact D_y_patch_embed_1 | intros dy g].
+  pose (d_patch_embed_1 := snd (patch_embed B C h P w P K (fun iB iC ih iP iw iP' : nat => ((x 0) iB ih iP iw iP' iC)) (proj_weight 0) (proj_bias 0)) dy).
   assert (E_patch_embed_1 : (sum B (fun iB => (sum h (fun ih => (sum w (fun iw => (sum K (fun iK => dy iB ih iw iK * u_y_patch_embed_1 iB ih iw iK)))))))) = (sum B (fun iB => (sum C (fun iC => (sum h (fun ih => (sum P (fun iP => (sum w (fun iw => (sum P (fun iP' => (fst (fst d_patch_embed_1)) iB iC ih iP iw iP' * (fun iB iC ih iP iw iP' : nat => (u_x iB ih iP iw iP' iC)) iB iC ih iP iw iP')))))))))))) + (sum K (fun iK => (sum C (fun iC => (sum P (fun iP => (sum P (fun iP' => (snd (fst d_patch_embed_1)) iK iC iP iP' * u_proj_weight iK iC iP iP')))))))) + (sum K (fun iK => (snd d_patch_embed_1) iK * u_proj_bias iK))) by exact (A_y_patch_embed_1 dy).
-  clearbody d_patch_embed_1.
+  assert (G : g = ((fun iB ih iP iw iP' iC : nat => ((fst (fst d_patch_embed_1)) iB iC ih iP iw iP')), (snd (fst d_patch_embed_1)), (snd d_patch_embed_1))) by reflexivity.
+  clearbody g; subst g; clearbody d_patch_embed_1; cbn [fst snd].
   cbv beta in *.
   try setoid_rewrite (sum_exchange C h).
   try setoid_rewrite (sum_exchange C h) in E_patch_embed_1.

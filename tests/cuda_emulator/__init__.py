@@ -1,1 +1,1 @@
-"""CUDA kernels and CuPy code without a GPU: `emulator` runs the kernels on the CPU, `stand_in` takes CuPy's place."""
+"""CUDA kernels without a GPU: `emulator` compiles them with g++ and runs them on the CPU."""

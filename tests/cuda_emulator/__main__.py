@@ -3,11 +3,12 @@
     compile    every instantiation by NVRTC for five architectures: registers, shared memory, no spills
     seed n     every kernel against the readable ops, blocks, warps and lanes in the order of seed n, with address and
                undefined-behaviour sanitizers
-    backend    the backend's own Python code on a stand-in for CuPy, and what the GPU benchmark computes
-    device     the CuPy wheel itself on a fake device: training steps, streams, two devices, planted mistakes
-    mistakes   planted mistakes, each of which must be caught, and the emulator's own tests
+    device     the backend end to end: training steps, streams, two devices, planted mistakes of its Python code
+    mistakes   planted mistakes of the kernels, each of which must be caught, and the emulator's own tests
+    benchmark  what the GPU benchmark computes
 
-Two run at a time. Ends with one line each and exit status 1 if one failed.
+All but the first and the last run on the CuPy wheel itself, with the fake device of tests/fake_device below it. Two run
+at a time. Ends with one line each and exit status 1 if one failed.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from tests.cuda_emulator.emulator import sanitizer_environment
 
 PYTEST = (sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider")
 SEEDS = (1, 2, 3)
+FAKE_DEVICE = {"VIPNP_FAKE_DEVICE": "1"}
 
 
 class Part(NamedTuple):
@@ -38,14 +40,22 @@ def parts() -> list[Part]:
     everything = ("-m", "kernels or not kernels")
     sanitized = sanitizer_environment()
     seeds = [
-        Part(f"seed {n}", ("tests/test_cuda_kernels.py", *everything), {**sanitized, "VIPNP_EMULATOR_SEED": str(n)})
+        Part(
+            f"seed {n}",
+            ("tests/fake_device/test_kernels.py", *everything),
+            {**sanitized, **FAKE_DEVICE, "VIPNP_EMULATOR_SEED": str(n)},
+        )
         for n in SEEDS
     ]
     compiled = Part("compile", ("tests/test_cuda_compile.py", "-s", *everything), {})
-    mistakes = Part("mistakes", ("tests/test_cuda_mistakes.py", "tests/test_cuda_emulator.py", *everything), {})
-    backend = Part("backend", ("tests/test_cuda_backend.py", "tests/test_cuda_benchmark.py", *everything), {})
-    device = Part("device", ("tests/fake_device", *everything), {"VIPNP_FAKE_DEVICE": "1"})
-    return [seeds[0], compiled, mistakes, backend, device, *seeds[1:]]
+    mistakes = Part(
+        "mistakes",
+        ("tests/fake_device/test_kernel_mistakes.py", "tests/test_cuda_emulator.py", *everything),
+        FAKE_DEVICE,
+    )
+    benchmark = Part("benchmark", ("tests/test_cuda_benchmark.py", *everything), {})
+    device = Part("device", ("tests/fake_device", "--ignore-glob=*kernel*", *everything), FAKE_DEVICE)
+    return [seeds[0], compiled, mistakes, device, benchmark, *seeds[1:]]
 
 
 def run(part: Part) -> tuple[str, int, float]:

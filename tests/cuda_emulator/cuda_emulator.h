@@ -34,10 +34,12 @@
 #undef __global__
 #undef __forceinline__
 #undef __launch_bounds__
+#undef __shared__
 #define __device__
 #define __global__
 #define __forceinline__ inline
 #define __launch_bounds__(...)
+#define __shared__ static  // blocks run one after another; CuPy's own kernels alone use it, ours say SHARED
 
 #if defined(__x86_64__)
 // swapcontext makes two system calls a switch; this saves the six callee-saved registers and makes none.

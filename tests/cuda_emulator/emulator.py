@@ -24,7 +24,12 @@ HEADER = HERE / "cuda_emulator.h"
 BUILD = HERE / "build"
 
 COMPILER = os.environ.get("CXX", "g++")
-FLAGS = ("-std=c++20", "-shared", "-fPIC", "-g1", "-fno-strict-aliasing", "-ffp-contract=off", "-Wno-unknown-pragmas")
+# Hidden, because CuPy's own kernels of one name and other arguments must not share what a template holds.
+FLAGS = (
+    *("-std=c++20", "-shared", "-fPIC", "-fvisibility=hidden", "-g1"),
+    *("-fno-strict-aliasing", "-ffp-contract=off", "-Wno-unknown-pragmas"),
+)
+EXPORTED = 'extern "C" __attribute__((visibility("default")))'
 SANITIZERS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer")
 
 
@@ -75,9 +80,9 @@ def build(source: str, expressions: Sequence[str], options: Sequence[str] = ()) 
     for i, expression in enumerate(expressions):
         launch = f"emulator::Launch<&{expression}>"
         text.append(
-            f'extern "C" const char* run_{i}(const unsigned* grid, const unsigned* block, void** arguments, '
+            f"{EXPORTED} const char* run_{i}(const unsigned* grid, const unsigned* block, void** arguments, "
             f"unsigned seed) {{ return {launch}::run(grid, block, arguments, seed); }}"
-            f'extern "C" const char* signature_{i}() {{ return {launch}::signature(); }}'
+            f"{EXPORTED} const char* signature_{i}() {{ return {launch}::signature(); }}"
         )
     flags = (*FLAGS, *(("-O1", *SANITIZERS) if sanitizing() else ("-O1",)), *options)
     code = "\n".join(text)

@@ -27,15 +27,15 @@ class Program:
         if not self.expressions:
             if not re.search(rf"__global__ void {name}\(", self.source):
                 return None
-            return emulator.load(self.source, [name], _include_options())[name]
+            return emulator.load(self.source, [name], _options())[name]
         if self._kernels is None:
             self._kernels = emulator.load(self.source, self.expressions)
         return self._kernels.get(name)
 
 
-def _include_options() -> list[str]:
-    """The folders of the headers that CuPy's own kernels start with."""
+def _options() -> list[str]:
+    """What g++ needs for the headers that CuPy's own kernels start with."""
     wheel = find_spec("cupy")
     assert wheel is not None
     assert wheel.origin is not None
-    return [f"-I{HEADERS}", f"-I{Path(wheel.origin).parent / '_core' / 'include'}"]
+    return ["-D__CUDACC_VER_MAJOR__=13", f"-I{HEADERS}", f"-I{Path(wheel.origin).parent / '_core' / 'include'}"]

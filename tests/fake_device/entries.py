@@ -24,7 +24,7 @@ from typing import Any
 
 from tests.fake_device.compiler import Program
 from tests.fake_device.errors import DeviceError, Status
-from tests.fake_device.machine import MACHINE, Factor
+from tests.fake_device.machine import CAPABILITIES, MACHINE, Factor
 
 RUNTIME: dict[str, Callable[..., Any]] = {}
 DRIVER: dict[str, Callable[..., Any]] = {}
@@ -145,8 +145,8 @@ def cudaSetDevice(device: c_int) -> None:
 
 @entry(RUNTIME)
 def cudaDeviceGetAttribute(value: Integer, attribute: c_int, device: c_int) -> None:
-    capability = {MAJOR: MACHINE.compute_capability // 10, MINOR: MACHINE.compute_capability % 10}
-    value[0] = {**LIMITS, **capability}.get(attribute, 0)
+    major, minor = divmod(CAPABILITIES[device], 10)
+    value[0] = {**LIMITS, MAJOR: major, MINOR: minor}.get(attribute, 0)
 
 
 @entry(RUNTIME)
@@ -401,6 +401,8 @@ def nvrtcGetErrorString(status: c_int) -> c_void_p:
 
 @entry(NVRTC)
 def nvrtcVersion(major: Integer, minor: Integer) -> None:
+    if not MACHINE.nvrtc:
+        raise DeviceError(Status.NOT_FOUND, "CuPy failed to load libnvrtc.so.13")
     major[0], minor[0] = RUNTIME_VERSION // 1000, 0
 
 

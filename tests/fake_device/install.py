@@ -15,8 +15,8 @@ from tests.fake_device.libraries import install_inside, install_library, symbols
 from tests.fake_device.machine import MACHINE, Machine
 
 
-def install() -> Machine:
-    """The machine that CuPy finds from now on."""
+def install_libraries() -> None:
+    """Put the libraries of the fake device under CuPy."""
     install_library("libcuda.so.1", DRIVER, [])
     install_library("libnvrtc.so.13", NVRTC, [])
     libs = find_spec("cupy_backends.cuda.libs")
@@ -25,6 +25,11 @@ def install() -> Machine:
     install_library("libcublas.so.13", CUBLAS, list(symbols(extension, "U", "cublas", dynamic=True)))
     install_library("libcublasLt.so.13", {}, [])
     install_inside(import_module("cupy_backends.cuda.api.runtime"), "cuda", RUNTIME)
+
+
+def install() -> Machine:
+    """The machine that CuPy finds from now on."""
+    install_libraries()
     from tests.fake_device.pool import watch_pool
 
     watch_pool()

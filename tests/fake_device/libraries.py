@@ -61,9 +61,14 @@ def divert(address: int, function: Entry) -> None:
     callback = ctypes.CFUNCTYPE(result, *types)(function)
     _callbacks.append(callback)
     target = ctypes.cast(callback, ctypes.c_void_p).value or 0
-    overwrite(address, b"\x48\xb8" + target.to_bytes(8, "little") + b"\xff\xe0")  # mov rax, target; jmp rax
+    overwrite(address, jump(target))
     # CuPy frees what it has when Python is gone already.
     atexit.register(overwrite, address, b"\x31\xc0\xc3")  # xor eax, eax; ret
+
+
+def jump(target: int) -> bytes:
+    """Machine code that goes on at `target`."""
+    return b"\x48\xb8" + target.to_bytes(8, "little") + b"\xff\xe0"  # mov rax, target; jmp rax
 
 
 def overwrite(address: int, code: bytes) -> None:
@@ -98,13 +103,18 @@ def install_library(name: str, entries: Mapping[str, Entry], wanted: list[str]) 
         divert(address_of(library, function), entries.get(function) or refusal(function))
 
 
-def install_inside(module: Any, prefix: str, entries: Mapping[str, Entry]) -> None:
-    """Divert the functions `prefix`... that are linked into the extension `module`: to `entries` or to refusals."""
-    inside = symbols(module.__file__, "tT", prefix)
-    unknown = set(entries) - set(inside)
-    if unknown:
-        raise RuntimeError(f"{module.__file__} has no {', '.join(sorted(unknown))}")
+def inside(module: Any, prefix: str) -> dict[str, int]:
+    """The addresses of the functions `prefix`... that are linked into the extension `module`."""
     entry = f"PyInit_{module.__name__.rpartition('.')[2]}"
     base = address_of(ctypes.CDLL(module.__file__), entry) - symbols(module.__file__, "T", entry)[entry]
-    for name, offset in inside.items():
-        divert(base + offset, entries.get(name) or refusal(name))
+    return {name: base + offset for name, offset in symbols(module.__file__, "tT", prefix).items()}
+
+
+def install_inside(module: Any, prefix: str, entries: Mapping[str, Entry]) -> None:
+    """Divert the functions `prefix`... that are linked into the extension `module`: to `entries` or to refusals."""
+    addresses = inside(module, prefix)
+    unknown = set(entries) - set(addresses)
+    if unknown:
+        raise RuntimeError(f"{module.__file__} has no {', '.join(sorted(unknown))}")
+    for name, address in addresses.items():
+        divert(address, entries.get(name) or refusal(name))

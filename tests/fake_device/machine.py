@@ -13,8 +13,11 @@ import numpy as np
 
 from tests.cuda_emulator.emulator import Kernel, KernelError
 from tests.fake_device.errors import DeviceError, Status
-from tests.fake_device.memory import POISON, Memory, bytes_at, unwritten
+from tests.fake_device.memory import POISON, Memory, bytes_at, slack, unwritten
 from tests.fake_device.streams import Operation, Stream, Timeline
+
+CAPABILITIES = (90, 90, 61)
+"""Compute capability of each device; CuPy asks for it once."""
 
 LARGEST_BLOCK, LARGEST_GRID = 1024, 65535
 
@@ -43,8 +46,8 @@ class _Current(threading.local):
 class Machine:
     """What the libraries of CUDA find.
 
-    devices, driver, compute_capability : what they report; driver 0 is none, 13000 is one of CUDA 13.0.
-    headers : whether NVRTC finds any.
+    devices, driver : what they report; driver 0 is none, 13000 is one of CUDA 13.0.
+    nvrtc, headers : whether NVRTC is there, and finds CUDA's headers.
     launches : names of the kernels since `forget`. streams : the handle of the stream of each.
     products : (compute type, dtype of the result) of each matrix product.
     waits : one entry for every time the host waited for the device. uploads : how many arrays it sent there.
@@ -60,11 +63,10 @@ class Machine:
         self.forget()
 
     def reset(self) -> None:
-        """Two devices with all that they need, which do everything at once. CuPy asks for their number once."""
-        self.devices = 2
+        """Devices with all that they need, which do everything at once. CuPy asks for their number once."""
+        self.devices = len(CAPABILITIES)
         self.driver = 13000
-        self.compute_capability = 90
-        self.headers = True
+        self.nvrtc = self.headers = True
         self.timeline = Timeline()
 
     @property
@@ -86,6 +88,11 @@ class Machine:
         self.waits: list[str] = []
         self.uploads = 0
         self.faults: list[DeviceError] = []
+
+    @property
+    def own_launches(self) -> list[str]:
+        """Those of this project's kernels, which are templates; CuPy's are none."""
+        return [name for name in self.launches if "<" in name]
 
     def stream(self, handle: int | None) -> Stream:
         try:
@@ -143,7 +150,13 @@ class Machine:
 
     def poison(self, address: int, size: int, handle: int | None) -> None:
         """A memory pool hands memory out: in the order of the stream, for what came before may read it still."""
-        self.enqueue(handle, "a memory pool", lambda: bytes_at(address, size).fill(POISON))
+
+        def work() -> None:
+            bytes_at(address, size).fill(POISON)
+            beside, pattern = slack(address, size)
+            beside[:] = pattern
+
+        self.enqueue(handle, "a memory pool", work)
 
     def wait(self, handle: int | None, reason: str) -> None:
         """The host waits for a stream."""
@@ -171,10 +184,10 @@ class Machine:
             for position, (kind, reads, value) in enumerate(
                 zip(kernel.parameters, kernel.reads_only, arguments, strict=True)
             ):
-                address = _pointer(kind, value)
-                if address:
+                for pointed, address in _pointers(kind, value):
                     with self.blame(f"argument {position}"):
-                        arrays.append((position, kind, reads, address, *self.memory.array(address, device)))
+                        held = self.memory.array(address, device)
+                    arrays.append((position, pointed, reads or pointed != kind, address, *held))
         self.launches.append(name)
         self.streams.append(handle or 0)
 
@@ -222,7 +235,8 @@ class Machine:
                 words = matrix.view(f"u{matrix.itemsize}")
                 if np.any(words == np.iinfo(words.dtype).max):
                     raise DeviceError(Status.ILLEGAL_ADDRESS, f"{letter} at {factor.address:#x} was never written")
-            left, right = (_rounded(matrix.astype(scalar), compute) for matrix in matrices[:2])
+            # How cuBLAS rounds on its way is not known here: float64, rounded once.
+            left, right = (np.float64(_rounded(matrix.astype(scalar), compute)) for matrix in matrices[:2])
             result = alpha * ((left.T if a.transposed else left) @ (right.T if b.transposed else right))
             matrices[2][...] = result if beta == 0 else result + beta * matrices[2]
 
@@ -244,9 +258,14 @@ ITEMS = {"float16": 2, "bfloat16": 2, "float32": 4, "float64": 8, "int64": 8}
 """Bytes of what a pointer may point to, where memory that nobody wrote is no value of it."""
 
 
-def _pointer(kind: str, value: bytes) -> int:
-    """The address that an argument holds: a pointer, or a CArray of CuPy's own kernels; 0 for none."""
-    return int.from_bytes(value[:8], "little") if kind.endswith("*") or " 6CArray" in kind else 0
+def _pointers(kind: str, value: bytes) -> list[tuple[str, int]]:
+    """The addresses that an argument holds, each with its kind: a pointer, a CArray of CuPy's own kernels, Parts."""
+    if "5Parts" in kind:
+        words = np.frombuffer(value, np.uint64)
+        pointed = "float32*" if "IfE" in kind else "float64*"
+        return [(pointed, int(address)) for address in words[: words.size // 2] if address]
+    address = int.from_bytes(value[:8], "little") if kind.endswith("*") or " 6CArray" in kind else 0
+    return [(kind, address)] if address else []
 
 
 def _rounded(x: np.ndarray[Any, Any], compute: int) -> np.ndarray[Any, Any]:

@@ -20,6 +20,7 @@ _libc = ctypes.CDLL(None)
 _libc.posix_memalign.argtypes = [ctypes.POINTER(ctypes.c_void_p), ctypes.c_size_t, ctypes.c_size_t]
 _libc.free.argtypes = [ctypes.c_void_p]
 _random = np.random.default_rng(0)
+_beside = _random.integers(0, 256, 2 * ALIGNMENT, np.uint8)
 
 Bytes = np.ndarray[Any, np.dtype[np.uint8]]
 
@@ -27,6 +28,16 @@ Bytes = np.ndarray[Any, np.dtype[np.uint8]]
 def bytes_at(address: int, size: int) -> Bytes:
     """A view of host memory."""
     return np.frombuffer((ctypes.c_uint8 * size).from_address(address), np.uint8) if size else np.empty(0, np.uint8)
+
+
+def slack(start: int, size: int) -> tuple[Bytes, Bytes]:
+    """What a memory pool leaves between the array at `start` and the next: its bytes, and what they must hold.
+
+    Random, other bytes for each array: neither poison nor a copy of what lies beside another array goes unseen.
+    """
+    beside = bytes_at(start + size, -size % ALIGNMENT)
+    first = start // ALIGNMENT % ALIGNMENT
+    return beside, _beside[first : first + beside.size]
 
 
 class Block:
@@ -138,8 +149,7 @@ class Memory:
         block = self.block(start)
         if block is None:
             return
-        slack = bytes_at(start + size, -size % ALIGNMENT if block.arrays is not None else 0)
-        if not block.intact() or np.any(slack != POISON):
+        if not block.intact() or (block.arrays is not None and not np.array_equal(*slack(start, size))):
             raise DeviceError(Status.ILLEGAL_ADDRESS, f"something was written beside an array of {size} bytes")
 
 

@@ -7,8 +7,8 @@ from typing import Any
 import cupy
 from cupy.cuda.memory_hook import MemoryHook
 
+from tests.cuda_emulator.emulator import sanitizing
 from tests.fake_device.machine import MACHINE
-from tests.fake_device.memory import ALIGNMENT
 
 
 class Watch(MemoryHook):  # type: ignore[misc]
@@ -20,12 +20,14 @@ class Watch(MemoryHook):  # type: ignore[misc]
         address, size = given["mem_ptr"], given["size"]
         if address:
             MACHINE.memory.give(address, size)
-            MACHINE.poison(address, size + -size % ALIGNMENT, cupy.cuda.get_current_stream().ptr)
+            MACHINE.poison(address, size, cupy.cuda.get_current_stream().ptr)
 
     def free_preprocess(self, **given: Any) -> None:
         MACHINE.memory.take(given["mem_ptr"])
 
 
 def watch_pool() -> None:
-    """From now on, in this thread."""
+    """From now on, in this thread. Under the sanitizers each array is an allocation, with guards at its last byte."""
+    if sanitizing():
+        cupy.cuda.set_allocator(None)
     Watch().__enter__()

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.cuda_training import SIZES, Training
 from tests.fake_device.machine import Machine
-from tests.test_cuda_backend import SIZES, Training
 from vipnp.audit.cases import small_config
 from vipnp.backends import get_backend
 

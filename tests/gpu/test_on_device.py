@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.test_cuda_backend import SIZES, Training, batch
-from tests.test_cuda_kernels import EPS, all_cases, compare_case
+from tests.cuda_training import SIZES, Training, batch
+from tests.fake_device.test_kernels import EPS, all_cases, compare_case
 from vipnp import VisionPermutator, create_model
 from vipnp.audit.cases import CASES, Case, small_config
 from vipnp.audit.torch_twins import torch_vip

@@ -2,27 +2,36 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Callable, Iterator, Sequence
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
+from vipnp.audit import theorem
 from vipnp.audit.cases import CASES, Case
 from vipnp.core import Backend
+from vipnp.core.checks import did_you_mean
 from vipnp.verify.ladder import RUNGS, Rung, chosen_rungs, climb
-from vipnp.verify.report import Report
+from vipnp.verify.report import Report, Row, Verdict, worst
 from vipnp.verify.rungs import backend as backend_rung
 from vipnp.verify.subject import Subject
+
+LADDER: Mapping[str, Rung] = MappingProxyType({**RUNGS, theorem.NAME: theorem.theorem})
+"""The rungs of the audit: those for any op, and the theorems, which are about this library's."""
+
+EVERY_SIZE = ("contract", "value", "complex_step", "finite_field")
+"""The rungs that climb every set of sizes of a case; planted mistakes meet the same."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """One rung on one case."""
+    """One rung on one case, at one set of sizes or several."""
 
     case: Case
     rung: str
     function: Rung
-    subject: Subject
+    subjects: tuple[Subject, ...]
 
 
 def audit(
@@ -36,7 +45,7 @@ def audit(
     """Run every rung that applies over every case of the table, or over some.
 
     ops : names of ops, layers, models or single cases; all by default.
-    rungs : names of `RUNGS`, and "backend" where a backend is given; all by default.
+    rungs : names of `LADDER`, and "backend" where a backend is given; all by default.
     backend : a backend to hold to the readable ops on the same cases.
     progress : called before every step.
 
@@ -47,8 +56,20 @@ def audit(
     for step in plan(ops=ops, rungs=rungs, backend=backend, seed=seed):
         if progress is not None:
             progress(step)
-        report.extend(climb(step.rung, step.subject, step.function))
+        report.extend(_worst([climb(step.rung, subject, step.function) for subject in step.subjects]))
     return report
+
+
+def _worst(rows: Sequence[list[Row]]) -> list[Row]:
+    """The same rows from several sets of sizes as one list: of each the worst, and of those the first set's."""
+    order = (Verdict.FAIL, Verdict.INCONCLUSIVE, Verdict.PASS)
+    if len({len(found) for found in rows}) > 1:
+        return min(rows, key=lambda found: min(order.index(row.verdict) for row in found))
+    return [
+        worst([row for row in same if row.verdict is verdict]) or next(row for row in same if row.verdict is verdict)
+        for same in zip(*rows, strict=True)
+        for verdict in [min((row.verdict for row in same), key=order.index)]
+    ]
 
 
 def plan(
@@ -66,12 +87,12 @@ def plan(
     if backend_rung.NAME in wanted and backend is None:
         raise ValueError(f"rungs: {backend_rung.NAME!r} needs a backend to hold to the readable ops")
     names = [name for name in wanted if name != backend_rung.NAME]
-    ladder = {name: RUNGS[name] for name in (chosen_rungs(names or None) if names or not wanted else [])}
+    ladder = {name: LADDER[name] for name in (chosen_rungs(names or None, LADDER) if names or not wanted else [])}
     if backend is not None and (not wanted or backend_rung.NAME in wanted):
         ladder[backend_rung.NAME] = backend_rung.backend_rung(backend)
     deciding = {**ladder, "finite_field": RUNGS["finite_field"]} if "complex_step" in ladder else ladder
     return [
-        Step(case, rung, function, subject_of(case, seed, small=rung == "proof"))
+        Step(case, rung, function, _subjects(case, rung, seed))
         for case in chosen_cases(ops)
         for rung, function in (deciding if case.hard else ladder).items()
         if applies(rung, case)
@@ -79,20 +100,29 @@ def plan(
 
 
 def applies(rung: str, case: Case) -> bool:
-    """Whether a rung has something to say about a case: adjoint about ops that are linear in an argument, proof about
-    ops (a layer is made of them), float32 about inputs that are not ill-conditioned on purpose."""
+    """Whether a rung has something to say about a case: adjoint about ops that are linear in an argument, proof and
+    elsewhere about ops (a layer is made of them), theorem about functions that have one, float32 about inputs that are
+    not ill-conditioned on purpose."""
     if rung == "adjoint":
         return bool(case.linear_in)
-    if rung == "proof":
+    if rung in ("proof", "elsewhere"):
         return case.kind == "op" and not case.hard
+    if rung == theorem.NAME:
+        return bool(theorem.theorems_about(case.op))
     if rung == "float32":
         return not case.hard
     return True
 
 
-def subject_of(case: Case, seed: int = 0, *, small: bool = False) -> Subject:
-    """A case of the table as a subject of the ladder, at its own sizes or at the smallest it allows."""
-    args, kwargs = case.inputs(seed, smallest_sizes(case) if small else None)
+def _subjects(case: Case, rung: str, seed: int) -> tuple[Subject, ...]:
+    if rung == "proof":
+        return (subject_of(case, seed, smallest_sizes(case)),)
+    return tuple(subject_of(case, seed, sizes) for sizes in (size_sets(case) if rung in EVERY_SIZE else [case.sizes]))
+
+
+def subject_of(case: Case, seed: int = 0, sizes: Mapping[str, int] | None = None) -> Subject:
+    """A case of the table as a subject of the ladder, at `sizes` or its own."""
+    args, kwargs = case.inputs(seed, sizes)
     op, _, tag = case.name.partition("/")
     return Subject(
         op=case.op,
@@ -106,6 +136,30 @@ def subject_of(case: Case, seed: int = 0, *, small: bool = False) -> Subject:
         name=op,
         tag=tag,
     )
+
+
+def size_sets(case: Case) -> list[Mapping[str, int]]:
+    """The sizes of a case, and as many others as it takes for every two letters that its ranges let differ to differ
+    somewhere: exchanging two equal sizes is no mistake. Sizes of 1 come last, since they hide mistakes
+    too. Hard cases have their own sizes only."""
+    sets = [case.sizes]
+    if case.hard:
+        return sets
+    spans = [range(low, high + 1) for low, high in case.ranges.values()]
+    drawn = (dict(zip(case.ranges, values, strict=True)) for values in itertools.product(*spans))
+    others = [sizes for sizes in drawn if case.fits(sizes)]
+    pairs = list(itertools.combinations(case.ranges, 2))
+    together = _equal(case.sizes, pairs)
+    while telling := [sizes for sizes in others if len(_equal(sizes, together)) < len(together)]:
+        best = min(telling, key=lambda s: (list(s.values()).count(1), len(_equal(s, together)), len(_equal(s, pairs))))
+        sets.append(best)
+        together = _equal(best, together)
+    return sets
+
+
+def _equal(sizes: Mapping[str, int], pairs: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+    """The pairs of letters that have one size."""
+    return [(a, b) for a, b in pairs if sizes[a] == sizes[b]]
 
 
 def smallest_sizes(case: Case) -> dict[str, int]:
@@ -123,9 +177,9 @@ def chosen_cases(ops: Sequence[str] | None) -> list[Case]:
     known = {name: case for case in CASES.values() for name in (case.name, case.op.__name__)}
     for name in ops:
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f" (did you mean {near[0]!r}?)" if near else ""
-            raise ValueError(f"op: unknown name {name!r}{hint}, expected one of {', '.join(op_names())}")
+            raise ValueError(
+                f"op: unknown name {name!r}{did_you_mean(name, known)}, expected one of {', '.join(op_names())}"
+            )
     return [case for case in CASES.values() if case.name in ops or case.op.__name__ in ops]
 
 

@@ -1,8 +1,8 @@
 """The table of cases: every op, layer and model with inputs, naive definition and PyTorch twin. Every suite uses it.
 
 A case draws its inputs from a generator at given sizes, in float64: `args`, the arrays (or nested dicts of arrays)
-that are differentiated, and `kwargs`, the constants. All values are random and nonzero, the sizes are off every default
-(B >= 2, H != W, H and W differ from the segments), drop masks drop some samples and keep some.
+that are differentiated, and `kwargs`, the constants. All values are random and nonzero, B >= 2, and no two letters of a
+case have the same size, so that any two that are swapped are seen. Drop masks drop some samples and keep some.
 """
 
 from __future__ import annotations
@@ -377,10 +377,10 @@ def model_loss(
 
 _ROWS = {"B": 3, "H": 2, "C": 5}
 _ROW_RANGES = {"B": (2, 4), "H": (1, 4), "C": (4, 9)}
-_GRID = {"B": 3, "H": 2, "W": 4, "N": 3, "S": 4}
+_GRID = {"B": 6, "H": 2, "W": 5, "N": 3, "S": 4}
 _GRID_RANGES = {"B": (2, 3), "H": (1, 4), "W": (1, 4), "N": (1, 4), "S": (1, 4)}
 _WEIGHTED_RANGES = {**_GRID_RANGES, "S": (4, 4)}
-_MODEL = {"B": 3, "H": 2, "W": 1, "N": 3, "S": 4, "P": 2, "K": 4}
+_MODEL = {"B": 6, "H": 2, "W": 1, "N": 3, "S": 4, "P": 5, "K": 7}
 _MODEL_RANGES = {"B": (2, 3), "H": (1, 2), "W": (1, 2), "N": (1, 3), "S": (4, 4), "P": (1, 2), "K": (2, 4)}
 _X = ("x", "params")
 _ABLATED = ("channel", "width", "channel")
@@ -413,11 +413,11 @@ def _case(
 
 def _op_cases() -> list[Case]:
     K, K_range = {"K": 4}, {"K": (2, 6)}
-    image = {"B": 3, "H": 2, "W": 3, "C": 5}
+    image = {"B": 4, "H": 2, "W": 6, "C": 5}
     image_ranges = {"B": (2, 4), "H": (1, 4), "W": (1, 4), "C": (1, 5)}
     classes, class_ranges = {"B": 3, "K": 5}, {"B": (2, 5), "K": (2, 8)}
     softmax_sizes, softmax_ranges = {"B": 3, "H": 2, "K": 5}, {"B": (2, 4), "H": (1, 3), "K": (2, 8)}
-    patch = {"B": 2, "C": 3, "H": 2, "W": 3, "P": 2, "Q": 3, "K": 4}
+    patch = {"B": 6, "C": 4, "H": 5, "W": 1, "P": 2, "Q": 3, "K": 7}
     patch_ranges = {"B": (2, 3), "C": (1, 3), "H": (1, 3), "W": (1, 3), "P": (1, 3), "Q": (1, 3), "K": (1, 4)}
     grid_ranges = _GRID_RANGES
     wxb = ("x", "weight", "bias")
@@ -433,7 +433,9 @@ def _op_cases() -> list[Case]:
         ),
         _case(ops.layer_norm, _layer_norm(), _ROWS, _ROW_RANGES, wxb),
         _case(ops.layer_norm, _layer_norm(eps=0.03), _ROWS, _ROW_RANGES, wxb, "eps"),
-        _case(ops.layer_norm, _layer_norm(), _ROWS | {"C": 2}, _ROW_RANGES | {"C": (2, 2)}, wxb, "C=2", hard=True),
+        _case(
+            ops.layer_norm, _layer_norm(), _ROWS | {"H": 4, "C": 2}, _ROW_RANGES | {"C": (2, 2)}, wxb, "C=2", hard=True
+        ),
         _case(ops.layer_norm, _layer_norm(mean=1000.0), _ROWS, _ROW_RANGES, wxb, "mean=1000", hard=True),
         _case(ops.gelu, _one_input(), _ROWS, _ROW_RANGES, ("x",)),
         _case(ops.softmax, _softmax(4.0), softmax_sizes, softmax_ranges, ("x",)),
@@ -451,7 +453,7 @@ def _op_cases() -> list[Case]:
         _case(
             ops.shift,
             _shift,
-            _GRID | {"G": 5, "V": 6},
+            _GRID | {"G": 7, "V": 8},
             grid_ranges | {"G": (1, 6), "V": (1, 6)},
             ("x",),
             linear_in=("x",),
@@ -467,7 +469,7 @@ def _op_cases() -> list[Case]:
         _case(
             ops.split_attention,
             _split_attention,
-            image | {"K": 2},
+            image | {"H": 3, "K": 2},
             image_ranges | {"K": (2, 2)},
             ("logits", "x_1", "x_2"),
             "k=2",
@@ -476,7 +478,7 @@ def _op_cases() -> list[Case]:
         _case(
             ops.split_attention,
             _split_attention,
-            image | {"K": 5},
+            image | {"C": 3, "K": 5},
             image_ranges | {"K": (5, 5)},
             ("logits", "x_1", "x_2", "x_3", "x_4", "x_5"),
             "k=5",
@@ -500,12 +502,12 @@ def _op_cases() -> list[Case]:
 
 def _layer_cases() -> list[Case]:
     grid, ranges, weighted = _GRID, _GRID_RANGES, _WEIGHTED_RANGES
-    down = {"B": 2, "H": 1, "W": 2, "C": 3, "K": 4, "P": 2}
+    down = {"B": 6, "H": 1, "W": 3, "C": 4, "K": 5, "P": 2}
     down_ranges = {"B": (2, 3), "H": (1, 3), "W": (1, 3), "C": (1, 4), "K": (1, 4), "P": (1, 2)}
     layer: dict[str, Any] = {"kind": "layer"}
     block: dict[str, Any] = {"kind": "block"}
     ablated = {"branches": _ABLATED}
-    wide = {**grid, "H": 5, "W": 4}
+    wide = {**grid, "H": 5, "W": 7}
     axial = weighted | _AXIAL_GRID
     return [
         _case(layers.mlp, _mlp(masks=False), grid, ranges, _X, **layer),
@@ -574,7 +576,7 @@ def _model_cases() -> list[Case]:
         _case(
             vision_permutator,
             _model(masks=False, loss=False, branches="axial"),
-            _MODEL | {"H": 4, "W": 5},
+            _MODEL | {"H": 5, "W": 8, "P": 2},
             _MODEL_RANGES | _AXIAL_GRID,
             arguments,
             "axial",

@@ -7,6 +7,7 @@ import inspect
 import re
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from html import escape
 from importlib.resources import files
 from string import Template
@@ -16,13 +17,12 @@ from pygments import highlight
 from pygments.formatters import HtmlFormatter
 from pygments.lexers import PythonLexer
 
-from vipnp.audit.audit import chosen_cases, subject_of
+from vipnp.audit import theorem
+from vipnp.audit.audit import LADDER, chosen_cases, subject_of
 from vipnp.audit.cases import Case
 from vipnp.audit.mathml import pieces
 from vipnp.audit.picture import curves, svg
-from vipnp.audit.planting import Sabotage
 from vipnp.audit.terminal import figure, summary, verdict_text
-from vipnp.verify.ladder import RUNGS
 from vipnp.verify.report import UNPROVED, Report, Row, Verdict, versions
 from vipnp.verify.saves import saves_text
 
@@ -32,6 +32,7 @@ ABOUT = {
     "value": "The forward pass against a definition written as loops over scalars.",
     "adjoint": "For linear ops on integers: ⟨J u, dy⟩ equals ⟨u, pullback(dy)⟩ bit for bit.",
     "differences": "Central differences of fourth order.",
+    "elsewhere": "Other sizes (1, one more, 131, 1031) and values (zeros, ones, ties, large entries).",
     "complex_step": "The derivative from the imaginary part: no difference is taken, nothing cancels.",
     "finite_field": "The same source over the integers modulo 2¹²⁷-1, where a wrong formula gives a wrong number and "
     "a right one gives zero, exactly.",
@@ -39,16 +40,27 @@ ABOUT = {
     "proof": "The same source on rational functions of symbols: the derivative identity proved for small shapes.",
     "pytorch": "PyTorch's autograd in float64.",
     "float32": "float32 error in units of 2⁻²⁴, beside that of PyTorch's float32.",
+    "theorem": "Coq's kernel accepted a proof for every shape and all real inputs, written from the source that runs.",
     "backend": "A backend and its fused replacements against the readable ops.",
 }
 
 KINDS = {"op": "Ops", "layer": "Layers", "block": "Blocks", "model": "Models"}
 
 
-def render(report: Report, planted: Sabotage | None, *, ops: Sequence[str] | None) -> str:
+@dataclass(frozen=True)
+class Appendix:
+    """What a tool adds to the page: (number, label) figures for the summary, a section and, where something is wrong, a
+    line of HTML for the top."""
+
+    figures: Sequence[tuple[str, str]]
+    section: str
+    alarm: str
+
+
+def render(report: Report, appendix: Appendix | None = None, *, ops: Sequence[str] | None) -> str:
     """The page as a string; `ops` as given to the audit."""
     folder = files("vipnp.audit") / "templates"
-    rungs = [rung for rung in (*RUNGS, "backend") if any(row.rung == rung for row in report.rows)]
+    rungs = [rung for rung in (*LADDER, "backend") if any(row.rung == rung for row in report.rows)]
     by_function = _cases_by_function(ops)
     return Template((folder / "page.html").read_text(encoding="utf-8")).substitute(
         css=(files("vipnp.core") / "style.css").read_text(encoding="utf-8")
@@ -58,21 +70,17 @@ def render(report: Report, planted: Sabotage | None, *, ops: Sequence[str] | Non
         headline=_headline(report, len(by_function)),
         lead="Every backward pass of this library is derived by hand. This page shows each one beside its forward "
         "pass, and what a ladder of independent checks found.",
-        figures=_figures(report, planted),
+        figures=_figures(report, appendix.figures if appendix else ()),
         matrix=_matrix(report, by_function, rungs),
         failures="".join(f'<p class="alarm">{escape(str(row))}</p>' for row in report.failures[:50])
-        + (
-            ""
-            if planted is None or planted.ok
-            else '<p class="alarm"><a href="#sabotage">Planted mistakes</a> survive.</p>'
-        )
+        + (appendix.alarm if appendix else "")
         + "".join(
             f'<p class="alarm">{escape(f"{where}, argument {argument}: {UNPROVED}")}</p>'
             for where, argument in ((f"{op} {case}".strip(), argument) for op, case, argument in report.unproved)
         ),
         ladder="".join(f"<li><b>{_title(rung)}.</b> {escape(ABOUT[rung])}</li>" for rung in rungs),
         functions="".join(_function(name, cases, report) for name, cases in by_function.items()),
-        sabotage="" if planted is None else _sabotage(planted),
+        appendix=appendix.section if appendix else "",
         versions="".join(f"<span>{escape(k)} {escape(v)}</span> " for k, v in versions().items())
         + f"<span>seed {report.seed}</span>",
     )
@@ -98,18 +106,13 @@ def _headline(report: Report, count: int) -> str:
     return f'<span class="bad">{wrong} of {functions}</span> {"fail" if wrong != 1 else "fails"} the audit.'
 
 
-def _figures(report: Report, planted: Sabotage | None) -> str:
+def _figures(report: Report, more: Sequence[tuple[str, str]]) -> str:
     figures = [(str(report.totals[verdict.value]), verdict.value) for verdict in Verdict]
     gradients = {
         (row.op, row.case, row.argument) for row in report.rows if row.rung in ("complex_step", "finite_field")
     }
     figures.insert(0, (str(len(gradients)), "gradients checked"))
-    if planted is not None:
-        real = len(planted.outcomes) - len(planted.equivalents)
-        figures.append((f"{len(planted.caught)} / {real}", "planted mistakes caught"))
-        if all(o.gradcheck_missed is not None for o in planted.outcomes):
-            missed = sum(bool(o.gradcheck_missed) for o in planted.outcomes)
-            figures.append((str(missed), "of them missed by torch gradcheck"))
+    figures.extend(more)
     return "".join(f"<li><b>{escape(number)}</b><span>{escape(label)}</span></li>" for number, label in figures)
 
 
@@ -124,7 +127,7 @@ def _matrix(report: Report, by_function: dict[str, list[Case]], rungs: Sequence[
         )
         body.append(f'<tr><th scope="row" class="name"><a href="#{name}">{escape(name)}</a></th>{cells}</tr>')
     titles = ["function", *(_title(rung) for rung in rungs)]
-    return _table("The largest error of every function on every rung", titles, body, kind="matrix")
+    return table("The largest error of every function on every rung", titles, body, kind="matrix")
 
 
 def _cell(rows: Sequence[Row]) -> str:
@@ -176,8 +179,32 @@ def _function(name: str, cases: Sequence[Case], report: Report) -> str:
 <ul class="key">{"".join(f'<li><i class="k{i}"></i>{escape(key)}</li>' for i, key in enumerate(picture))}</ul></div>
 <div><h3>Rungs</h3>{_rung_table(name, rows)}</div>
 </div>
+{theorems(function)}
 <details><summary>All {len(rows)} figures</summary>{_row_table(name, rows)}</details>
 </section>"""
+
+
+def theorems(function: Callable[..., Any]) -> str:
+    """The theorems in the letters of the docstring, what they assume, and their proofs; nothing where there is none."""
+    found = theorem.theorems_about(function)
+    changed = theorem.changes(function, found)
+    parts = []
+    for name, entry in found.items():
+        shapes = ", ".join(f"{n} ({s.replace(' ', ', ')})" if s else n for n, s in entry["arrays"].items())
+        given = "".join(f"; {n} ({s.replace(' ', ', ')})" if s else f"; {n}" for n, s in entry["constants"].items())
+        sizes = ", ".join([*(f"{n} > 0" for n in entry["sizes"]), *entry["assume"]])
+        sides = " + ".join(f"⟨d{n}, u_{n}⟩" for n in entry["arrays"])
+        gradients = ", ".join(f"d{n}" for n in entry["arrays"])
+        parts.append(f"""<p class="note"><b>{escape(name)}.</b> For all {escape(sizes)}, all real
+{escape(shapes + given)}: where the arrays move along curves with derivatives u, y has a derivative v, and for every dy,
+with {escape(gradients)} = pullback(dy),</p><p class="formulas">⟨dy, v⟩ = {escape(sides)}.</p>
+<pre class="code" tabindex="0">{escape(entry["proof"])}</pre>""")
+    if not parts:
+        return ""
+    stale = f'<p class="alarm">Proved of another source: {escape(", ".join(changed))} changed since.</p>'
+    parts.append(f'<p class="note">Assumed at most: {escape(", ".join(theorem.record()["assumptions"]))}.</p>')
+    head = f"{len(parts) - 1} theorem{'s' if len(parts) != 2 else ''}, by Coq {theorem.record()['coq']}"
+    return f"<details><summary>{head}</summary>{stale if changed else ''}{''.join(parts)}</details>"
 
 
 def _formulas(lines: Sequence[str]) -> str:
@@ -273,7 +300,7 @@ def _rung_table(name: str, rows: Sequence[Row]) -> str:
             f'<td class="number">{_figure_html(shown.bound)}</td><td>{_powers(shown.unit)}</td><td>{verdict}</td></tr>'
         )
     titles = ("rung", "largest error", "bound", "unit", "verdict")
-    return _table(f"What every rung found about {name}", titles, body, numbers=("largest error", "bound"))
+    return table(f"What every rung found about {name}", titles, body, numbers=("largest error", "bound"))
 
 
 def _row_table(name: str, rows: Sequence[Row]) -> str:
@@ -288,62 +315,10 @@ def _row_table(name: str, rows: Sequence[Row]) -> str:
             f'<td class="detail">{_powers(row.detail)}</td></tr>'
         )
     titles = ("case", "argument", "shape", "rung", "error", "bound", "unit", "verdict", "detail")
-    return _table(f"Every figure of {name}", titles, body, numbers=("error", "bound"))
+    return table(f"Every figure of {name}", titles, body, numbers=("error", "bound"))
 
 
-# --- the planted mistakes -----------------------------------------------------------------------------------------
-
-
-def _sabotage(planted: Sabotage) -> str:
-    real = len(planted.outcomes) - len(planted.equivalents)
-    kinds = _count_table("kind of mistake", ["planted", "caught", "gradcheck misses"], planted.by_kind())
-    counts = _count_table("function", ["planted", "kinds", "caught", "gradcheck misses"], planted.counts())
-    survivors = "".join(f'<p class="alarm">Survives: {escape(o.mistake.key)}</p>' for o in planted.survivors)
-    equivalents = "".join(
-        f'<li class="mistake"><code>{escape(mistake.key)}</code>: {escape(reason)}</li>'
-        for mistake, reason in planted.equivalents
-    )
-    listed = f"<h3>Changes that are no mistakes</h3><ul>{equivalents}</ul>" if equivalents else ""
-    return f"""<section class="function" id="sabotage">
-<h2>Does the ladder catch mistakes?</h2>
-<p>{real} mistakes were planted in the backward passes, one at a time, at every place in the syntax tree where one of
-the kinds below fits; {len(planted.caught)} fail the ladder. The last column counts those that
-<code>torch.autograd.gradcheck</code> passes at its defaults (in its fast mode for layers and models). Another
-{planted.not_counted} changes crash or break a shape and are not counted; {planted.factor_share:.0%} only scale a
-gradient.</p>
-{survivors}
-<div class="sheet">{kinds}{counts}</div>
-{listed}
-<details><summary>All {len(planted.outcomes)} planted mistakes</summary>
-{_mistake_table(planted)}</details>
-</section>"""
-
-
-def _count_table(title: str, headings: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> str:
-    body = [
-        f"<tr><td>{escape(str(name))}</td>"
-        + "".join(f'<td class="number">{"-" if value is None else value}</td>' for value in values)
-        + "</tr>"
-        for name, *values in rows
-    ]
-    return _table(f"Planted mistakes by {title}", [title, *headings], body, numbers=headings)
-
-
-def _mistake_table(planted: Sabotage) -> str:
-    body = []
-    for outcome in planted.outcomes:
-        mistake = outcome.mistake
-        missed = {None: "-", True: "missed", False: "caught"}[outcome.gradcheck_missed]
-        state, word = ("pass", _title(outcome.caught_by)) if outcome.caught_by else ("fail", "survives")
-        body.append(
-            f"<tr><td>{escape(mistake.function)}:{mistake.line}</td><td>{escape(mistake.kind)}</td>"
-            f'<td class="mistake"><code>{escape(mistake.before)}</code> → <code>{escape(mistake.after)}</code></td>'
-            f'<td><span class="cell {state}">{word}</span></td><td>{missed}</td></tr>'
-        )
-    return _table("Every planted mistake", ("place", "kind", "change", "caught by", "gradcheck"), body)
-
-
-def _table(
+def table(
     caption: str, titles: Sequence[str], rows: Sequence[str], *, numbers: Sequence[str] = (), kind: str = ""
 ) -> str:
     """A table that can be scrolled, also by keyboard. numbers : the titles of columns that are set to the right."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 from collections.abc import Callable
 from functools import partial
@@ -11,6 +10,7 @@ from importlib.metadata import entry_points
 from typing import Any, NamedTuple
 
 from vipnp.core.backend import Backend
+from vipnp.core.checks import did_you_mean
 
 GROUP = "vipnp.backends"
 
@@ -33,6 +33,7 @@ BUILT_IN = {
         ("cupy",),
         'pip install "vipnp[cuda13]" (or "vipnp[cuda12]" for a driver of CUDA 12)',
     ),
+    "array_api": BuiltIn("vipnp.backends.array_api"),
     "numba": BuiltIn("vipnp.backends.numba", ("numba", "threadpoolctl"), 'pip install "vipnp[numba]"'),
 }
 """Backend name -> where it is."""
@@ -58,10 +59,8 @@ def get_backend(name: str | Backend, **options: Any) -> Backend:
         raise TypeError(f"backend: expected a name or a Backend, got {type(name).__name__}")
     names = list_backends()
     if name not in names:
-        near = difflib.get_close_matches(name, names, n=1)
         raise ValueError(
-            f"backend: unknown name {name!r}; expected one of {', '.join(names)}"
-            + (f" (did you mean {near[0]!r}?)" if near else "")
+            f"backend: unknown name {name!r}; expected one of {', '.join(names)}{did_you_mean(name, names)}"
         )
     if name in BUILT_IN:
         create = _built_in(name)
@@ -74,15 +73,19 @@ def get_backend(name: str | Backend, **options: Any) -> Backend:
     open_ended = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
     for option in options:
         if option not in parameters and not open_ended:
-            near = difflib.get_close_matches(option, parameters, n=1)
             raise ValueError(
                 f"backend {name!r} has no option {option!r}; expected one of: {', '.join(parameters) or 'none at all'}"
-                + (f" (did you mean {near[0]!r}?)" if near else "")
+                + did_you_mean(option, parameters)
             )
+    for parameter in parameters.values():
+        required = parameter.kind is parameter.KEYWORD_ONLY and parameter.default is parameter.empty
+        if required and parameter.name not in options:
+            raise ValueError(f"backend {name!r}: option {parameter.name!r} is missing, expected it to be given")
     backend = create(**options)
     if not isinstance(backend, Backend):
         raise TypeError(f"backend {name!r}: its entry point returned {type(backend).__name__}, expected a Backend")
-    backend.remake = partial(get_backend, name, **options)
+    if backend.remake is None:
+        backend.remake = partial(get_backend, name, **options)
     return backend
 
 

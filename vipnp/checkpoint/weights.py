@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,14 @@ import numpy as np
 
 from vipnp.checkpoint.pytorch import is_pytorch, read_pytorch, write_pytorch
 from vipnp.core import HostArray
+from vipnp.core.checks import printable, shown
 from vipnp.core.files import replaced_when_done
 
 METADATA = "vipnp"
 """The key of the header under which our metadata stands, as JSON."""
+
+RESERVED = "__metadata__"
+"""No tensor of a safetensors file can be called so."""
 
 LONGEST_HEADER = 100_000_000
 """Bytes; what claims a longer header is no safetensors file (the format's own limit)."""
@@ -31,15 +36,18 @@ def save_weights(
 
     A reader sees the old file or the whole new one (`vipnp.core.files`).
     Raises TypeError if `tensors` is no mapping, a name no string or a value no NumPy array of float32 or float64,
-    ValueError if one is not finite, OSError where the folder cannot be written, ImportError naming the extra to install
-    where safetensors is missing.
+    ValueError if one is not finite or called "__metadata__", which the format keeps for itself, either if JSON cannot
+    hold `metadata`, OSError where the folder cannot be written, ImportError naming the extra to install where
+    safetensors is missing.
     """
     _check_tensors(tensors)
+    if RESERVED in tensors:
+        raise ValueError(f"tensors: got the name {RESERVED!r}, which the format keeps for itself, expected another")
     try:
         from safetensors.numpy import save
     except ImportError as error:
         raise _missing_safetensors() from error
-    header = None if metadata is None else {METADATA: json.dumps(metadata)}
+    header = None if metadata is None else {METADATA: _as_json(metadata)}
     contents = save({name: np.asarray(tensor, order="C") for name, tensor in tensors.items()}, header)
     with replaced_when_done(path) as temporary:
         temporary.write_bytes(contents)
@@ -63,12 +71,11 @@ def load_weights(path: str | os.PathLike[str]) -> dict[str, HostArray]:
     run. Usual containers, such as "state_dict", and prefixes, such as "module.", are taken off in a PyTorch file. The
     arrays are not to be written.
 
-    Raises FileNotFoundError if there is no such file, ValueError if it is no whole weight file or holds anything but
-    weights, such as a whole module, or numbers that NumPy lacks, such as bfloat16, ImportError naming the extra to
-    install where safetensors is missing.
+    Raises FileNotFoundError if there is no such file, OSError if it cannot be read, ValueError if it is no whole weight
+    file or holds anything but weights, such as a whole module, or numbers that NumPy lacks, such as bfloat16,
+    ImportError naming the extra to install where safetensors is missing.
     """
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"path: there is no file {os.fspath(path)!r}")
+    _check_readable(path)
     # Read first: a file that is mapped into memory and cut short by another process kills this one.
     contents = Path(path).read_bytes()
     if is_pytorch(contents):
@@ -91,11 +98,13 @@ def load_weights(path: str | os.PathLike[str]) -> dict[str, HostArray]:
         raise ValueError(
             f"path: {os.fspath(path)!r} holds a number type that NumPy lacks ({error}); convert it to float32 first"
         ) from error
+    except ValueError as error:  # a shape, such as one of more than 64 axes
+        raise ValueError(f"path: {os.fspath(path)!r} holds a tensor that NumPy cannot hold ({error})") from error
     for name, tensor in tensors.items():
         if tensor.dtype.kind not in "fiub":  # bfloat16, once ml_dtypes has made it known to NumPy
             raise ValueError(
-                f"path: {os.fspath(path)!r} holds a number type that NumPy lacks ({name} is {tensor.dtype}); "
-                "convert it to float32 first"
+                f"path: {os.fspath(path)!r} holds a number type that NumPy lacks "
+                f"({printable(name)} is {tensor.dtype}); convert it to float32 first"
             )
     return tensors
 
@@ -103,8 +112,10 @@ def load_weights(path: str | os.PathLike[str]) -> dict[str, HostArray]:
 def load_metadata(path: str | os.PathLike[str]) -> dict[str, Any]:
     """What `save_weights` was given as `metadata`; empty where the file has none of it, as PyTorch's.
 
-    Raises FileNotFoundError if there is no such file, ValueError if it is no whole weight file.
+    Raises FileNotFoundError if there is no such file, OSError if it cannot be read, ValueError if it is no whole weight
+    file.
     """
+    _check_readable(path)
     with open(path, "rb") as file:
         if is_pytorch(file.read(64)):
             return {}
@@ -114,7 +125,7 @@ def load_metadata(path: str | os.PathLike[str]) -> dict[str, Any]:
         if len(start) < 8 or size > LONGEST_HEADER:
             raise ValueError(f"path: {os.fspath(path)!r} is no whole safetensors file")
         try:
-            found = json.loads(json.loads(file.read(size).decode()).get("__metadata__", {}).get(METADATA, "{}"))
+            found = json.loads(json.loads(file.read(size).decode()).get(RESERVED, {}).get(METADATA, "{}"))
         except (ValueError, AttributeError, TypeError) as error:
             raise ValueError(f"path: {os.fspath(path)!r} is no whole safetensors file ({error})") from error
     if not isinstance(found, dict):
@@ -123,9 +134,9 @@ def load_metadata(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 def weights_sha256(tensors: Mapping[str, HostArray]) -> str:
-    """A digest of names, shapes, dtypes and exact values of {name: host array}, in their order; 64 hex digits."""
+    """A digest of names, shapes, dtypes and exact values of {name: host array}, in any order; 64 hex digits."""
     digest = hashlib.sha256()
-    for name, tensor in tensors.items():
+    for name, tensor in sorted(tensors.items()):
         little_endian = np.ascontiguousarray(tensor, dtype=tensor.dtype.newbyteorder("<"))
         digest.update(f"{name} {little_endian.dtype.str} {tensor.shape}\n".encode())
         digest.update(little_endian.tobytes())
@@ -137,12 +148,39 @@ def _check_tensors(tensors: Mapping[str, HostArray]) -> None:
         raise TypeError(f"tensors: got {type(tensors).__name__}, expected a mapping from names to NumPy arrays")
     for name, tensor in tensors.items():
         if not isinstance(name, str):
-            raise TypeError(f"tensors: got the name {name!r}, expected a string")
-        if not isinstance(tensor, np.ndarray) or tensor.dtype not in (np.float32, np.float64):
-            kind = tensor.dtype if isinstance(tensor, np.ndarray) else type(tensor).__name__
-            raise TypeError(f"{name}: got {kind}, expected a NumPy array of float32 or float64")
+            raise TypeError(f"tensors: got the name {shown(name)}, expected a string")
+        if any("\ud800" <= character <= "\udfff" for character in name):
+            raise ValueError(f"tensors: got the name {shown(name)}, expected one that UTF-8 can hold")
+        # Exactly NumPy's class: what a masked array or a matrix means would not be in the file.
+        if type(tensor) is not np.ndarray or tensor.dtype not in (np.float32, np.float64):
+            kind = tensor.dtype if type(tensor) is np.ndarray else type(tensor).__name__
+            raise TypeError(f"{printable(name)}: got {kind}, expected a NumPy array of float32 or float64")
         if not np.isfinite(tensor).all():
-            raise ValueError(f"{name}: got NaN or infinity, expected finite numbers")
+            raise ValueError(f"{printable(name)}: got NaN or infinity, expected finite numbers")
+
+
+def _as_json(metadata: Any) -> str:
+    if not isinstance(metadata, Mapping):
+        raise TypeError(f"metadata: got {shown(metadata)}, expected a mapping")
+    try:
+        return json.dumps(metadata, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"metadata: {error}") from error
+
+
+def _check_readable(path: str | os.PathLike[str]) -> None:
+    """One line for what cannot be read. A pipe or a device is no weight file either: reading one may never end."""
+    name = os.fspath(path)
+    try:
+        kind = os.stat(name).st_mode
+        if stat.S_ISREG(kind):
+            os.close(os.open(name, os.O_RDONLY))
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise FileNotFoundError(f"path: there is no file {name!r}") from error
+    except OSError as error:
+        raise OSError(f"path: {name!r} cannot be read: {error.strerror}") from error
+    if not stat.S_ISREG(kind):
+        raise ValueError(f"path: {name!r} is a folder, a pipe or a device, expected a file")
 
 
 def _missing_safetensors() -> ImportError:

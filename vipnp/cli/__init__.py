@@ -12,9 +12,12 @@ except ModuleNotFoundError as error:
 
 from vipnp.cli.atlas import atlas
 from vipnp.cli.audit import audit
+from vipnp.cli.convert import convert
 from vipnp.cli.eval import evaluate
 from vipnp.cli.explain import explain
+from vipnp.cli.models import models
 from vipnp.cli.predict import predict
+from vipnp.cli.summary import summary
 from vipnp.cli.train import train
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
@@ -30,6 +33,9 @@ app.command("eval")(evaluate)
 app.command()(predict)
 app.command()(explain)
 app.command()(atlas)
+app.command()(convert)
+app.command()(summary)
+app.command()(models)
 app.command()(audit)
 
 __all__ = ["app"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -22,7 +23,7 @@ def audit(
 ) -> None:
     """Hold every hand-written gradient against the ladder of checks. Exit status 1 if anything fails, 3 if no
     gradient was checked."""
-    from vipnp.audit import page, planting, terminal
+    from vipnp.audit import page, terminal
     from vipnp.backends import get_backend
     from vipnp.core.files import check_outputs, write_json, write_text
 
@@ -30,6 +31,8 @@ def audit(
         check_outputs({"--json": json, "--html": html})
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
+    if sabotage:
+        _reach_tools()
     console = terminal.new_console()
     try:
         held = None if backend is None else get_backend(backend)
@@ -37,15 +40,31 @@ def audit(
     except (ValueError, ImportError, RuntimeError) as error:
         raise typer.BadParameter(str(error)) from error
     terminal.print_report(console, report, every_argument=op is not None)
-    planted = planting.sabotage_with_progress(console, ops=op, seed=seed) if sabotage else None
-    if planted is not None:
+    planted, appendix = None, None
+    if sabotage:
+        from tools import planting, planting_page
+
+        planted = planting.sabotage_with_progress(console, ops=op, seed=seed)
         planting.print_sabotage(console, planted)
+        appendix = planting_page.appendix(planted)
     if json is not None:
         content = report.to_json()
         write_json(json, content if planted is None else {**content, "sabotage": planted.to_json()})
     if html is not None:
-        write_text(html, page.render(report, planted, ops=op))
+        write_text(html, page.render(report, appendix, ops=op))
     if not report.ok or (planted is not None and not planted.ok):
         raise typer.Exit(1)
     if not report.decided:
         raise typer.Exit(UNDECIDED)
+
+
+def _reach_tools() -> None:
+    """Make the folder tools/ of the checkout importable; it is not installed."""
+    checkout = Path(__file__).resolve().parents[2]
+    if not (checkout / "tools" / "planting.py").is_file():
+        raise typer.BadParameter(
+            f"--sabotage: got vipnp installed in {checkout}, expected a checkout of its repository, where tools/ holds "
+            "the planter of mistakes"
+        )
+    if str(checkout) not in sys.path:
+        sys.path.insert(0, str(checkout))

@@ -5,13 +5,14 @@ from __future__ import annotations
 import copy
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, Concatenate, NoReturn, ParamSpec, TypeAlias, TypeVar, cast
 
 import numpy as np
 
 P = ParamSpec("P")
+F = TypeVar("F", bound=Callable[..., Any])
 R = TypeVar("R")
 Y = TypeVar("Y")
 Back = TypeVar("Back")
@@ -74,6 +75,22 @@ class Replacements(dict[Op, Op]):
         return add
 
 
+class _Watched(Mapping[Op, Op]):
+    """A table that passes all that is found by way of `watch`, also what has no replacement."""
+
+    def __init__(self, table: Mapping[Op, Op], watch: Callable[[Op, Op], Op]) -> None:
+        self.table, self.watch = table, watch
+
+    def __getitem__(self, op: Op) -> Op:
+        return self.watch(op, self.table.get(op, op))
+
+    def __iter__(self) -> Iterator[Op]:
+        return iter(self.table)
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+
 class Backend(ABC):
     """An array namespace (in the sense of the Python array API standard) plus what a network needs.
 
@@ -88,7 +105,7 @@ class Backend(ABC):
     device : the device its arrays live on, None where the namespace has only one.
     replacements : readable op or layer -> fused function; empty unless a fused table was asked for.
     keep : False for inference: every pullback is let go as soon as its op returns.
-    ran : None, or a count of the functions that `run` and `readable` called (see `counting`).
+    ran : None, or a count of the functions that `find`, `run` and `readable` came to (see `counting`).
     remake : makes a backend like this one, as `get_backend` with its name and options does; None for one made by hand.
 
     A pickled backend is its `remake`: the other process makes its own, with its own threads and libraries. A deep copy
@@ -118,6 +135,10 @@ class Backend(ABC):
             raise AttributeError(name)
         return getattr(self.namespace, name)
 
+    def __array_namespace_info__(self) -> Any:
+        """What the namespace says of its devices and dtypes, see the array API standard."""
+        return self.namespace.__array_namespace_info__()
+
     def __repr__(self) -> str:
         return f"<vipnp backend {self.name!r}>"
 
@@ -136,10 +157,21 @@ class Backend(ABC):
 
     # --- running ops ---------------------------------------------------------------------------------------------
 
+    def find(self, function: F) -> F:
+        """What runs here in the place of `function`: its replacement if this backend has one, else `function` itself.
+
+        It is called as `function` is, with this backend first. What returns no pullback, such as an optimiser's step,
+        is run so. Counted in `ran`.
+        """
+        found = cast("F", self.replacements.get(function, function))
+        if self.ran is not None:
+            self.ran[found] += 1
+        return found
+
     def run(
         self, op: Callable[Concatenate[Any, P], tuple[Y, Back]], *args: P.args, **kwargs: P.kwargs
     ) -> tuple[Y, Back]:
-        """Run `op` here: its fused replacement if this backend has one, the readable op if not.
+        """Run what `find` finds for `op`; y, and its pullback, which inference lets go.
 
         The pullback takes one cotangent, an array of this backend with the shape and dtype of y, and raises TypeError
         or ValueError for anything else. Raises TypeError if an argument is an array of another library or on another
@@ -148,10 +180,7 @@ class Backend(ABC):
         for value in (*args, *kwargs.values()):
             if hasattr(value, "__dlpack__") and not self.owns(value):
                 raise TypeError(f"{op.__name__}: {self._foreign(value)}")
-        function: Callable[..., tuple[Y, Back]] = self.replacements.get(op, op)
-        if self.ran is not None:
-            self.ran[function] += 1
-        y, pullback = function(self, *args, **kwargs)
+        y, pullback = self.find(op)(self, *args, **kwargs)
         if not self.keep:
             return y, cast("Back", _dropped)
         return y, self._guarded(op, y, pullback)
@@ -166,9 +195,8 @@ class Backend(ABC):
         return op(self, *args, **kwargs)
 
     def _guarded(self, op: Op, y: Any, pullback: Back) -> Back:
-        """`pullback` behind a look at its cotangent; what is no pullback of one array, such as the state that an
-        optimiser's step returns in its place, as it is."""
-        if not callable(pullback) or not hasattr(y, "shape"):
+        """`pullback` behind a look at its cotangent, where y is an array and no bare number."""
+        if not hasattr(y, "shape"):
             return pullback
         kind, shape, dtype = type(y), y.shape, y.dtype  # and not y, which nobody else may need any more
         one_device = self.device is None
@@ -176,7 +204,7 @@ class Backend(ABC):
         def guarded(dy: Array) -> Any:
             if not (one_device and type(dy) is kind and dy.shape == shape and dy.dtype == dtype):
                 self._check_cotangent(op, dy, kind, shape, dtype)
-            return pullback(dy)
+            return cast("Callable[[Array], Any]", pullback)(dy)
 
         return cast("Back", guarded)
 
@@ -205,9 +233,15 @@ class Backend(ABC):
         return twin
 
     def counting(self) -> Backend:
-        """This backend with a fresh count in `ran` of the functions that `run` and `readable` call."""
+        """This backend with a fresh count in `ran` of the functions that `find`, `run` and `readable` come to."""
         twin = copy.copy(self)
         twin.ran = Counter()
+        return twin
+
+    def watched(self, watch: Callable[[Op, Op], Op]) -> Backend:
+        """This backend with `watch(op, function)` in the place of every `function` that it would run for `op`."""
+        twin = copy.copy(self)
+        twin.replacements = _Watched(self.replacements, watch)
         return twin
 
     # --- what an array namespace lacks ----------------------------------------------------------------------------

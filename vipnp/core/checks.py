@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 import numbers
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
 LONGEST_SHOWN = 80
 """Characters of a value that an error prints; of what is longer, and of arrays, it names the type."""
+
+
+MOST_LISTED = 30
+"""Names of many that an error prints."""
 
 
 def shown(value: object) -> str:
@@ -21,6 +27,28 @@ def shown(value: object) -> str:
     except Exception:  # a foreign __repr__, or an integer too long to be written
         return type(value).__name__
     return text if len(text) <= LONGEST_SHOWN and "array(" not in text else type(value).__name__
+
+
+def printable(name: object) -> str:
+    """A foreign name, such as that of a tensor in a file, as an error prints it: without control characters, which a
+    terminal would obey, and without the middle of what is long."""
+    text = str(name)
+    if not text.isprintable():
+        text = repr(text)[1:-1]
+    return text if len(text) <= LONGEST_SHOWN else f"{text[:38]}...{text[-38:]}"
+
+
+def listed(names: Iterable[object]) -> str:
+    """The first of many foreign names, and how many more there are."""
+    all_names = list(names)
+    more = len(all_names) - MOST_LISTED
+    return ", ".join(map(printable, all_names[:MOST_LISTED])) + (f" and {more} more" if more > 0 else "")
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """What ends an error's line: " (did you mean 'the nearest of the known names'?)", or "" where none is near."""
+    near = difflib.get_close_matches(name, list(known), n=1)
+    return f" (did you mean {near[0]!r}?)" if near else ""
 
 
 def check_real(name: str, value: Any, *, low: float, high: float = math.inf, low_included: bool = True) -> float:
@@ -41,14 +69,38 @@ def check_real(name: str, value: Any, *, low: float, high: float = math.inf, low
     return number
 
 
+def is_whole(value: object) -> bool:
+    """Whether `value` is an integer, of Python or NumPy; a bool is none."""
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
+
+
 def check_whole(name: str, value: Any, *, low: int) -> int:
     """`value` as a Python int; raises TypeError unless it is an integer, ValueError unless value >= low."""
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
+    if not is_whole(value):
         raise TypeError(f"{name}: got {shown(value)}, expected an integer")
     number = int(value)
     if number < low:
         raise ValueError(f"{name}: got {shown(value)}, expected an integer >= {low}")
     return number
+
+
+def check_flag(name: str, value: Any) -> bool:
+    """`value` as a Python bool; raises TypeError unless it is one, or NumPy's."""
+    if not isinstance(value, bool | np.bool_):
+        raise TypeError(f"{name}: got {shown(value)}, expected True or False")
+    return bool(value)
+
+
+def check_dtype(value: Any, known: Sequence[str]) -> str:
+    """The name of a dtype, given as that, as NumPy's dtype or as NumPy's type, such as numpy.float32.
+
+    Raises ValueError unless it is one of `known`.
+    """
+    named = isinstance(value, np.dtype) or (isinstance(value, type) and issubclass(value, np.generic))
+    name = np.dtype(value).name if named else value
+    if not isinstance(name, str) or name not in known:
+        raise ValueError(f"dtype: got {shown(value)}, expected one of {', '.join(known)}")
+    return str(name)
 
 
 def check_generator(rng: Any) -> None:
@@ -64,10 +116,10 @@ def check_host_array(name: str, value: Any) -> None:
 
 
 def check_host_images(images: Any) -> None:
-    """Raise TypeError unless `images` is a NumPy array of floating-point numbers, ValueError unless it has 4 axes."""
+    """Raise TypeError unless `images` is a NumPy array of float32 or float64, ValueError unless it has 4 axes."""
     check_host_array("images", images)
-    if images.dtype.kind != "f":
-        raise TypeError(f"images: got dtype {images.dtype}, expected floating-point numbers")
+    if images.dtype not in (np.float32, np.float64):
+        raise TypeError(f"images: got dtype {images.dtype}, expected float32 or float64")
     if images.ndim != 4:
         raise ValueError(f"images: got shape {images.shape}, expected (B, channels, height, width)")
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from scipy.ndimage import affine_transform
 
 from vipnp.core import HostArray
 from vipnp.core.checks import check_generator, check_host_images, check_labels, check_real, check_whole
@@ -24,10 +23,12 @@ def rotate_and_shift(
     images : (B, channels, height, width); the result has the same shape and dtype. max_degrees : the angle is uniform
     in +-max_degrees. max_shift : down and right, each uniform in +-max_shift, in pixels. background : the value that
     comes in from outside. Values between the pixels are interpolated linearly.
-    Raises TypeError for images that are no host array of floating-point numbers, a `rng` that is no generator and what
+    Raises TypeError for images that are no host array of float32 or float64, a `rng` that is no generator and what
     is no number, ValueError for another shape and a number that is negative (but for `background`) or not finite.
     """
     check_host_images(images)
+    from scipy.ndimage import affine_transform
+
     check_generator(rng)
     max_degrees = check_real("max_degrees", max_degrees, low=0)
     max_shift = check_real("max_shift", max_shift, low=0)
@@ -61,7 +62,7 @@ def mixup(
 
     images : (B, channels, height, width). labels : integers (B,) in [0, num_classes). Returns new images and targets
     (B, num_classes), both in the dtype of the images. alpha : >= 0. label_smoothing : in [0, 1).
-    Raises TypeError for images that are no host array of floating-point numbers, labels that are no host integers, a
+    Raises TypeError for images that are no host array of float32 or float64, labels that are no host integers, a
     `rng` that is no generator and what is no number, ValueError for other shapes, labels of no class and numbers
     outside their bounds.
     Source: Zhang, Cisse, Dauphin, Lopez-Paz, "mixup: Beyond Empirical Risk Minimization", arXiv 1710.09412, with the

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from vipnp.core import HostArray
+from vipnp.core.checks import is_whole
 
 CLASSES = 10
 SPLITS = 5
@@ -40,7 +41,7 @@ def load_digits(split: int = 0) -> Digits:
     scikit-learn is missing.
     Source: Alpaydin, Kaynak, "Optical Recognition of Handwritten Digits", UCI Machine Learning Repository, 1998.
     """
-    if isinstance(split, bool) or not isinstance(split, int):
+    if not is_whole(split):
         raise TypeError(f"split: got {split!r}, expected an integer from 0 to {SPLITS - 1}")
     if not 0 <= split < SPLITS:
         raise ValueError(f"split: got {split}, expected 0 to {SPLITS - 1}")

@@ -80,7 +80,7 @@ def mnist5k() -> DataSet:
 
 
 def phototiles(side: int = 32) -> DataSet:
-    """Which of fourteen photographs does this grey tile come from?
+    """Grey tiles, each to be told to the one of fourteen photographs that it comes from.
 
     Tiles of `side` x `side` pixels, half a side apart, each with the same mean and contrast. A vertical quarter of each
     photograph is held out, so no pixel that is tested on has been trained on.

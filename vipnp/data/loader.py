@@ -30,7 +30,7 @@ def batches(
     """
     if workers == 0:
         for batch in indices:
-            yield batch, np.stack([sample(int(i)) for i in batch])
+            yield batch, _stacked([sample(int(i)) for i in batch])
         return
     with ThreadPoolExecutor(workers, thread_name_prefix="vipnp-loader") as pool:
         waiting: deque[tuple[Any, list[Future[HostArray]]]] = deque()
@@ -38,15 +38,20 @@ def batches(
             for batch in indices:
                 waiting.append((batch, [pool.submit(sample, int(i)) for i in batch]))
                 if len(waiting) > AHEAD:
-                    yield _stacked(waiting.popleft())
+                    yield _made(waiting.popleft())
             while waiting:
-                yield _stacked(waiting.popleft())
+                yield _made(waiting.popleft())
         finally:
             for _, futures in waiting:
                 for future in futures:
                     future.cancel()
 
 
-def _stacked(made: tuple[Any, list[Future[HostArray]]]) -> tuple[Any, HostArray]:
-    batch, futures = made
-    return batch, np.stack([future.result() for future in futures])
+def _made(waiting: tuple[Any, list[Future[HostArray]]]) -> tuple[Any, HostArray]:
+    batch, futures = waiting
+    return batch, _stacked([future.result() for future in futures])
+
+
+def _stacked(samples: list[HostArray]) -> HostArray:
+    """One array of all samples, an empty one where there is none: a batch may leave none for this process."""
+    return np.stack(samples) if samples else np.empty(0)

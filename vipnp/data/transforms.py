@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from vipnp.core import Generator, HostArray
-from vipnp.core.checks import check_real
+from vipnp.core.checks import check_real, check_whole, shown
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -53,7 +53,15 @@ class Transform:
     flip: float = 0.5
 
     def __post_init__(self) -> None:
+        if not isinstance(self.size, tuple) or len(self.size) != 2:
+            raise TypeError(f"size: got {shown(self.size)}, expected (height, width)")
+        for i, side in enumerate(self.size):
+            check_whole(f"size[{i}]", side, low=1)
         for name in ("mean", "std"):
+            if not isinstance(getattr(self, name), tuple):
+                raise TypeError(f"{name}: got {shown(getattr(self, name))}, expected a tuple of numbers")
+            for i, value in enumerate(getattr(self, name)):
+                check_real(f"{name}[{i}]", value, low=-math.inf if name == "mean" else 0, low_included=False)
             if len(getattr(self, name)) != self.channels:
                 raise ValueError(
                     f"{name}: got {len(getattr(self, name))} numbers, expected {self.channels}, one a channel"

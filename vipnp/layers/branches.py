@@ -160,6 +160,7 @@ def axial_width_branch(xp: Backend, x: Array, params: BranchParams, *, segments:
 
 
 def _shifted(xp: Backend, x: Array, params: BranchParams, kind: BranchKind) -> tuple[Array, BranchPullback]:
+    """Move the quarters of the channels as `kind` says, then mix the channels."""
     _, H, W, _ = x.shape
     rows, columns = (xp.asarray(matrices, dtype=x.dtype) for matrices in shift_matrices(kind, H, W))
     a, shift_back = xp.run(shift, x, rows=rows, columns=columns)

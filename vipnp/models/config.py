@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 import numbers
 from collections.abc import Mapping
@@ -10,7 +9,7 @@ from dataclasses import dataclass, fields
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from vipnp.core.checks import shown
+from vipnp.core.checks import check_flag, did_you_mean, shown
 from vipnp.layers import BRANCHES, MIXINGS, PERMUTE_MLPS, SHIFTS, STANDARD_BRANCHES, BranchKind, FusionKind
 
 
@@ -79,13 +78,14 @@ class ViPConfig:
         for name in ("layers", "embed_dims", "segments", "image_size"):
             values = _sequence(name, getattr(self, name))
             object.__setattr__(self, name, tuple(_positive(f"{name}[{i}]", v) for i, v in enumerate(values)))
+        flags = enumerate(_sequence("transitions", self.transitions))
+        object.__setattr__(self, "transitions", tuple(check_flag(f"transitions[{i}]", flag) for i, flag in flags))
         mixing: Any = self.branches
         if isinstance(mixing, str):
             if mixing not in MIXINGS:
                 raise ValueError(f"branches: got {mixing!r}, expected three kinds or one of {', '.join(MIXINGS)}")
-            object.__setattr__(self, "branches", MIXINGS[mixing])
-        for name in ("transitions", "branches"):
-            object.__setattr__(self, name, _sequence(name, getattr(self, name)))
+            mixing = MIXINGS[mixing]
+        object.__setattr__(self, "branches", _sequence("branches", mixing))
         self._check_lengths()
         self._check_kinds()
         # Python floats, because a NumPy scalar would turn float32 arrays into float64 ones.
@@ -113,9 +113,6 @@ class ViPConfig:
                 )
 
     def _check_kinds(self) -> None:
-        for i, transition in enumerate(self.transitions):
-            if not isinstance(transition, bool):
-                raise TypeError(f"transitions[{i}]: got {shown(transition)}, expected True or False")
         if self.transitions[-1]:
             raise ValueError("transitions: the last entry is True, expected False: no stage follows it")
         if self.fusion not in list(PERMUTE_MLPS):
@@ -162,24 +159,37 @@ class ViPConfig:
         blocks = sum(self.layers)
         return [self.drop_path * i / max(1, blocks - 1) for i in range(blocks)]
 
+    def layer_macs(self) -> dict[str, int]:
+        """Official name -> multiplications of one image, for every linear layer and convolution, in their order."""
+        shapes = self.stages()
+        first = shapes[0]
+        counts = {
+            "patch_embed.proj": first.height * first.width * first.channels * self.in_channels * self.patch_size**2
+        }
+        for shape, following in zip(shapes, [*shapes[1:], None], strict=True):
+            block = self._block_macs(shape)
+            for i in range(shape.depth):
+                counts.update({f"network.{shape.place}.{i}.{name}": count for name, count in block.items()})
+            if following is not None and shape.merge:
+                tokens, patch = following.height * following.width, shape.channels * shape.merge**2
+                counts[f"network.{shape.place + 1}.proj"] = tokens * following.channels * patch
+        return {**counts, "head": shapes[-1].channels * self.num_classes}
+
+    def _block_macs(self, shape: StageShape) -> dict[str, int]:
+        H, W, C, N = shape.height, shape.width, shape.channels, shape.segments
+        S = C // N
+        lines = {"height": N * W * (H * S) ** 2, "width": H * N * (W * S) ** 2, "plane": C * (H * W) ** 2}
+        of_h, of_w, of_c = (lines.get(kind, H * W * C**2) for kind in self.branches)
+        counts = {"attn.mlp_c": of_c, "attn.mlp_h": of_h, "attn.mlp_w": of_w}
+        if self.fusion == "weighted":
+            counts.update({"attn.reweight.fc1": C * (C // 4), "attn.reweight.fc2": (C // 4) * 3 * C})
+        hidden = H * W * C**2 * self.mlp_ratio
+        return {**counts, "attn.proj": H * W * C**2, "mlp.fc1": hidden, "mlp.fc2": hidden}
+
     @property
     def macs(self) -> int:
         """Multiplications of one image in linear layers and convolutions; additions, norms and GELUs not counted."""
-        shapes = self.stages()
-        first = shapes[0]
-        count = first.height * first.width * first.channels * self.in_channels * self.patch_size**2
-        for shape, following in zip(shapes, [*shapes[1:], None], strict=True):
-            H, W, C, N = shape.height, shape.width, shape.channels, shape.segments
-            S = C // N
-            lines = {"height": N * W * (H * S) ** 2, "width": H * N * (W * S) ** 2, "plane": C * (H * W) ** 2}
-            square = H * W * C**2
-            block = sum(lines.get(kind, square) for kind in self.branches) + square * (1 + 2 * self.mlp_ratio)
-            if self.fusion == "weighted":
-                block += C * (C // 4) + (C // 4) * 3 * C
-            count += shape.depth * block
-            if following is not None and shape.merge:
-                count += following.height * following.width * following.channels * C * shape.merge**2
-        return count + shapes[-1].channels * self.num_classes
+        return sum(self.layer_macs().values())
 
 
 def _sequence(name: str, values: Any) -> tuple[Any, ...]:
@@ -218,6 +228,11 @@ PUBLISHED_DROP_PATH: Mapping[str, float] = MappingProxyType(
 )
 """The drop-path rate each published model was trained with."""
 
+PUBLISHED_CROP_PCT: Mapping[str, float] = MappingProxyType(
+    {"vip_s16": 0.9, "vip_s14": 0.9, "vip_s7": 0.9, "vip_m7": 0.9, "vip_l7": 0.875}
+)
+"""The share of an image's sides that each published model was evaluated on."""
+
 
 def list_models() -> list[str]:
     """The names of the published configurations."""
@@ -241,6 +256,4 @@ def _known(what: str, name: Any, names: list[str]) -> None:
     if not isinstance(name, str):
         raise TypeError(f"{what}: got {shown(name)}, expected one of {', '.join(names)}")
     if name not in names:
-        near = difflib.get_close_matches(name, names, n=1)
-        hint = f" (did you mean {near[0]!r}?)" if near else ""
-        raise ValueError(f"{what}: got {shown(name)}, expected one of {', '.join(names)}{hint}")
+        raise ValueError(f"{what}: got {shown(name)}, expected one of {', '.join(names)}{did_you_mean(name, names)}")

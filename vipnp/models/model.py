@@ -5,10 +5,12 @@ from __future__ import annotations
 import dataclasses
 import math
 import numbers
+import os
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from vipnp.backends import get_backend
+from vipnp.checkpoint import save_weights
 from vipnp.core import Array, Backend, Generator, HostArray
 from vipnp.core.boundary import (
     check_rng,
@@ -17,13 +19,15 @@ from vipnp.core.boundary import (
     receive_labels_or_targets,
     receive_parameter,
 )
-from vipnp.core.checks import check_real, shown
+from vipnp.core.checks import check_dtype, check_real, listed, shown
 from vipnp.core.tree import flatten, unflatten
+from vipnp.data.transforms import Transform
 from vipnp.models.config import ViPConfig, get_config
 from vipnp.models.draws import draw_masks
 from vipnp.models.initialization import initial_head, initial_parameters, parameter_shapes
 from vipnp.models.resolution import carrying as _carrying
 from vipnp.models.resolution import nearest_size as _nearest_size
+from vipnp.models.summary import Summary, summarize
 from vipnp.models.vision_permutator import VisionPermutatorParams, tokens, vision_permutator
 from vipnp.ops import cross_entropy, resample_mixing, soft_cross_entropy
 
@@ -70,6 +74,8 @@ class VisionPermutator:
     ----------
     config, backend, dtype : as given.
     params : the weights, nested dicts of backend arrays; the joined path of each is its official name.
+    classes : names of the outputs, or None.
+    transform : from a picture to what the model sees, or None.
 
     Images are (B, in_channels, height, width): a host NumPy array, whose values are checked and which is uploaded once,
     or an array of the backend, whose shape and dtype are checked.
@@ -78,14 +84,35 @@ class VisionPermutator:
     def __init__(
         self, config: ViPConfig, *, backend: str | Backend = "numpy", dtype: str = "float32", seed: int = 0
     ) -> None:
+        self._of(config, backend, dtype)
+        self.params: VisionPermutatorParams = self._uploaded(initial_parameters(config, _checked_seed(seed)))
+
+    @classmethod
+    def from_weights(
+        cls, config: ViPConfig, tensors: Mapping[str, Any], *, backend: str | Backend = "numpy", dtype: str = "float32"
+    ) -> VisionPermutator:
+        """The model of `config` with the weights {official name: array}: what `load_state_dict` of a new model gives,
+        without drawing weights first.
+
+        Raises ValueError or TypeError as the constructor and `load_state_dict`.
+        """
+        model = cls.__new__(cls)
+        model._of(config, backend, dtype)
+        names = parameter_shapes(config)
+        arrays = {name: host_parameter(model.backend, name, tensors[name]) for name in names if name in tensors}
+        model._check_names({**tensors, **arrays}, strict=True)
+        model.params = model._uploaded({name: arrays[name] for name in names})
+        return model
+
+    def _of(self, config: ViPConfig, backend: str | Backend, dtype: str) -> None:
+        """Everything but the weights."""
         if not isinstance(config, ViPConfig):
             raise TypeError(f"config: got {type(config).__name__}, expected a ViPConfig")
-        if dtype not in DTYPES:
-            raise ValueError(f"dtype: got {shown(dtype)}, expected one of {', '.join(DTYPES)}")
         self.config = config
         self.backend = get_backend(backend)
-        self.dtype = dtype
-        self.params: VisionPermutatorParams = self._uploaded(initial_parameters(config, _checked_seed(seed)))
+        self.dtype = check_dtype(dtype, DTYPES)
+        self.classes: tuple[str, ...] | None = None
+        self.transform: Transform | None = None
 
     def __repr__(self) -> str:
         return (
@@ -189,6 +216,24 @@ class VisionPermutator:
         _, grads = network_back(dlogits)
         return xp.asarray(loss), grads
 
+    # --- files ------------------------------------------------------------------------------------------------------
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the model to the safetensors file `path`: weights, configuration, classes and transform. `vipnp.load`
+        reads it.
+
+        Raises ValueError if the classes are not one for each output or a weight is not finite, OSError where the file
+        cannot be written, ImportError naming the extra to install where safetensors is missing.
+        """
+        if self.classes is not None and len(self.classes) != self.config.num_classes:
+            raise ValueError(f"classes: got {len(self.classes)} names for {self.config.num_classes} outputs")
+        described = {
+            "config": dataclasses.asdict(self.config),
+            "classes": None if self.classes is None else list(self.classes),
+            "transform": None if self.transform is None else dataclasses.asdict(self.transform),
+        }
+        save_weights(path, self.state_dict(), {key: value for key, value in described.items() if value is not None})
+
     # --- weights ----------------------------------------------------------------------------------------------------
 
     def parameters(self) -> dict[str, Array]:
@@ -201,6 +246,8 @@ class VisionPermutator:
         Raises ValueError if names or shapes differ from the model's, TypeError for arrays of another backend or dtype;
         the model is then as it was.
         """
+        if not isinstance(tensors, Mapping):
+            raise TypeError(f"tensors: got {shown(tensors)}, expected a mapping from names to arrays")
         for name, tensor in tensors.items():
             if not self.backend.owns(tensor) or tensor.dtype != getattr(self.backend, self.dtype):
                 raise TypeError(
@@ -241,7 +288,7 @@ class VisionPermutator:
         return keys
 
     def reset_classifier(self, num_classes: int, *, seed: int = 0) -> None:
-        """Put a freshly drawn head with `num_classes` outputs in the place of the old one.
+        """Put a freshly drawn head with `num_classes` outputs in the place of the old one; its classes have no names.
 
         Raises ValueError or TypeError if `num_classes` is not a positive integer.
         """
@@ -249,6 +296,7 @@ class VisionPermutator:
         head = self._uploaded(initial_head(config, _checked_seed(seed)))["head"]
         self.config = config
         self.params = {**self.params, "head": head}
+        self.classes = None
 
     def at_resolution(self, height: int, width: int) -> VisionPermutator:
         """This model for images of another size, as a new model with weights of its own.
@@ -283,14 +331,27 @@ class VisionPermutator:
                         continue
                     spread, gather = (xp.asarray(matrix.astype(self.dtype)) for matrix in matrices)
                     parameters[name], _ = xp.run(resample_mixing, parameters[name], spread=spread, gather=gather)
-        model = VisionPermutator(config, backend=xp, dtype=self.dtype)
-        model.load_state_dict({name: xp.to_numpy(value) for name, value in parameters.items()})
+        tensors = {name: xp.to_numpy(value) for name, value in parameters.items()}
+        model = VisionPermutator.from_weights(config, tensors, backend=xp, dtype=self.dtype)
+        model.classes = self.classes
+        model.transform = self.transform and dataclasses.replace(self.transform, size=config.image_size)
         return model
 
     @property
     def num_parameters(self) -> int:
         """The number of weights."""
         return sum(math.prod(shape) for shape in parameter_shapes(self.config).values())
+
+    def summary(self) -> Summary:
+        """What the model is made of and which function runs where, as one image passes through it.
+
+        `print(model.summary())` prints the table. What runs can depend on the batch: a backend may leave single calls
+        to the readable ops.
+        """
+        image = self.backend.zeros(
+            (1, self.config.in_channels, *self.config.image_size), dtype=getattr(self.backend, self.dtype)
+        )
+        return summarize(self.backend, self.backend.asarray(image), self.params, self.config)
 
     @property
     def macs(self) -> int:
@@ -323,11 +384,11 @@ class VisionPermutator:
             for name, shape in expected.items()
             if name in tensors and tuple(tensors[name].shape) != shape
         ]
-        problems = [f"wrong shapes: {', '.join(wrong)}"] if wrong else []
+        problems = [f"wrong shapes: {listed(wrong)}"] if wrong else []
         if strict and missing:
-            problems.append(f"missing: {', '.join(missing)}")
+            problems.append(f"missing: {listed(missing)}")
         if strict and unexpected:
-            problems.append(f"unexpected: {', '.join(map(str, unexpected))}")
+            problems.append(f"unexpected: {listed(unexpected)}")
         if problems:
             raise ValueError(f"the tensors do not fit the {len(expected)} of this model: " + "; ".join(problems))
         return IncompatibleKeys(missing, unexpected)

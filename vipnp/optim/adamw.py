@@ -54,8 +54,9 @@ def adamw(
             v = v + beta2 * state.exp_avg_sq[name]
         if p.ndim >= 2:
             p = p * (1 - lr * weight_decay)
-        new_params[name] = p - step_size * m / (xp.sqrt(v) / root_correction + eps)
-        exp_avg[name], exp_avg_sq[name] = m, v
+        p = p - step_size * m / (xp.sqrt(v) / root_correction + eps)
+        # NumPy makes a scalar of what has no axes.
+        new_params[name], exp_avg[name], exp_avg_sq[name] = xp.asarray(p), xp.asarray(m), xp.asarray(v)
     return new_params, AdamWState(t, exp_avg, exp_avg_sq)
 
 
@@ -69,8 +70,7 @@ class AdamW(Pickled):
     eps : > 0, added to the root of the mean square.
     weight_decay : >= 0, for tensors of two or more dimensions only.
 
-    Raises ValueError for a number outside these bounds or a backend made for inference, TypeError for what is no number
-    or no backend.
+    Raises ValueError for a number outside these bounds, TypeError for what is no number or no backend.
     """
 
     def __init__(
@@ -103,8 +103,8 @@ class AdamW(Pickled):
         check_gradients(self.xp, params, grads)
         if self.state.step:
             check_state(params, {"exp_avg": self.state.exp_avg, "exp_avg_sq": self.state.exp_avg_sq})
-        new_params, self.state = self.xp.run(
-            adamw,
+        new_params, self.state = self.xp.find(adamw)(
+            self.xp,
             params,
             grads,
             self.state,

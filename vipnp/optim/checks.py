@@ -10,15 +10,15 @@ from vipnp.core.checks import shown
 
 
 def check_backend(xp: Any) -> None:
-    """Raise TypeError if `xp` is no backend, ValueError if it is made for inference and would drop the state."""
-    _check_is_backend(xp)
-    if not xp.keep:
-        raise ValueError(f"xp: got the inference form of {xp!r}, expected a backend that keeps pullbacks")
+    """Raise TypeError if `xp` is no backend."""
+    if not isinstance(xp, Backend):
+        hint = "; parameters are given to update, not to the optimizer" if isinstance(xp, Mapping | Iterable) else ""
+        raise TypeError(f"xp: got {shown(xp)}, expected a Backend such as vipnp.get_backend returns{hint}")
 
 
 def check_owned(xp: Any, name: str, tensors: Any) -> None:
     """Raise TypeError unless `tensors` is a mapping whose values are arrays of the backend `xp`, on its device."""
-    _check_is_backend(xp)
+    check_backend(xp)
     if not isinstance(tensors, Mapping):
         raise TypeError(f"{name}: got {type(tensors).__name__}, expected a mapping from names to arrays")
     for key, tensor in tensors.items():
@@ -48,12 +48,6 @@ def check_state(params: Mapping[str, Array], state: Mapping[str, Mapping[str, Ar
                 f"params: the {part} of the earlier steps differs from them: {'; '.join(problems)}; other parameters "
                 "need a new optimizer"
             )
-
-
-def _check_is_backend(xp: Any) -> None:
-    if not isinstance(xp, Backend):
-        hint = "; parameters are given to update, not to the optimizer" if isinstance(xp, Mapping | Iterable) else ""
-        raise TypeError(f"xp: got {shown(xp)}, expected a Backend such as vipnp.get_backend returns{hint}")
 
 
 def _differences(params: Mapping[str, Array], others: Mapping[str, Array]) -> list[str]:

@@ -27,4 +27,4 @@ def clip_grad_norm(xp: Backend, grads: Mapping[str, Array], *, max_norm: float) 
     norm = xp.sqrt(sum(xp.sum(g * g) for g in grads.values()))
     scale = max_norm / (norm + EPS)
     scale = xp.where(scale > 1, xp.ones_like(scale), scale)
-    return {name: g * scale for name, g in grads.items()}, norm
+    return {name: xp.asarray(g * scale) for name, g in grads.items()}, norm

@@ -48,9 +48,9 @@ def sgd(
         if momentum:
             earlier = state.momentum_buffer.get(name)
             b = xp.astype(g, g.dtype) if earlier is None else momentum * earlier + g
-            buffers[name] = b
+            buffers[name] = xp.asarray(b)  # NumPy makes a scalar of what has no axes
             step = g + momentum * b if nesterov else b
-        new_params[name] = p - lr * step
+        new_params[name] = xp.asarray(p - lr * step)
     return new_params, SGDState(buffers)
 
 
@@ -64,8 +64,7 @@ class SGD(Pickled):
     nesterov : look ahead along the momentum; needs momentum > 0.
     weight_decay : >= 0.
 
-    Raises ValueError for a number outside these bounds or a backend made for inference, TypeError for what is no number
-    or no backend.
+    Raises ValueError for a number outside these bounds, TypeError for what is no number or no backend.
     """
 
     def __init__(
@@ -90,8 +89,8 @@ class SGD(Pickled):
         check_gradients(self.xp, params, grads)
         if self.state.momentum_buffer:
             check_state(params, {"momentum_buffer": self.state.momentum_buffer})
-        new_params, self.state = self.xp.run(
-            sgd,
+        new_params, self.state = self.xp.find(sgd)(
+            self.xp,
             params,
             grads,
             self.state,

@@ -80,7 +80,7 @@ def train_epoch(
             x, targets = augment(x, targets, rng)
         loss, grads = model.loss_and_grads(x, targets, label_smoothing=label_smoothing, rng=rng)
         if max_norm is not None:
-            grads, _ = model.backend.run(clip_grad_norm, grads, max_norm=max_norm)
+            grads, _ = model.backend.find(clip_grad_norm)(model.backend, grads, max_norm=max_norm)
         model.set_parameters(optimizer.update(model.parameters(), grads, lr=lr))
         losses.append(loss)
         if on_step is not None:

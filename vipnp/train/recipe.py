@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import math
 import numbers
 import tomllib
@@ -12,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vipnp.core.checks import shown
+from vipnp.core.checks import did_you_mean, shown
 
 
 @dataclass(frozen=True)
@@ -35,6 +34,8 @@ class Recipe:
     drop_path : see `vipnp.ViPConfig`.
     ema : decay of a running mean of the weights, which is then evaluated and kept; 0 for none.
     grad_accum_steps : parts a batch is computed in, with the same gradient.
+    backbone_lr : factor on the learning rate of everything but the head; 0 trains the head alone.
+    layer_decay : factor on the learning rate from each block to the one before it.
     crop_pct, interpolation : see `vipnp.data.transforms.Transform`.
     """
 
@@ -55,6 +56,8 @@ class Recipe:
     drop_path: float = 0.0
     ema: float = 0.0
     grad_accum_steps: int = 1
+    backbone_lr: float = 1.0
+    layer_decay: float = 1.0
     crop_pct: float = 1.0
     interpolation: str = "bicubic"
 
@@ -65,14 +68,9 @@ class Recipe:
             _real(name, getattr(self, name), math.inf)
         for name in ("smoothing", "drop_path", "ema"):
             _real(name, getattr(self, name), 1)
-        for name in ("reprob", "flip"):
+        for name in ("reprob", "flip", "backbone_lr", "layer_decay"):
             _real(name, getattr(self, name), 1, closed=True)
         object.__setattr__(self, "scale", tuple(self.scale))
-
-
-def _nearest(name: str, names: list[str]) -> str:
-    near = difflib.get_close_matches(name, names, n=1)
-    return f" (did you mean {near[0]!r}?)" if near else ""
 
 
 def _whole(name: str, value: Any, low: int) -> None:
@@ -115,11 +113,11 @@ def recipe_from(name: str, options: Mapping[str, Any]) -> Recipe:
     Raises ValueError for an unknown recipe or option, naming the nearest, and for a value out of its bounds.
     """
     if name not in RECIPES:
-        raise ValueError(f"recipe: got {name!r}, expected one of {', '.join(RECIPES)}{_nearest(name, list(RECIPES))}")
+        raise ValueError(f"recipe: got {name!r}, expected one of {', '.join(RECIPES)}{did_you_mean(name, RECIPES)}")
     names = [field.name for field in dataclasses.fields(Recipe)]
     for option in options:
         if option not in names:
-            raise ValueError(f"{option}: is no option{_nearest(option, names)}")
+            raise ValueError(f"{option}: is no option{did_you_mean(option, names)}")
     return dataclasses.replace(RECIPES[name], **options)
 
 

@@ -12,7 +12,10 @@ from typing import Any
 from vipnp.core.checks import shown
 from vipnp.data.transforms import IMAGENET_MEAN, IMAGENET_STD, Transform
 from vipnp.models import PUBLISHED, ViPConfig, get_config
+from vipnp.models.model import DTYPES
+from vipnp.train.ranks import REDUCTIONS
 from vipnp.train.recipe import Recipe, read_toml
+from vipnp.train.shards import check_shards
 
 TINY = "vip_tiny"
 """A small model whose patches fit the images: four blocks for a grid of about 8 x 8 tokens."""
@@ -28,8 +31,10 @@ class Settings:
     ----------
     data : a folder or the name of an embedded set. model : `TINY` or a published name. img_size : (height, width),
     pixels. channels : 3 or 1. seed : of weights, order, augmentation, drop path and of which images are held out.
-    validation : share held out. backend : its name. shards : of the CPU backends, fixed so that a run goes on with the
-    same bits on a machine with more cores. recipe : how it is trained.
+    validation : share held out. backend : its name. shards : parts of a batch (vipnp.train.shards), a power of two; the
+    result depends on it, and not on the threads that compute them. recipe : how it is trained. dtype : of the weights,
+    float32 or float64. reduce : how ranks add up gradients, "exact" or "fast" (vipnp.train.ranks). weights : the file
+    that the run begins from, "" for weights drawn from the seed.
     """
 
     data: str
@@ -41,6 +46,16 @@ class Settings:
     backend: str
     shards: int
     recipe: Recipe
+    dtype: str = "float32"
+    reduce: str = "exact"
+    weights: str = ""
+
+    def __post_init__(self) -> None:
+        check_shards(self.shards)
+        if self.dtype not in DTYPES:
+            raise ValueError(f"dtype: got {self.dtype!r}, expected {' or '.join(DTYPES)}")
+        if self.reduce not in REDUCTIONS:
+            raise ValueError(f"reduce: got {self.reduce!r}, expected {' or '.join(REDUCTIONS)}")
 
     def transform(self) -> Transform:
         """Of the run's images."""

@@ -20,6 +20,7 @@ from vipnp.verify.rungs.certified import certified
 from vipnp.verify.rungs.complex_step import complex_step
 from vipnp.verify.rungs.contract import contract
 from vipnp.verify.rungs.differences import differences
+from vipnp.verify.rungs.elsewhere import elsewhere
 from vipnp.verify.rungs.finite_field import finite_field
 from vipnp.verify.rungs.float32 import float32
 from vipnp.verify.rungs.proof import proof
@@ -36,6 +37,7 @@ RUNGS: Mapping[str, Rung] = MappingProxyType(
         "value": value,
         "adjoint": adjoint,
         "differences": differences,
+        "elsewhere": elsewhere,
         "complex_step": complex_step,
         "finite_field": finite_field,
         "certified": certified,
@@ -116,16 +118,16 @@ def whole_seed(seed: Any) -> int:
     return whole
 
 
-def chosen_rungs(rungs: Sequence[str] | None) -> list[str]:
+def chosen_rungs(rungs: Sequence[str] | None, ladder: Mapping[str, Rung] = RUNGS) -> list[str]:
     """The names asked for, in the order of the ladder. Raises ValueError for an unknown one."""
     if rungs is None:
-        return list(RUNGS)
+        return list(ladder)
     if isinstance(rungs, str):
         raise TypeError(f"rungs: got the string {rungs!r}, expected a list of names")
     for rung in rungs:
-        if rung not in RUNGS:
-            raise ValueError(f"rungs: unknown rung {rung!r}, expected some of {', '.join(RUNGS)}")
-    return [rung for rung in RUNGS if rung in rungs]
+        if rung not in ladder:
+            raise ValueError(f"rungs: unknown rung {rung!r}, expected some of {', '.join(ladder)}")
+    return [rung for rung in ladder if rung in rungs]
 
 
 def climb(rung: str, subject: Subject, function: Rung | None = None, *, seconds: float | None = None) -> list[Row]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import numbers
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
@@ -94,7 +95,7 @@ def declared_entries(subject: Subject) -> int | None:
 
 def bound_letters(subject: Subject, docstring: str) -> dict[str, int]:
     """The letters of the shapes in `docstring`, from the shapes of the arguments and the integers among kwargs."""
-    sizes = {key: value for key, value in subject.kwargs.items() if isinstance(value, int)}
+    sizes = {key: int(value) for key, value in subject.kwargs.items() if isinstance(value, numbers.Integral)}
     equations = list(_equations(subject, docstring))
     for _ in range(len(equations) + 1):
         for product, size in equations:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import cache
 from importlib import import_module
 from typing import Any
 
@@ -14,13 +15,20 @@ from vipnp.core import Array
 
 
 def dtype_name(x: Array) -> str:
-    """ "float32", "float64", "float16" or "bfloat16"; TypeError for another dtype."""
-    name: str = x.dtype.name
+    """The name "float32", "float64", "float16" or "bfloat16"; TypeError for another dtype."""
+    return _storage(x.dtype)
+
+
+@cache
+def _storage(dtype: Any) -> str:
+    """NumPy makes the name anew each time that it is asked for it, which a step does two thousand times."""
+    name: str = dtype.name
     if name not in CPP_TYPES:
         raise TypeError(f"got an array of dtype {name}, the CUDA kernels take {', '.join(CPP_TYPES)}")
     return name
 
 
+@cache
 def dtype_of(name: str) -> Any:
     """The NumPy dtype of that name; bfloat16 is that of ml_dtypes."""
     return np.dtype(import_module("ml_dtypes").bfloat16 if name == "bfloat16" else name)
@@ -28,7 +36,12 @@ def dtype_of(name: str) -> Any:
 
 def empty(shape: tuple[int, ...], dtype: str) -> Array:
     """An array whose values nobody has written yet."""
-    return cupy.empty(shape, dtype_of(dtype))
+    return cupy.ndarray(shape, dtype_of(dtype))
+
+
+def contiguous(x: Array) -> Array:
+    """`x` itself where it is C-contiguous, else a copy that is."""
+    return x if x.flags.c_contiguous else cupy.ascontiguousarray(x)
 
 
 def convert(x: Array, dtype: str) -> Array:
@@ -36,8 +49,8 @@ def convert(x: Array, dtype: str) -> Array:
 
     Between float32 and the two-byte types; TypeError for anything else.
     """
-    x = cupy.ascontiguousarray(x)
     before = dtype_name(x)
+    x = contiguous(x)
     if before == dtype:
         return x
     if "float64" in (before, dtype) or "float32" not in (before, dtype):

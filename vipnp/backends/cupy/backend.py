@@ -16,14 +16,17 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache, partial
 from importlib import import_module
-from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar
+from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar, cast
 
 import cupy
 
 from vipnp.backends.cupy.table import TABLE
 from vipnp.core.backend import NO_REPLACEMENTS, Array, Backend, HostArray, Op
+from vipnp.core.checks import check_flag, is_whole
 
+F = TypeVar("F", bound=Callable[..., Any])
 P = ParamSpec("P")
 Y = TypeVar("Y")
 Back = TypeVar("Back")
@@ -109,6 +112,13 @@ class CupyBackend(Backend):
 
     # --- running ops ---------------------------------------------------------------------------------------------
 
+    def find(self, function: F) -> F:
+        """See `Backend.find`. Called outside of `run`, what is found selects the device, as `run` does."""
+        found = super().find(function)
+        if self._shared.depth.value:
+            return found
+        return cast("F", partial(self._outermost, None, None, found))
+
     def run(
         self, op: Callable[Concatenate[Any, P], tuple[Y, Back]], *args: P.args, **kwargs: P.kwargs
     ) -> tuple[Y, Back]:
@@ -130,7 +140,7 @@ class CupyBackend(Backend):
             return self._peak(op, _first(args, images, batch), first)
 
         y, pullback = self._outermost(batch, measure, super().run, op, *args, **kwargs)
-        if not self.keep or not callable(pullback):
+        if not self.keep:
             return y, pullback
 
         stream = self._stream()
@@ -152,7 +162,7 @@ class CupyBackend(Backend):
     def _outermost(
         self,
         batch: int | None,
-        measure: Callable[[int], int],
+        measure: Callable[[int], int] | None,
         function: Callable[..., Any],
         *args: Any,
         **kwargs: Any,
@@ -164,7 +174,7 @@ class CupyBackend(Backend):
                 message = self._out_of_memory(str(error))
         # Raised out here, when the frames that held the arrays of the failed step are gone.
         self.release_memory()
-        if batch is not None:
+        if batch is not None and measure is not None:
             message += f"; {self._what_fits(batch, measure)}"
         raise DeviceMemoryError(message)
 
@@ -210,13 +220,17 @@ class CupyBackend(Backend):
         return peak.added
 
     def _check_array(self, op: Op, array: Array) -> None:
-        if array.device.id != self.device_id:
+        device = array.data.device_id
+        if device != self.device_id:
             raise TypeError(
-                f"{op.__name__}: got an array of CUDA device {array.device.id}; this backend is on device "
-                f"{self.device_id}"
+                f"{op.__name__}: got an array of CUDA device {device}; this backend is on device {self.device_id}"
             )
-        if array.dtype.name not in DTYPES:
+        if not _is_known(array.dtype):
             raise TypeError(f"{op.__name__}: got dtype {array.dtype}, expected one of {', '.join(DTYPES)}")
+
+    def owns(self, x: object) -> bool:
+        """See `Backend.owns`."""
+        return type(x) is self.array_type and x.data.device_id == self.device_id  # type: ignore[attr-defined]
 
     # --- what an array namespace lacks ----------------------------------------------------------------------------
 
@@ -275,6 +289,11 @@ class PeakMemory:
     added: int = 0
 
 
+@cache
+def _is_known(dtype: Any) -> bool:
+    return dtype.name in DTYPES
+
+
 class _Depth(threading.local):
     """How many `run` calls are under way in this thread."""
 
@@ -327,18 +346,18 @@ def create(
     Raises ImportError where cuBLAS is missing, RuntimeError where there is no driver, no device, a driver too
     old for this CuPy, no NVRTC or no CUDA headers, ValueError or TypeError for an option out of its range.
     """
-    if isinstance(device, bool) or not isinstance(device, int):
+    if not is_whole(device):
         raise TypeError(f"device: got {device!r}, expected the index of a CUDA device")
     if precision not in PRECISIONS:
         raise ValueError(f"precision: got {precision!r}, expected one of {', '.join(PRECISIONS)}")
-    if not isinstance(fused, bool):
-        raise TypeError(f"fused: got {fused!r}, expected True or False")
+    fused = check_flag("fused", fused)
     if precision != "float32" and not fused:
         raise ValueError(f"precision: got {precision!r} with fused=False, which runs in the dtype of its arrays")
-    if memory_limit is not None and (isinstance(memory_limit, bool) or not isinstance(memory_limit, int)):
+    if memory_limit is not None and not is_whole(memory_limit):
         raise TypeError(f"memory_limit: got {memory_limit!r}, expected a number of bytes or None")
     if memory_limit is not None and memory_limit <= 0:
         raise ValueError(f"memory_limit: got {memory_limit}, expected a positive number of bytes")
+    device = int(device)
     _check_device(cupy, device)
     with cupy.cuda.Device(device):
         _check_libraries(cupy, precision)

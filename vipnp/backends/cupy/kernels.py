@@ -7,6 +7,7 @@ type; CuPy keeps the result on disk.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
@@ -58,15 +59,12 @@ NULL = np.uintp(0)
 
 
 class Kernel(NamedTuple):
-    """A kernel template: its file, its parameters in order, and the arguments it is instantiated with.
+    """A kernel template: its file, and the arguments it is instantiated with.
 
-    parameters : one letter each. T: pointer to the storage type, U: pointer to the second storage type, A: pointer to
-    the wide type, L: pointer to int64; a: scalar of the wide type, l: int64, i: int32.
     templates : storage dtype -> the lists of template arguments after the type.
     """
 
     file: str
-    parameters: str
     templates: Mapping[str, tuple[tuple[str, ...], ...]]
 
 
@@ -84,36 +82,34 @@ def _each(dtypes: Mapping[str, str] | tuple[str, ...], *templates: tuple[str, ..
 _VECTOR_TEMPLATES = tuple((str(vector),) for vector in VECTORS)
 
 KERNELS: Mapping[str, Kernel] = {
-    "norm_forward": Kernel("layer_norm.cu", "TTAAiaAAaTTTTAAiiiii", _norm_templates()),
-    "norm_backward": Kernel("layer_norm.cu", "TTTTAAAATAiaTTTTTAiiiiii", _norm_templates()),
-    "gelu_forward": Kernel("gelu.cu", "TATii", _each(CPP_TYPES, *_VECTOR_TEMPLATES)),
-    "gelu_backward": Kernel("gelu.cu", "TTATTAii", _each(CPP_TYPES, *_VECTOR_TEMPLATES)),
-    "residual_forward": Kernel("residual.cu", "TTAAiaTiii", _each(CPP_TYPES, *_VECTOR_TEMPLATES)),
-    "residual_backward": Kernel("residual.cu", "TAiaTAiii", _each(CPP_TYPES, *_VECTOR_TEMPLATES)),
-    "dropout": Kernel("residual.cu", "TAaTl", _each(CPP_TYPES, *_VECTOR_TEMPLATES)),
-    "column_sum": Kernel("residual.cu", "AAii", _each(WIDE_TYPES, ())),
-    "exchange": Kernel("residual.cu", "TTiiii", _each(CPP_TYPES, *_VECTOR_TEMPLATES)),
+    "norm_forward": Kernel("layer_norm.cu", _norm_templates()),
+    "norm_backward": Kernel("layer_norm.cu", _norm_templates()),
+    "gelu_forward": Kernel("gelu.cu", _each(CPP_TYPES, *_VECTOR_TEMPLATES)),
+    "gelu_backward": Kernel("gelu.cu", _each(CPP_TYPES, *_VECTOR_TEMPLATES)),
+    "residual_forward": Kernel("residual.cu", _each(CPP_TYPES, *_VECTOR_TEMPLATES)),
+    "residual_backward": Kernel("residual.cu", _each(CPP_TYPES, *_VECTOR_TEMPLATES)),
+    "dropout": Kernel("residual.cu", _each(CPP_TYPES, *_VECTOR_TEMPLATES)),
+    "column_sum": Kernel("residual.cu", _each(WIDE_TYPES, ())),
+    "exchange": Kernel("residual.cu", _each(CPP_TYPES, *_VECTOR_TEMPLATES)),
     "convert": Kernel(
         "residual.cu",
-        "TUl",
         {
             "float32": tuple((CPP_TYPES[to], str(vector)) for to in ("float16", "bfloat16") for vector in VECTORS),
             "float16": tuple((CPP_TYPES["float32"], str(vector)) for vector in VECTORS),
             "bfloat16": tuple((CPP_TYPES["float32"], str(vector)) for vector in VECTORS),
         },
     ),
-    "pool_forward": Kernel("split_attention.cu", "TTTiiiAiiii", _each(CPP_TYPES, ())),
-    "pool_backward": Kernel("split_attention.cu", "ATiii", _each(CPP_TYPES, ())),
-    "split_attention_forward": Kernel("split_attention.cu", "ATTTiiiTiiii", _each(CPP_TYPES, ("2",), ("3",))),
-    "split_attention_backward_logits": Kernel("split_attention.cu", "TATTTiiiAiiii", _each(CPP_TYPES, ("2",), ("3",))),
-    "split_attention_backward_branches": Kernel(
-        "split_attention.cu", "TAAiiiTTTiiii", _each(CPP_TYPES, ("2",), ("3",))
-    ),
-    "cross_entropy_forward": Kernel("cross_entropy.cu", "AALaaAAai", _each(WIDE_TYPES, ())),
-    "cross_entropy_backward": Kernel("cross_entropy.cu", "AAALaaAAai", _each(WIDE_TYPES, ())),
-    "sum_of_squares": Kernel("optimizer.cu", "AAl", _each(WIDE_TYPES, ())),
-    "clip_gradient": Kernel("optimizer.cu", "AAaaAAl", _each(WIDE_TYPES, ())),
-    "adamw_update": Kernel("optimizer.cu", "AAAAAAAllaaaaaaaa", _each(WIDE_TYPES, ())),
+    "pool_forward": Kernel("split_attention.cu", _each(CPP_TYPES, ())),
+    "pool_backward": Kernel("split_attention.cu", _each(CPP_TYPES, ())),
+    "split_attention_forward": Kernel("split_attention.cu", _each(CPP_TYPES, ("2",), ("3",))),
+    "split_attention_backward_logits": Kernel("split_attention.cu", _each(CPP_TYPES, ("2",), ("3",))),
+    "split_attention_backward_branches": Kernel("split_attention.cu", _each(CPP_TYPES, ("2",), ("3",))),
+    "cross_entropy_forward": Kernel("cross_entropy.cu", _each(WIDE_TYPES, ())),
+    "cross_entropy_backward": Kernel("cross_entropy.cu", _each(WIDE_TYPES, ())),
+    "join": Kernel("optimizer.cu", _each(WIDE_TYPES, ())),
+    "sum_of_squares": Kernel("optimizer.cu", _each(WIDE_TYPES, ())),
+    "clip_gradient": Kernel("optimizer.cu", _each(WIDE_TYPES, ())),
+    "adamw_update": Kernel("optimizer.cu", _each(WIDE_TYPES, ())),
 }
 """Every kernel by name."""
 
@@ -146,6 +142,15 @@ def source(file: str) -> str:
     return "".join(Path(__file__).with_name(name).read_text() for name in ("common.cuh", file))
 
 
+@cache
+def signature(name: str) -> tuple[str, ...]:
+    """The type of each parameter as the source declares it, such as "const T*" or "long long"."""
+    found = re.search(rf"\b{name}\(([^)]*)\) {{", source(KERNELS[name].file))
+    if found is None:
+        raise LookupError(f"{KERNELS[name].file} has no kernel {name}")
+    return tuple(parameter.strip().rpartition(" ")[0] for parameter in found[1].split(","))
+
+
 def wide(dtype: str) -> str:
     """The dtype of sums, statistics and parameters beside activations stored as `dtype`."""
     return "float64" if dtype == "float64" else "float32"
@@ -168,10 +173,15 @@ def _module(file: str, dtype: str) -> Any:
 
 @cache
 def _function(name: str, dtype: str, template: tuple[str, ...]) -> tuple[Any, tuple[Callable[[Any], Any] | None, ...]]:
-    kernel = KERNELS[name]
-    scalars: dict[str, Callable[[Any], Any]] = {"a": np.dtype(wide(dtype)).type, "l": np.int64, "i": np.int32}
-    function = _module(kernel.file, dtype).get_function(expression(name, dtype, template))
-    return function, tuple(scalars.get(letter) for letter in kernel.parameters)
+    wide_type = np.dtype(wide(dtype)).type
+    scalars: dict[str, Callable[[Any], Any]] = {
+        "A": wide_type,
+        "Wide<T>": wide_type,
+        "int": np.int32,
+        "long long": np.int64,
+    }
+    function = _module(KERNELS[name].file, dtype).get_function(expression(name, dtype, template))
+    return function, tuple(scalars.get(kind) for kind in signature(name))
 
 
 def launch(
@@ -180,7 +190,7 @@ def launch(
     """Start one instantiation on the current stream; nothing waits for it.
 
     arguments : arrays, C-contiguous and of the dtypes the kernel takes; None for a null pointer; numbers, which become
-    scalars of the kernel's types.
+    scalars of the kernel's types; a structure of NumPy in the layout of the kernel's.
     """
     function, scalars = _function(name, dtype, template)
     function(

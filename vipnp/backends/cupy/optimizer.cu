@@ -2,6 +2,28 @@
 
 constexpr int THREADS = 256;
 
+constexpr int PARTS = 128;
+
+// Up to PARTS arrays: the k-th has entries start[k] to start[k + 1] of all of them one after another.
+template <typename A>
+struct Parts {
+    const A* from[PARTS];
+    long long start[PARTS + 1];
+};
+
+// flat = the first `count` arrays of `parts` one after another. flat (start[count],); grid ceil(start[count] / THREADS),
+// block THREADS.
+template <typename A>
+__global__ void __launch_bounds__(THREADS)
+join(Parts<A> parts, int count, A* flat) {
+    const long long i = static_cast<long long>(blockIdx.x) * THREADS + threadIdx.x;
+    if (i >= parts.start[count]) return;
+    int part = 0;
+    for (int step = PARTS / 2; step > 0; step /= 2)
+        if (part + step < count && parts.start[part + step] <= i) part += step;
+    flat[i] = parts.from[part][i - parts.start[part]];
+}
+
 // partial[block] = sum of g^2 over the entries of this block. g (size,); grid any, block THREADS.
 template <typename A>
 __global__ void __launch_bounds__(THREADS)

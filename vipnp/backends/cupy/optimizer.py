@@ -12,8 +12,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import cupy
+import numpy as np
 
-from vipnp.backends.cupy.arrays import dtype_name, empty
+from vipnp.backends.cupy.arrays import contiguous, dtype_name, empty
 from vipnp.backends.cupy.kernels import THREADS, WIDE_TYPES, launch, row_blocks
 from vipnp.backends.cupy.ops import column_sum
 from vipnp.core import Array, Replacements
@@ -27,38 +28,59 @@ TABLE = Replacements()
 
 ENTRIES_A_BLOCK = 8 * THREADS
 
+PARTS = 128
+"""Arrays that one launch joins, as in optimizer.cu."""
+
+PARTS_LAYOUT = np.dtype([("from", np.uint64, PARTS), ("start", np.int64, PARTS + 1)])
+
 
 def flat_order(tensors: Mapping[str, Array]) -> list[str] | None:
     """The names in the order of the flat buffer: two or more dimensions first.
 
     None where the kernels do not apply: no tensor at all, dtypes that differ, or one the kernels do not take.
     """
-    dtypes = {tensor.dtype.name for tensor in tensors.values()}
-    if len(dtypes) != 1 or not dtypes <= set(WIDE_TYPES):
+    dtypes = {tensor.dtype for tensor in tensors.values()}
+    if len(dtypes) != 1 or dtypes.pop().name not in WIDE_TYPES:
         return None
     return sorted(tensors, key=lambda name: tensors[name].ndim < 2)
 
 
 def flattened(arrays: Sequence[Array]) -> Array:
     """The arrays one after another in one flat array: where they lie so already that memory itself, else a copy."""
-    whole = arrays[0].base
-    if whole is not None and whole.ndim == 1 and whole.size == sum(array.size for array in arrays):
-        address = whole.data.ptr
-        for array in arrays:
-            if array.data.ptr != address or not array.flags.c_contiguous:
-                break
-            address += array.nbytes
-        else:
-            return whole
-    return cupy.concatenate([cupy.ascontiguousarray(array).reshape(-1) for array in arrays])
+    first = arrays[0]
+    address, size = first.data.ptr, 0
+    for array in arrays:
+        if array.data.ptr != address or array.data.mem is not first.data.mem or not array.flags.c_contiguous:
+            return joined(arrays)
+        address += array.nbytes
+        size += array.size
+    return cupy.ndarray((size,), first.dtype, first.data)
+
+
+def joined(arrays: Sequence[Array]) -> Array:
+    """A copy of the arrays one after another; their addresses go with the launch, so nothing is uploaded."""
+    dtype = dtype_name(arrays[0])
+    flat = empty((sum(array.size for array in arrays),), dtype)
+    done = 0
+    for begin in range(0, len(arrays), PARTS):
+        held = [contiguous(array) for array in arrays[begin : begin + PARTS]]
+        count = len(held)
+        parts = np.zeros((), PARTS_LAYOUT)
+        parts["from"][:count] = [array.data.ptr for array in held]
+        parts["start"][1 : count + 1] = np.cumsum([array.size for array in held])
+        size = int(parts["start"][count])
+        launch("join", dtype, (), (math.ceil(size / THREADS),), (THREADS,), parts, count, flat[done : done + size])
+        done += size
+    return flat
 
 
 def named_parts(flat: Array, order: Sequence[str], like: Mapping[str, Array]) -> dict[str, Array]:
     """Views of `flat` under the names, shapes and the order of `like`."""
     parts, start = {}, 0
     for name in order:
-        parts[name] = flat[start : start + like[name].size].reshape(like[name].shape)
-        start += like[name].size
+        shape = like[name].shape
+        parts[name] = part = cupy.ndarray(shape, flat.dtype, flat.data + start)
+        start += part.nbytes
     return {name: parts[name] for name in like}
 
 

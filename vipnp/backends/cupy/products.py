@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-import cupy
 import numpy as np
 from cupy.cuda import runtime
 from cupy.cuda.device import get_cublas_handle
 from cupy_backends.cuda import libs
 
-from vipnp.backends.cupy.arrays import convert, dtype_name, empty
+from vipnp.backends.cupy.arrays import contiguous, convert, dtype_name, empty
 from vipnp.core import Array
 
 CUDA_TYPES = {
@@ -21,6 +20,8 @@ CUDA_TYPES = {
 }
 
 _SCALARS = {dtype: (np.ones((), dtype), np.zeros((), dtype)) for dtype in ("float32", "float64")}
+_ADDRESSES = {dtype: tuple(scalar.ctypes.data for scalar in scalars) for dtype, scalars in _SCALARS.items()}
+"""Of one and zero on the host, which outlive every product that reads them."""
 
 
 class HasPrecision(Protocol):
@@ -57,7 +58,7 @@ def product(
     compute = libs.cublas.CUBLAS_COMPUTE_64F if name == "float64" else libs.cublas.CUBLAS_COMPUTE_32F
     if name == "float32" and xp.precision == "tf32":
         compute = libs.cublas.CUBLAS_COMPUTE_32F_FAST_TF32
-    one, zero = _SCALARS["float64" if name == "float64" else "float32"]
+    one, zero = _ADDRESSES["float64" if name == "float64" else "float32"]
     # cuBLAS counts by columns: what it takes for b^T a^T is a b by rows.
     libs.cublas.gemmEx(
         get_cublas_handle(),
@@ -66,14 +67,14 @@ def product(
         columns,
         rows,
         inner,
-        one.ctypes.data,
+        one,
         b.data.ptr,
         CUDA_TYPES[name],
         b.shape[1],
         a.data.ptr,
         CUDA_TYPES[name],
         a.shape[1],
-        zero.ctypes.data,
+        zero,
         out.data.ptr,
         CUDA_TYPES[dtype],
         columns,
@@ -89,4 +90,5 @@ def _operation(transpose: bool) -> Any:
 
 def rows_of(x: Array) -> Array:
     """(*, C) as a C-contiguous matrix (M, C); a copy only where `x` is not contiguous."""
-    return cupy.ascontiguousarray(x).reshape(-1, x.shape[-1])
+    x = contiguous(x)
+    return x if x.ndim == 2 else x.reshape(-1, x.shape[-1])

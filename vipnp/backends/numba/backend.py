@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import os
-from typing import Any
-
 import numba
 
 from vipnp.backends.numba.block import TABLE as BLOCK_TABLE
 from vipnp.backends.numba.optimizer import TABLE as OPTIMIZER_TABLE
 from vipnp.backends.numba.products import PRODUCTS as MULTIPLIERS
-from vipnp.backends.numpy.backend import NumpyBackend, check_keep_memory, check_shards, crew_of, keep_freed_memory
+from vipnp.backends.numpy.backend import NumpyBackend, check_shards, crew_of, keep_freed_memory
 from vipnp.backends.numpy.blas import Product
+from vipnp.backends.numpy.threads import available_cores
+from vipnp.core.checks import check_flag
 
 PRODUCTS = ("auto", "openblas", "onednn", "mkl", "numpy")
 
@@ -38,10 +37,9 @@ def create(*, shards: int | None = None, products: str = "auto", keep_memory: bo
     """
     if shards is None:
         shards = available_cores()
-    check_shards(shards)
+    shards, keep_memory = check_shards(shards), check_flag("keep_memory", keep_memory)
     if products not in PRODUCTS:
         raise ValueError(f"products: got {products!r}, expected one of {', '.join(PRODUCTS)}")
-    check_keep_memory(keep_memory)
     if numba.config.DISABLE_JIT:  # type: ignore[attr-defined]
         raise RuntimeError('backend "numba": got NUMBA_DISABLE_JIT=1, expected Numba to compile its kernels')
     product = MULTIPLIERS[products]()
@@ -49,12 +47,6 @@ def create(*, shards: int | None = None, products: str = "auto", keep_memory: bo
         keep_freed_memory()
     table, crew = crew_of(shards)
     return NumpyBackend("numba", replacements={**table, **OPTIMIZER_TABLE}, crew=crew, shard=ShardBackend(product))
-
-
-def available_cores() -> int:
-    """The cores this process may run on."""
-    affinity: Any = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
 __all__ = ["ShardBackend", "create"]

@@ -143,7 +143,7 @@ PHI_TAIL_DENOMINATOR = (
     0.010410518357307288,
 )
 """Phi(-t) = exp(-t^2/2) * p(t)/q(t) on 0 <= t <= 15, coefficients from t^0 up, relative error below 6.4e-9: a minimax
-fit (Lawson's weights) of Mills' ratio over sqrt(2 pi). All are positive, so neither sum cancels."""
+fit (Lawson's weights, tools/phi_fit.py) of Mills' ratio over sqrt(2 pi). All are positive, so neither sum cancels."""
 
 P0, P1, P2, P3, P4 = (np.float32(c) for c in PHI_TAIL_NUMERATOR)
 Q0, Q1, Q2, Q3, Q4, Q5 = (np.float32(c) for c in PHI_TAIL_DENOMINATOR)

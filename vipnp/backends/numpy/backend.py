@@ -11,7 +11,7 @@ from __future__ import annotations
 import ctypes
 import math
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from typing import Any, cast
 
@@ -22,7 +22,7 @@ from vipnp.backends.numpy.blas import Product, cblas_takes, default_product, num
 from vipnp.backends.numpy.shards import SHARDS
 from vipnp.backends.numpy.threads import Crew
 from vipnp.core.backend import NO_REPLACEMENTS, Array, Backend, HostArray, Op
-from vipnp.core.checks import shown
+from vipnp.core.checks import check_flag, is_whole, shown
 
 GRID = 512
 """Points of `phi`'s table in a unit of x, a power of two, so that they are exact in float32."""
@@ -155,6 +155,12 @@ class NumpyBackend(Backend):
         twin.shard = None if self.shard is None else self.shard.counting()
         return twin
 
+    def watched(self, watch: Callable[[Op, Op], Op]) -> Backend:
+        """This backend and its shard with `watch(op, function)` in the place of every `function`."""
+        twin = cast("NumpyBackend", super().watched(watch))
+        twin.shard = None if self.shard is None else self.shard.watched(watch)
+        return twin
+
     def ndtr(self, x: Array) -> Array:
         return phi(x) if x.dtype == np.float32 else ndtr(x)
 
@@ -195,8 +201,7 @@ def create(*, shards: int = 1, keep_memory: bool = True) -> NumpyBackend:
 
     Raises ValueError or TypeError for a wrong option, ImportError naming the extra where threadpoolctl is missing.
     """
-    check_shards(shards)
-    check_keep_memory(keep_memory)
+    shards, keep_memory = check_shards(shards), check_flag("keep_memory", keep_memory)
     if keep_memory:
         keep_freed_memory()
     if shards == 1:
@@ -215,18 +220,13 @@ def crew_of(shards: int) -> tuple[Mapping[Op, Op], Any]:
     return SHARDS, Crew(shards)
 
 
-def check_shards(shards: Any) -> None:
-    """Raise TypeError or ValueError unless `shards` is a positive integer."""
-    if isinstance(shards, bool) or not isinstance(shards, int):
+def check_shards(shards: Any) -> int:
+    """`shards` as a Python int; TypeError or ValueError unless it is a positive integer."""
+    if not is_whole(shards):
         raise TypeError(f"shards: got {shown(shards)}, expected a positive integer")
     if shards < 1:
         raise ValueError(f"shards: got {shards}, expected a positive integer")
-
-
-def check_keep_memory(keep_memory: Any) -> None:
-    """Raise TypeError unless `keep_memory` is a bool."""
-    if not isinstance(keep_memory, bool):
-        raise TypeError(f"keep_memory: got {shown(keep_memory)}, expected True or False")
+    return int(shards)
 
 
 __all__: list[str] = ["NumpyBackend", "create", "keep_freed_memory", "phi"]

@@ -197,6 +197,12 @@ class Crew:
             return self.pool
 
 
+def available_cores() -> int:
+    """The cores this process may run on."""
+    affinity: Any = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
 def bounds(length: int, parts: int) -> list[slice]:
     """`length` entries in `parts` consecutive slices whose lengths differ by at most one."""
     edges = [length * part // parts for part in range(parts + 1)]

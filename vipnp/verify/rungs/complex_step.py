@@ -53,10 +53,10 @@ def _complex_step(subject: Subject) -> list[Row]:
             )
             for name, gradient, truth in zip(subject.names, gradients, truths, strict=True)
         ]
-    rng = subject.rng("directions")
+    rng = subject.rng("directions of the complex step")
     rows = []
     for i, (name, gradient) in enumerate(zip(subject.names, gradients, strict=True)):
-        direction = rng.choice([-1.0, 1.0], gradient.shape)
+        direction = random_direction(rng, gradient.shape)
         found = float(np.sum(gradient * direction))
         error = directional_error(found, directional(subject, i, direction), gradient)
         rows.append(subject.measured(NAME, name, error, bound, detail="one random direction"))
@@ -116,11 +116,16 @@ def _imaginary(subject: Subject, arrays: Sequence[Any]) -> HostArray:
     return value.imag
 
 
-def directional_error(found: float, truth: float, gradient: HostArray) -> float:
-    """Difference of two directional derivatives along signs, relative to the gradient's Euclidean norm.
+def random_direction(rng: np.random.Generator, shape: tuple[int, ...]) -> HostArray:
+    """Signed weights near 1 of which no two are equal, so that no two entries can be exchanged unseen."""
+    return np.asarray(rng.uniform(0.5, 1.41, shape) * rng.choice([-1.0, 1.0], shape))
 
-    Along random signs a gradient of norm g has a derivative of the size of g, and a single entry that is wrong by e
-    moves it by e.
+
+def directional_error(found: float, truth: float, gradient: HostArray) -> float:
+    """Difference of two directional derivatives, relative to the gradient's Euclidean norm.
+
+    Along random weights near 1 a gradient of norm g has a derivative of the size of g, and a single entry that is wrong
+    by e moves it by e.
     """
     norm = float(np.linalg.norm(gradient))
     return abs(found - truth) / norm if norm else abs(found - truth)

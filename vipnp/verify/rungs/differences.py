@@ -8,7 +8,7 @@ import numpy as np
 
 from vipnp.core import HostArray
 from vipnp.verify.report import Row, Verdict
-from vipnp.verify.rungs.complex_step import EVERY_ENTRY, directional_error
+from vipnp.verify.rungs.complex_step import EVERY_ENTRY, directional_error, random_direction
 from vipnp.verify.subject import Subject, off_by, relative_error, worst_entry
 
 NAME = "differences"
@@ -35,7 +35,7 @@ def differences(subject: Subject) -> list[Row]:
     """
     bound = COMPOSITE_BOUND if subject.composite else OP_BOUND
     gradients = subject.float64_gradients
-    rng = subject.rng("directions")
+    rng = subject.rng("directions of the differences")
     rows = []
     for i, (name, gradient) in enumerate(zip(subject.names, gradients, strict=True)):
         if subject.entries <= EVERY_ENTRY:
@@ -43,7 +43,7 @@ def differences(subject: Subject) -> list[Row]:
             error, doubt = relative_error(gradient, fine), relative_error(coarse, fine)
             detail = worst_entry(gradient, fine) if error > bound else ""
         else:
-            direction = rng.choice([-1.0, 1.0], gradient.shape)
+            direction = random_direction(rng, gradient.shape)
             scaled = direction / np.sqrt(direction.size)
             size = float(np.sqrt(direction.size))
             coarse_slope, fine_slope = (difference(subject, i, scaled, step) * size for step in (2 * STEP, STEP))

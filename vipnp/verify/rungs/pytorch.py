@@ -10,7 +10,7 @@ import numpy as np
 
 from vipnp.core import HostArray
 from vipnp.verify.extras import need
-from vipnp.verify.outcomes import UndecidedError
+from vipnp.verify.outcomes import BrokenOpError, UndecidedError
 from vipnp.verify.report import Row
 from vipnp.verify.subject import Subject, relative_error, worst_entry
 from vipnp.verify.trees import tree_map
@@ -23,14 +23,16 @@ COMPOSITE_BOUND = 1e-13
 
 
 def pytorch(subject: Subject) -> list[Row]:
-    """Every gradient against that of the PyTorch twin.
+    """Every gradient, and y, against those of the PyTorch twin.
 
     Raises UndecidedError where no twin was given, MissingExtraError where PyTorch is not installed.
     """
     bound = COMPOSITE_BOUND if subject.composite else OP_BOUND
     rows = []
-    truths = twin_gradients(subject, "float64")
-    for name, gradient, truth in zip(subject.names, subject.float64_gradients, truths, strict=True):
+    found, truths = [subject.value, *subject.float64_gradients], twin_results(subject, "float64")
+    if found[0].shape != truths[0].shape:
+        raise BrokenOpError(f"y has shape {found[0].shape}, the PyTorch twin gives {truths[0].shape}")
+    for name, gradient, truth in zip(["y", *subject.names], found, truths, strict=True):
         error = relative_error(gradient, truth)
         detail = "" if error <= bound else worst_entry(gradient, truth)
         rows.append(subject.measured(NAME, name, error, bound, detail=detail))
@@ -41,6 +43,13 @@ def twin_gradients(
     subject: Subject, dtype: str, arrays: Sequence[HostArray] | None = None, cotangent: HostArray | None = None
 ) -> list[HostArray]:
     """PyTorch's gradients in `dtype`, at the arrays and the cotangent of the subject unless others are given."""
+    return twin_results(subject, dtype, arrays, cotangent)[1:]
+
+
+def twin_results(
+    subject: Subject, dtype: str, arrays: Sequence[HostArray] | None = None, cotangent: HostArray | None = None
+) -> list[HostArray]:
+    """PyTorch's y, and its gradients as `twin_gradients` gives them."""
     if subject.twin is None:
         raise UndecidedError("no PyTorch twin to compare with was given")
     torch = need("torch", "test")
@@ -57,7 +66,8 @@ def twin_gradients(
         if isinstance(y, (tuple, list)):
             y = torch.cat([part.reshape(-1) for part in y])
         y.backward(tensor(subject.cotangent if cotangent is None else cotangent))
-    return [np.asarray((torch.zeros_like(leaf) if leaf.grad is None else leaf.grad).numpy()) for leaf in inputs]
+    gradients = [torch.zeros_like(leaf) if leaf.grad is None else leaf.grad for leaf in inputs]
+    return [np.asarray(tensor.detach().numpy()) for tensor in (y, *gradients)]
 
 
 @contextmanager

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import numpy as np
-from scipy.special import ndtr
-
-from vipnp.core import Array, Backend, HostArray
+from vipnp.backends.array_api import ArrayAPIBackend
 from vipnp.verify.extras import need
 
 
-class StrictBackend(Backend):
+class StrictBackend(ArrayAPIBackend):
     """array_api_strict on "device1": nothing outside the array API standard works, and nothing of NumPy slips in.
 
     Raises MissingExtraError where array-api-strict is not installed.
@@ -19,28 +14,14 @@ class StrictBackend(Backend):
 
     def __init__(self) -> None:
         strict = need("array_api_strict", "audit")
-        super().__init__("array_api_strict", strict, type(strict.zeros(())), device=strict.Device("device1"))
-
-    def ndtr(self, x: Array) -> Array:
-        return self.asarray(np.asarray(ndtr(self.to_numpy(x))))
-
-    def to_numpy(self, x: Array) -> HostArray:
-        host = self.namespace.Device("CPU_DEVICE")
-        return np.from_dlpack(self.namespace.asarray(x, device=host, copy=True))
+        super().__init__(strict, strict.Device("device1"), name="array_api_strict")
 
 
-class TorchBackend(Backend):
+class TorchBackend(ArrayAPIBackend):
     """PyTorch's namespace on the CPU, as array-api-compat presents it.
 
     Raises MissingExtraError where PyTorch is not installed.
     """
 
     def __init__(self) -> None:
-        self.torch: Any = need("torch", "test")
-        super().__init__("torch", need("array_api_compat.torch", "test"), self.torch.Tensor)
-
-    def ndtr(self, x: Array) -> Array:
-        return self.torch.special.ndtr(x)
-
-    def to_numpy(self, x: Array) -> HostArray:
-        return np.asarray(x.detach().numpy())
+        super().__init__(need("torch", "test"), "cpu", name="torch")

@@ -1,0 +1,234 @@
+"""`vipnp audit`, `python -m vipnp.audit.gradcheck`, the JSON file and the page, as a user runs them."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from vipnp.audit import gradcheck
+from vipnp.audit.audit import functions
+from vipnp.audit.cases import CASES
+from vipnp.audit.mathml import pieces, to_mathml
+from vipnp.cli import app
+from vipnp.verify import report
+
+VOID = {"meta", "br", "link", "img", "input", "hr"}
+
+
+def run(*arguments: str) -> Any:
+    return CliRunner().invoke(app, ["audit", *arguments], env={"COLUMNS": "140", "NO_COLOR": "1", "TERM": "dumb"})
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Path, Path]:
+    folder = tmp_path_factory.mktemp("audit")
+    result = run(
+        *("--op", "gelu", "--op", "drop_path", "--sabotage", "--seed", "3"),
+        *("--json", str(folder / "audit.json"), "--html", str(folder / "audit.html")),
+    )
+    return result, folder / "audit.json", folder / "audit.html"
+
+
+def test_the_table(written: tuple[Any, Path, Path]) -> None:
+    result, _, _ = written
+    assert result.exit_code == 0, result.output
+    for word in ("complex_step", "finite_field", "certified", "proof", "float32", "gelu", "drop_path", "saved"):
+        assert word in result.output
+    assert "The audit passes" in result.output
+    assert "planted mistakes fail the ladder" in result.output
+
+
+def test_the_json_file(written: tuple[Any, Path, Path]) -> None:
+    _, path, _ = written
+    content = json.loads(path.read_text())
+    assert content["schema"] == report.SCHEMA
+    assert content["ok"] is True
+    assert content["seed"] == 3
+    assert content["versions"]["numpy"].count(".") >= 1
+    assert content["totals"]["FAIL"] == 0
+    assert sum(content["totals"].values()) == len(content["rows"])
+    fields = {"op", "case", "argument", "shape", "rung", "error", "bound", "unit", "verdict", "detail"}
+    assert all(set(row) == fields for row in content["rows"])
+    assert content["sabotage"]["survivors"] == []
+    assert content["sabotage"]["planted"] == len(content["sabotage"]["mistakes"]) > 20
+    assert [p.name for p in path.parent.iterdir() if p.suffix == ".part"] == []
+
+
+class Page(HTMLParser):
+    """Checks that tags are balanced, and collects them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[str] = []
+        self.links: list[str] = []
+        self.ids: set[str] = set()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        for key, value in attrs:
+            if key in ("href", "src") and value:
+                self.links.append(value)
+            if key == "id" and value:
+                self.ids.add(value)
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def test_the_page_is_whole_and_self_contained(written: tuple[Any, Path, Path]) -> None:
+    _, _, path = written
+    text = path.read_text(encoding="utf-8")
+    page = Page()
+    page.feed(text)
+    page.close()
+    assert page.open == []
+    assert "script" not in page.tags
+    assert "img" not in page.tags
+    assert all(link.startswith("#") and link[1:] in page.ids for link in page.links)
+    assert not re.search(r"url\(|@import|https?://(?!www\.w3\.org)", text)
+    assert page.tags.count("math") >= 4
+    assert page.tags.count("svg") == 2
+    assert {"gelu", "drop_path", "sabotage", "summary"} <= page.ids
+    assert "Φ" in text
+    assert "x (*), Phi(x) (*)" in text
+    assert "$" not in re.sub(r"<pre.*?</pre>", "", text, flags=re.DOTALL)
+
+
+def test_failures_set_the_exit_status(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from vipnp.verify.rungs import complex_step
+
+    monkeypatch.setattr(complex_step, "OP_BOUND", 0.0)
+    result = run("--op", "gelu", "--rung", "complex_step", "--html", str(tmp_path / "page.html"))
+    assert result.exit_code == 1
+    assert "FAIL complex_step: gelu, argument x" in result.output
+    assert "The audit FAILS" in result.output
+    assert "fails</span>" not in (page := (tmp_path / "page.html").read_text())
+    assert "fail the audit" in page or "fails the audit" in page
+    assert 'class="alarm"' in page
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--op", "gellu"), "did you mean 'gelu'"),
+        (("--rung", "complex"), "unknown rung 'complex'"),
+        (("--backend", "nump"), "did you mean 'numpy'"),
+        (("--rung", "backend"), "needs a backend"),
+        (("--json", "no/such/folder/a.json"), "there is no folder no/such/folder to write it to"),
+        (("--html", "no/such/folder/a.html"), "there is no folder no/such/folder to write it to"),
+        (("--seed=-1",), "Invalid value for '--seed'"),
+    ],
+)
+def test_bad_options(arguments: tuple[str, ...], message: str) -> None:
+    result = run(*arguments)
+    assert result.exit_code == 2
+    assert message in re.sub(r"[│\s]+", " ", result.output)
+
+
+def test_a_backend_on_the_command_line() -> None:
+    result = run("--op", "softmax", "--backend", "numpy", "--rung", "backend")
+    assert result.exit_code == 0, result.output
+    assert "backend" in result.output
+
+
+def test_without_typer_the_command_names_the_extra() -> None:
+    code = "import sys; sys.modules['typer'] = None; import vipnp.cli"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert 'typer is not installed: pip install "vipnp[train]"' in done.stderr
+
+
+def test_gradcheck_needs_numpy_and_scipy_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    blocked = ("torch", "sympy", "flint", "typer", "rich", "pygments", "array_api_strict")
+    code = f"import sys\nfor name in {blocked}: sys.modules[name] = None\nimport vipnp.audit.gradcheck"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_gradcheck_prints_every_case_and_can_fail(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    some = {name: CASES[name] for name in ("gelu", "residual", "softmax/saturated")}
+    monkeypatch.setattr(gradcheck, "CASES", some)
+    assert gradcheck.main() == 0
+    printed = capsys.readouterr().out
+    assert "3 cases, 4 gradients: all PASS" in printed
+    assert printed.count("zero") >= 3
+    monkeypatch.setattr("vipnp.verify.rungs.complex_step.OP_BOUND", 0.0)
+    assert gradcheck.main() == 1
+    assert "FAIL complex_step: gelu, argument x" in capsys.readouterr().out
+
+
+# --- formulas -----------------------------------------------------------------------------------------------------
+
+
+def plain(formula: str) -> str:
+    mathml = to_mathml(formula)
+    assert mathml is not None
+    return re.sub(r"<[^>]+>", "", mathml)
+
+
+@pytest.mark.parametrize(
+    ("formula", "element"),
+    [
+        ("y = x / n", "<mfrac><mrow><mi>x</mi></mrow><mrow><mi>n</mi></mrow></mfrac>"),
+        ("y = sqrt(x + eps)", "<msqrt><mrow><mi>x</mi><mo>+</mo><mi>ε</mi></mrow></msqrt>"),
+        ("y = x^2", "<msup><mrow><mi>x</mi></mrow><mrow><mn>2</mn></mrow></msup>"),
+        ("y[b,k] = x", "<msub><mi>y</mi><mrow><mi>b</mi><mo>,</mo><mi>k</mi></mrow></msub>"),
+        ("s = sum_k x_k", "<munder><mo>∑</mo><mrow><mi>k</mi></mrow></munder>"),
+        ("y = xhat", "<mover><mi>x</mi><mo>^</mo></mover>"),
+        ("y = x / (1 - rate)", "<mrow><mn>1</mn><mo>&minus;</mo><mi>rate</mi></mrow></mfrac>"),
+    ],
+)
+def test_mathml(formula: str, element: str) -> None:
+    assert element in (to_mathml(formula) or "")
+
+
+@pytest.mark.parametrize("text", ["y = (x", "y = x +", "the sum of it; all", "y = x ? z", "= x"])
+def test_what_is_no_formula_is_left_alone(text: str) -> None:
+    assert to_mathml(text) is None
+
+
+def test_prose_beside_a_formula_stays_prose() -> None:
+    found = pieces("dweight = sum(dy * xhat),  dbias = sum(dy)     over all leading axes")
+    assert [piece.is_math for piece in found] == [True, True, False]
+    assert found[-1].html == "over all leading axes"
+    assert pieces("a < b")[0].html == "a &lt; b"
+
+
+def test_every_op_has_formulas_in_print() -> None:
+    for name, function in functions():
+        lines = (function.__doc__ or "").strip().split("\n")
+        if function.__module__.startswith("vipnp.ops"):
+            assert any(piece.is_math for piece in pieces(lines[0])), name
+
+
+def test_without_a_derivative_rung_nothing_is_called_right(tmp_path: Path) -> None:
+    page = tmp_path / "a.html"
+    result = CliRunner().invoke(app, ["audit", "--op", "gelu", "--rung", "contract", "--html", str(page)])
+    assert result.exit_code == 3
+    assert "no gradient was checked (contract only)" in " ".join(result.output.split())
+    assert "Nothing fails in 1 function, but no gradient was checked: contract only." in page.read_text()
+    assert "Every gradient of" not in page.read_text()
+
+
+def test_an_installed_copy_says_that_it_has_no_planter(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    module = importlib.import_module("vipnp.cli.audit")
+    monkeypatch.setattr(module, "__file__", str(tmp_path / "vipnp" / "cli" / "audit.py"))
+    result = run("--op", "gelu", "--sabotage")
+    assert result.exit_code == 2
+    assert "--sabotage: got vipnp installed in" in result.output

@@ -1,0 +1,176 @@
+"""The library holds the bounds it claims, on every case; and the audit goes on when one op fails."""
+
+from __future__ import annotations
+
+import inspect
+import itertools
+import sys
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from vipnp import get_backend, ops
+from vipnp.audit.audit import LADDER, applies, audit, chosen_cases, op_names, plan, size_sets
+from vipnp.audit.cases import CASES
+from vipnp.backends.numpy import NumpyBackend
+from vipnp.core import Replacements
+from vipnp.verify import Verdict
+from vipnp.verify.ladder import climb
+from vipnp.verify.subject import Subject
+
+REGULAR = [case.name for case in CASES.values() if not case.hard]
+PROVED = ("linear", "layer_norm", "gelu", "softmax", "cross_entropy", "permute_height", "permute_width", "patch_embed")
+PROVED += ("global_average_pool", "residual", "drop_path")
+
+
+def test_every_case_passes_the_rungs_without_other_libraries() -> None:
+    report = audit(rungs=["contract", "value", "adjoint", "complex_step", "finite_field"])
+    assert report.ok, str(report)
+    passed = {(row.op, row.case) for row in report.rows if row.verdict is Verdict.PASS}
+    assert len(passed) == len(CASES)
+
+
+@pytest.mark.parametrize("rung", ["differences", "certified", "pytorch"])
+def test_every_case_passes(rung: str) -> None:
+    report = audit(rungs=[rung])
+    assert not report.failures, str(report)
+    regular = [row for row in report.rows if (f"{row.op}/{row.case}" if row.case else row.op) in REGULAR]
+    assert {row.verdict for row in regular} == {Verdict.PASS}, [row for row in regular if row.verdict != "PASS"]
+
+
+def test_float32_is_as_good_as_pytorch_on_every_op() -> None:
+    report = audit(ops=list(ops.__all__), rungs=["float32"])
+    assert not report.failures, str(report)
+
+
+def test_proofs() -> None:
+    report = audit(ops=PROVED, rungs=["proof"])
+    assert {row.verdict for row in report.rows} == {Verdict.PASS}
+    assert {row.op for row in report.rows} == set(PROVED)
+
+
+def test_what_applies() -> None:
+    names = {(step.case.name, step.rung) for step in plan()}
+    assert ("linear", "adjoint") in names
+    assert ("gelu", "adjoint") not in names
+    assert ("mlp", "proof") not in names
+    assert all((name, "complex_step") in names and (name, "finite_field") in names for name in CASES)
+    assert not applies("float32", CASES["softmax/saturated"])
+    assert set(LADDER) == {rung for _, rung in names}
+
+
+@pytest.mark.parametrize("name", REGULAR)
+def test_every_two_letters_differ_at_some_sizes(name: str) -> None:
+    case = CASES[name]
+    sets = size_sets(case)
+    assert all(case.fits(sizes) for sizes in sets[1:])
+    for a, b in itertools.combinations(case.ranges, 2):
+        fixed = all(low == high for low, high in (case.ranges[a], case.ranges[b]))
+        assert fixed or any(sizes[a] != sizes[b] for sizes in sets), (a, b)
+
+
+@pytest.mark.parametrize(
+    ("name", "before", "after"),
+    [
+        ("permute_height", "(B, N, W, H, S)", "(N, B, W, H, S)"),
+        ("permute_height", "(B, N, W, H, S)", "(B, N, S, H, W)"),
+        ("permute_width", "(B, H, N, W, S)", "(N, H, B, W, S)"),
+        ("permute_width", "(B, H, N, W, S)", "(B, H, N, S, W)"),
+        ("patch_embed", "(B, h, w, C, P, Q)", "(B, P, w, C, h, Q)"),
+    ],
+)
+def test_the_audit_itself_sees_two_sizes_exchanged(
+    monkeypatch: pytest.MonkeyPatch, name: str, before: str, after: str
+) -> None:
+    source = inspect.getsource(getattr(ops, name))
+    assert source.count(before) == 1
+    scope = dict(vars(sys.modules[f"vipnp.ops.{name}"]))
+    exec(source.replace(before, after), scope)
+    monkeypatch.setattr("vipnp.audit.audit.CASES", {name: replace(CASES[name], op=scope[name])})
+    assert audit(rungs=["contract", "complex_step", "finite_field"]).failures
+
+
+def test_the_complex_step_alone_passes_because_the_field_decides_hard_cases() -> None:
+    report = audit(ops=["layer_norm"], rungs=["complex_step"])
+    assert report.ok, str(report)
+    assert {row.case for row in report.rows if row.rung == "finite_field"} == {"C=2", "mean=1000"}
+    assert any(row.verdict is Verdict.INCONCLUSIVE for row in report.rows if row.rung == "complex_step")
+
+
+def test_names() -> None:
+    assert [case.name for case in chosen_cases(["gelu", "layer_norm/eps"])] == ["layer_norm/eps", "gelu"]
+    assert len(chosen_cases(["layer_norm"])) == 4
+    assert "model_loss" in op_names()
+    with pytest.raises(ValueError, match=r"unknown name 'layernorm' \(did you mean 'layer_norm'"):
+        audit(ops=["layernorm"])
+    with pytest.raises(ValueError, match="needs a backend"):
+        audit(ops=["gelu"], rungs=["backend"])
+
+
+def test_one_op_that_fails_stops_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: Any, **__: Any) -> Any:
+        raise RuntimeError("out of order")
+
+    broken.__name__ = "gelu"
+    monkeypatch.setattr("vipnp.audit.audit.CASES", {**CASES, "gelu": replace(CASES["gelu"], op=broken)})
+    report = audit(ops=["gelu", "softmax"], rungs=["contract", "complex_step"])
+    assert {row.op for row in report.failures} == {"gelu"}
+    assert {row.op for row in report.rows if row.verdict is Verdict.PASS} == {"softmax"}
+    assert "out of order" in report.failures[0].detail
+
+
+# --- a backend held to the readable ops ---------------------------------------------------------------------------
+
+
+def backend_replacing_gelu(factor: float) -> NumpyBackend:
+    table = Replacements()
+
+    @table.replaces(ops.gelu)
+    def quick_gelu(xp: Any, x: Any) -> Any:
+        y, back = ops.gelu(xp, x)
+        return y, lambda dy: (factor * back(dy)[0],)
+
+    backend = NumpyBackend()
+    backend.name = "quick"
+    backend.replacements = table
+    return backend
+
+
+def test_a_right_replacement_passes_and_is_named() -> None:
+    report = audit(ops=["gelu", "mlp"], rungs=["backend"], backend=backend_replacing_gelu(1.0))
+    assert {row.verdict for row in report.rows} == {Verdict.PASS}
+    assert any("quick_gelu" in row.detail for row in report.rows if row.op == "mlp")
+
+
+def test_a_wrong_replacement_fails_in_the_op_and_in_the_layers_that_use_it() -> None:
+    report = audit(ops=["gelu", "mlp", "softmax"], rungs=["backend"], backend=backend_replacing_gelu(1 + 1e-8))
+    assert {row.op for row in report.failures} == {"gelu", "mlp"}
+    assert "quick_gelu" in report.failures[0].detail
+
+
+def test_the_plain_backend_is_held_to_itself() -> None:
+    report = audit(ops=["layer_norm"], backend=get_backend("numpy"), rungs=["backend", "contract"])
+    assert report.ok
+    assert any("nothing is replaced" in row.detail for row in report.rows)
+
+
+def test_a_backend_that_raises_is_a_failure() -> None:
+    class Broken(NumpyBackend):
+        def ndtr(self, x: Any) -> Any:
+            raise MemoryError("no room")
+
+    report = audit(ops=["gelu"], rungs=["backend"], backend=Broken())
+    assert "on backend numpy, MemoryError: no room" in report.failures[0].detail
+
+
+def test_unknown_exceptions_end_in_a_row() -> None:
+    subject = Subject(ops.gelu, (np.ones(2),), name="gelu")
+
+    def rung(_: Subject) -> Any:
+        raise KeyError("oops")
+
+    (row,) = climb("value", subject, rung)
+    assert row.verdict is Verdict.FAIL
+    assert "KeyError: 'oops'" in row.detail

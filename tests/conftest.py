@@ -1,0 +1,59 @@
+"""What several test modules share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from typer.testing import CliRunner
+
+from vipnp import VisionPermutator, create_model
+from vipnp.verify.trees import tree_map
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def lists(tree: Any) -> Any:
+    """The tree with its arrays as nested lists, which compare by value."""
+    return tree_map(lambda array: array.tolist(), tree)
+
+
+def cotangent(y: Any, seed: int = 17) -> Any:
+    """A random cotangent for y."""
+    return np.random.default_rng(seed).normal(size=np.shape(y))
+
+
+def small_model(seed: int = 0, dtype: str = "float32") -> VisionPermutator:
+    """A model of two stages in which no two sizes are equal."""
+    return create_model(
+        "vip_s7",
+        layers=(1, 2),
+        embed_dims=(8, 12),
+        segments=(2, 3),
+        transitions=(True, False),
+        patch_size=2,
+        image_size=(12, 8),
+        num_classes=5,
+        seed=seed,
+        dtype=dtype,
+    )
+
+
+def make_folder(root: Path, classes: dict[str, int], size: tuple[int, int] = (12, 10)) -> Path:
+    """A folder of random photos, one subfolder a class, with so many photos of so many columns and rows."""
+    rng = np.random.default_rng(0)
+    for name, count in classes.items():
+        (root / name).mkdir(parents=True)
+        for i in range(count):
+            pixels = rng.integers(0, 256, (*size[::-1], 3), np.uint8)
+            Image.fromarray(pixels).save(root / name / f"{i}.png")
+    return root
+
+
+def command_line(*arguments: str | Path) -> Any:
+    """What the command `vipnp` does with these arguments, in this process."""
+    from vipnp import cli
+
+    return CliRunner().invoke(cli.app, [str(argument) for argument in arguments])

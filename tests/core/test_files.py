@@ -1,0 +1,180 @@
+"""How files are written: links, permissions, devices, leftovers; and what is refused before any work."""
+
+from __future__ import annotations
+
+import os
+import signal
+import stat
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.conftest import ROOT
+from vipnp.checkpoint import load_weights, save_weights
+from vipnp.core.files import PREFIX, SUFFIX, check_outputs, replaced_when_done, write_json, write_text
+
+EXAMPLE = ROOT / "examples" / "train_tiny.py"
+
+
+def test_a_link_stays_a_link(tmp_path: Path) -> None:
+    (tmp_path / "real").write_text("old")
+    (tmp_path / "link").symlink_to("real")
+    write_text(tmp_path / "link", "new")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "real").read_text() == "new"
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o664])
+def test_a_file_keeps_its_permissions(tmp_path: Path, mode: int) -> None:
+    path = tmp_path / "file"
+    path.write_text("old")
+    path.chmod(mode)
+    write_text(path, "new")
+    assert stat.S_IMODE(path.stat().st_mode) == mode
+
+
+def test_a_pipe_is_written_to_and_not_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    received: list[str] = []
+    reader = threading.Thread(target=lambda: received.append(path.read_text()))
+    reader.start()
+    write_text(path, "through the pipe")
+    reader.join(10)
+    assert received == ["through the pipe"]
+    assert stat.S_ISFIFO(path.stat().st_mode)
+
+
+def test_the_longest_name_can_be_written(tmp_path: Path) -> None:
+    write_text(tmp_path / ("n" * 255), "whole")
+    assert [path.name for path in tmp_path.iterdir()] == ["n" * 255]
+
+
+def test_leftovers_of_dead_writers_go_and_those_of_living_ones_stay(tmp_path: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", ""]) as child:
+        child.wait()
+    dead, living = (tmp_path / f"{PREFIX}{pid}-0{SUFFIX}" for pid in (child.pid, os.getpid()))
+    for path in (dead, living, tmp_path / ".vipnp-notes.tmp"):
+        path.write_text("half")
+    write_text(tmp_path / "file", "whole")
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([living.name, ".vipnp-notes.tmp", "file"])
+
+
+def test_the_umask_of_the_process_is_never_touched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "umask", lambda *_: pytest.fail("umask belongs to all threads"))
+    write_text(tmp_path / "file", "whole")
+
+
+def test_json_has_no_nan(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        write_json(tmp_path / "file", {"x": float("nan")})
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("outputs", "message"),
+    [
+        ({"--a": ""}, "--a: got an empty name, expected that of a file"),
+        ({"--a": "{tmp}"}, "--a: .* is a folder, expected the name of a file"),
+        ({"--a": "{tmp}/no/f"}, "--a: .*: there is no folder .*no to write it to"),
+        ({"--a": "{tmp}/f", "--b": "{tmp}/./f"}, "--a and --b: both are .*, expected different files"),
+        ({"--a": "{tmp}/f", "--b": "{tmp}/link"}, "--a and --b: both are"),
+    ],
+)
+def test_outputs_that_would_be_lost(tmp_path: Path, outputs: dict[str, str], message: str) -> None:
+    (tmp_path / "link").symlink_to("f")
+    with pytest.raises(ValueError, match=message):
+        check_outputs({option: path.format(tmp=tmp_path) for option, path in outputs.items()})
+
+
+def test_outputs_that_are_fine(tmp_path: Path) -> None:
+    check_outputs({"--a": tmp_path / "f", "--b": tmp_path / "g", "--c": None, "--d": "/dev/null", "--e": "/dev/null"})
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_file_cut_short_while_it_is_loaded_is_an_error_and_no_crash(tmp_path: Path) -> None:
+    """It is read before it is parsed; mapped into memory, the process dies by SIGBUS."""
+    path = tmp_path / "w.safetensors"
+    save_weights(path, {"w": np.zeros(1 << 20, np.float32)})
+    program = f"""
+import sys
+from pathlib import Path
+import vipnp.checkpoint.weights as weights
+real = Path.read_bytes
+def cut(self):
+    contents = real(self)
+    with open({str(path)!r}, "r+b") as file:
+        file.truncate(100)
+    return contents
+Path.read_bytes = cut
+print(weights.load_weights({str(path)!r})["w"].sum())
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "0.0"
+    with pytest.raises(ValueError, match="no whole safetensors file"):
+        load_weights(path)
+
+
+def started(tmp_path: Path, *arguments: str, **options: Any) -> subprocess.Popen[str]:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
+    command = [sys.executable, str(EXAMPLE), "--save", str(tmp_path / "w.safetensors"), *arguments]
+    # A test run in the background of a shell ignores SIGINT, and its children would too.
+    restore = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)  # noqa: E731
+    return subprocess.Popen(command, env=environment, text=True, preexec_fn=restore, **options)
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_an_interrupt_saves_the_weights(tmp_path: Path, number: signal.Signals, status: int) -> None:
+    with started(tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as child:
+        assert child.stdout is not None
+        while not child.stdout.readline().startswith("epoch"):
+            assert child.poll() is None
+        time.sleep(0.05)
+        child.send_signal(number)
+        child.communicate()
+    assert child.returncode == status
+    assert load_weights(tmp_path / "w.safetensors")
+
+
+def test_a_closed_pipe_saves_the_weights(tmp_path: Path) -> None:
+    with started(tmp_path, "--epochs", "4", stdout=subprocess.PIPE, stderr=subprocess.PIPE) as child:
+        assert child.stdout is not None
+        while not child.stdout.readline().startswith("epoch"):
+            assert child.poll() is None
+        child.stdout.close()
+        child.wait()
+        assert child.stderr is not None
+        assert "Traceback" not in child.stderr.read()
+    assert load_weights(tmp_path / "w.safetensors")
+
+
+def test_what_cannot_be_written_costs_nothing_else(tmp_path: Path) -> None:
+    with started(
+        tmp_path, "--epochs", "1", "--json", "/dev/full", "--plot", str(tmp_path / "p.png"),
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    ) as child:  # fmt: skip
+        _, told = child.communicate()
+    assert child.returncode == 2
+    assert "--json: " in told
+    assert load_weights(tmp_path / "w.safetensors")
+    assert (tmp_path / "p.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_failed_block_leaves_the_pipe_alone(tmp_path: Path) -> None:
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+
+    def fail() -> None:
+        with replaced_when_done(path):
+            raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        fail()
+    assert stat.S_ISFIFO(path.stat().st_mode)

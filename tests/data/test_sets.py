@@ -1,0 +1,331 @@
+"""Data sets, pictures and transforms: what is read, what is held out, what is refused by name."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from tests.conftest import make_folder
+from vipnp.data import Split, Transform, load_data_set, stream
+from vipnp.data.augment import cutmix
+from vipnp.data.images import MAX_PIXELS, UnreadableImageError, open_image
+from vipnp.data.loader import batches
+from vipnp.data.sets import hold_out, natural
+from vipnp.data.transforms import centre_crop, erase_at_random, random_box
+
+# --- randomness -------------------------------------------------------------------------------------------------------
+
+
+def test_a_draw_depends_on_its_place_alone() -> None:
+    first = stream(3, "augment", 5, 7).random(4)
+    stream(3, "augment", 5, 6).random(1000)
+    np.testing.assert_array_equal(stream(3, "augment", 5, 7).random(4), first)
+    others = [
+        stream(4, "augment", 5, 7),
+        stream(3, "mix", 5, 7),
+        stream(3, "augment", 6, 7),
+        stream(3, "augment", 5, 8),
+    ]
+    for other in others:
+        assert not np.intersect1d(other.random(4), first).size
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((-1, "mix"), "seed: got -1, expected an integer >= 0"),
+        ((0, "colour"), "purpose: got 'colour', expected one of order"),
+        ((0, "mix", 1.5), "step: got 1.5, expected an integer"),
+    ],
+)
+def test_bad_streams(arguments: tuple[Any, ...], message: str) -> None:
+    with pytest.raises((TypeError, ValueError), match=message):
+        stream(*arguments)
+
+
+# --- folders ----------------------------------------------------------------------------------------------------------
+
+
+def test_classes_in_natural_order_and_hidden_files_left_out(tmp_path: Path) -> None:
+    root = make_folder(tmp_path / "d", {"10": 5, "2": 5, "1b": 5})
+    (root / "2" / ".hidden.png").write_bytes(b"no image")
+    (root / "2" / "notes.txt").write_text("no image")
+    (root / ".cache").mkdir()
+    data = load_data_set(root)
+    assert data.classes == ("1b", "2", "10")
+    assert len(data.train) + len(data.validation) == 15
+    for split in (data.train, data.validation):
+        assert set(split.labels) == {0, 1, 2}
+        assert all(
+            name.split("/")[0] == data.classes[label] for name, label in zip(split.names, split.labels, strict=True)
+        )
+
+
+@given(
+    counts=st.lists(st.integers(2, 20), min_size=2, max_size=4),
+    share=st.floats(0.05, 0.9),
+    seed=st.integers(0, 100),
+)
+def test_what_is_held_out_depends_on_names_alone(counts: list[int], share: float, seed: int) -> None:
+    names = [f"{k}/{i}.png" for k, count in enumerate(counts) for i in range(count)]
+    labels = np.repeat(np.arange(len(counts)), counts)
+    chosen = hold_out(names, labels, share, seed)
+    for k in range(len(counts)):
+        inside = [chosen[i] for i in np.flatnonzero(labels == k)]
+        assert any(inside)
+        assert not all(inside)
+    order = np.random.default_rng(seed).permutation(len(names))
+    assert hold_out([names[i] for i in order], labels[order], share, seed) == [chosen[i] for i in order]
+    more = [*names, *(f"0/new{i}.png" for i in range(30))]
+    bigger = hold_out(more, np.append(labels, [0] * 30), share, seed)
+    # Of a class whose files a share divides without help, none has moved.
+    for k in range(1, len(counts)):
+        assert [bigger[i] for i in np.flatnonzero(labels == k)] == [chosen[i] for i in np.flatnonzero(labels == k)]
+
+
+def test_the_share_that_is_held_out() -> None:
+    names = [f"a/{i}" for i in range(4000)]
+    share = np.mean(hold_out(names, np.zeros(4000, int), 0.2, 1))
+    assert abs(share - 0.2) < 4 * math.sqrt(0.2 * 0.8 / 4000)
+
+
+def test_train_and_validation_folders(tmp_path: Path) -> None:
+    make_folder(tmp_path / "train", {"cat": 3, "dog": 2})
+    make_folder(tmp_path / "valid", {"cat": 1, "dog": 1})
+    data = load_data_set(tmp_path)
+    assert (len(data.train), len(data.validation), data.classes) == (5, 2, ("cat", "dog"))
+    (tmp_path / "valid" / "emu").mkdir()
+    Image.new("RGB", (4, 4)).save(tmp_path / "valid" / "emu" / "0.png")
+    with pytest.raises(ValueError, match="train has no images of emu, as the other part has"):
+        load_data_set(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("classes", "message"),
+    [
+        ({}, "no folder with images in it, expected one folder of images a class"),
+        ({"cat": 3}, "only images of 'cat', expected one folder"),
+        ({"cat": 3, "dog": 1}, "the class of dog/0.png has one image, expected two or more"),
+    ],
+)
+def test_folders_that_cannot_be_trained_on(tmp_path: Path, classes: dict[str, int], message: str) -> None:
+    (tmp_path / "d").mkdir()
+    with pytest.raises(ValueError, match=message):
+        load_data_set(make_folder(tmp_path / "d", classes))
+
+
+def test_no_such_folder() -> None:
+    with pytest.raises(FileNotFoundError, match="there is no folder 'nowhere', nor a set of that name"):
+        load_data_set("nowhere")
+
+
+@pytest.mark.parametrize(("name", "counts", "classes"), [("digits", (1437, 360), 10), ("mnist5k", (4000, 1000), 10)])
+def test_embedded_sets(name: str, counts: tuple[int, int], classes: int) -> None:
+    data = load_data_set(name)
+    assert (len(data.train), len(data.validation)) == counts
+    assert len(data.classes) == classes
+    assert not set(data.train.names) & set(data.validation.names)
+    assert data.train.picture(3, 1).mode == "L"
+
+
+def test_phototiles_share_no_pixel_between_the_parts() -> None:
+    """The strips are apart, and every tile has the same mean and contrast, whatever the photograph's."""
+    data = load_data_set("phototiles")
+    assert len(data.classes) == 14
+    for split in (data.train, data.validation):
+        assert set(split.labels) == set(range(14))
+        assert split.pixels is not None
+        means = split.pixels.mean(axis=(1, 2))
+        assert np.abs(means - 128).max() < 12
+    assert len(data.validation) / len(data.train) == pytest.approx(1 / 3, rel=0.02)
+
+
+# --- pictures ---------------------------------------------------------------------------------------------------------
+
+
+def sixteen_bit(path: Path) -> None:
+    Image.fromarray(np.full((3, 2), 65535, np.uint16)).save(path)
+
+
+def transparent(path: Path) -> None:
+    Image.new("RGBA", (2, 3), (200, 10, 10, 0)).save(path)
+
+
+def palette(path: Path) -> None:
+    Image.new("RGB", (2, 3), (255, 255, 255)).quantize(4).save(path)
+
+
+def animated(path: Path) -> None:
+    frames = [Image.new("L", (2, 3), value) for value in (255, 0)]
+    frames[0].save(path, format="GIF", save_all=True, append_images=frames[1:])
+
+
+def inks(path: Path) -> None:
+    Image.new("CMYK", (2, 3), (0, 0, 0, 0)).save(path, format="TIFF")
+
+
+@pytest.mark.parametrize("write", [sixteen_bit, transparent, palette, animated, inks])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_every_mode_of_white_is_white(tmp_path: Path, write: Callable[[Path], None], channels: int) -> None:
+    path = tmp_path / "x.png"
+    write(path)
+    picture = open_image(path, channels)
+    assert picture.mode == ("L" if channels == 1 else "RGB")
+    assert picture.size == (2, 3)
+    np.testing.assert_array_equal(np.asarray(picture), 255)
+
+
+@pytest.mark.parametrize("exif", [True, False])
+def test_orientation_is_a_choice(tmp_path: Path, exif: bool) -> None:
+    tags = Image.Exif()
+    tags[0x0112] = 6
+    Image.new("RGB", (6, 4)).save(tmp_path / "x.jpg", exif=tags)
+    assert open_image(tmp_path / "x.jpg", exif=exif).size == ((4, 6) if exif else (6, 4))
+
+
+@pytest.mark.parametrize("content", [b"", b"no image", b"\x89PNG\r\n\x1a\n"])
+def test_files_that_are_no_images_are_named(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "broken.png"
+    path.write_bytes(content)
+    with pytest.raises(UnreadableImageError, match=r"broken\.png: is no whole image"):
+        open_image(path)
+
+
+def test_a_truncated_file_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "half.jpg"
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)).save(path)
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(UnreadableImageError, match=r"half\.jpg: is no whole image"):
+        open_image(path)
+
+
+def test_a_bomb_is_refused_before_it_is_decoded(tmp_path: Path) -> None:
+    side = math.isqrt(MAX_PIXELS) + 1
+    path = tmp_path / "bomb.png"
+    Image.new("1", (side, side)).save(path)
+    with pytest.raises(UnreadableImageError, match=r"bomb\.png: got 12248 x 12248 pixels, expected at most"):
+        open_image(path)
+
+
+# --- transforms -------------------------------------------------------------------------------------------------------
+
+
+def test_evaluation_is_pillows_resize_and_the_middle() -> None:
+    """By hand: the shorter side to floor(56 / 0.9) = 62, bicubic; the middle 56 x 56; ImageNet's mean and deviation."""
+    pixels = np.random.default_rng(0).integers(0, 256, (90, 120, 3), np.uint8)
+    picture = Image.fromarray(pixels)
+    found = Transform(size=(56, 56)).evaluation(picture)
+    resized = picture.resize((int(62 * 120 / 90), 62), Image.Resampling.BICUBIC)
+    left, top = round((resized.width - 56) / 2), round((62 - 56) / 2)
+    middle = np.asarray(resized)[top : top + 56, left : left + 56] / 255
+    expected = (middle - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]
+    np.testing.assert_allclose(found, expected.transpose(2, 0, 1), rtol=0, atol=2e-6)
+    assert found.dtype == np.float32
+
+
+@given(
+    size=st.tuples(st.integers(1, 80), st.integers(1, 80)),
+    target=st.tuples(st.integers(1, 40), st.integers(1, 40)),
+    crop=st.floats(0.5, 1.0),
+)
+def test_the_middle_always_fits(size: tuple[int, int], target: tuple[int, int], crop: float) -> None:
+    assert centre_crop(Image.new("L", size), target, crop, "bilinear").size == target[::-1]
+
+
+@given(size=st.tuples(st.integers(1, 200), st.integers(1, 200)), seed=st.integers(0, 10**6))
+def test_a_random_crop_lies_inside(size: tuple[int, int], seed: int) -> None:
+    left, top, right, bottom = random_box(size, stream(seed, "augment"), (0.08, 1.0), (3 / 4, 4 / 3))
+    assert 0 <= left < right <= size[0]
+    assert 0 <= top < bottom <= size[1]
+
+
+def test_the_area_of_random_crops() -> None:
+    """Uniform in [0.3, 0.7]: mean 0.5, deviation 0.4 / sqrt(12)."""
+    boxes = np.array([random_box((400, 400), stream(0, "augment", i), (0.3, 0.7), (1.0, 1.0)) for i in range(2000)])
+    area = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]) / 400**2
+    deviation = 0.4 / math.sqrt(12)
+    assert abs(area.mean() - 0.5) < 4 * deviation / math.sqrt(2000)
+    assert area.std() == pytest.approx(deviation, rel=0.05)
+
+
+def test_mirroring_follows_its_probability() -> None:
+    picture = Image.fromarray(np.arange(64, dtype=np.uint8).reshape(8, 8))
+    shape: dict[str, Any] = {
+        "size": (8, 8),
+        "channels": 1,
+        "mean": (0.0,),
+        "std": (1.0,),
+        "crop_pct": 1.0,
+        "scale": (1.0, 1.0),
+    }
+    plain = Transform(**shape, flip=0.0).training(picture, stream(0, "augment"))
+    turned = Transform(**shape, flip=1.0).training(picture, stream(0, "augment"))
+    np.testing.assert_array_equal(turned, plain[:, :, ::-1])
+    np.testing.assert_allclose(plain[0], np.arange(64).reshape(8, 8) / 255, rtol=0, atol=1e-7)
+
+
+def test_erasing_replaces_one_rectangle() -> None:
+    image = np.full((3, 20, 30), 9.0, np.float32)
+    assert erase_at_random(image, stream(0, "augment"), 0.0) is image
+    for i in range(50):
+        erased = erase_at_random(image, stream(0, "augment", i), 1.0)
+        rows, columns = np.nonzero((erased != 9).all(axis=0))
+        area = (np.ptp(rows) + 1) * (np.ptp(columns) + 1)
+        assert area == len(rows)
+        assert 0.01 < area / 600 < 0.4
+    assert (image == 9).all()
+
+
+def test_cutmix_targets_are_the_share_of_the_pixels() -> None:
+    images = np.arange(4, dtype=np.float64)[:, None, None, None] * np.ones((4, 1, 10, 13))
+    labels = np.array([0, 1, 2, 3])
+    cut = 0
+    for step in range(40):
+        mixed, targets = cutmix(images, labels, stream(0, "mix", step), alpha=1.0, num_classes=5, label_smoothing=0.1)
+        for i in range(4):
+            own = (mixed[i] == i).mean()
+            expected = np.full(5, 0.02)
+            expected[i] += 0.9 * own
+            expected[3 - i] += 0.9 * (1 - own)
+            np.testing.assert_allclose(targets[i], expected, rtol=0, atol=1e-12)
+            cut += own < 1
+    assert cut > 100
+
+
+# --- loader -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("workers", [0, 1, 3])
+def test_batches_are_the_same_for_any_number_of_workers(workers: int) -> None:
+    found = list(batches(lambda i: np.full(2, i), [[3, 1], [4], [1, 5, 9]], workers))
+    assert [list(batch) for batch, _ in found] == [[3, 1], [4], [1, 5, 9]]
+    for batch, values in found:
+        np.testing.assert_array_equal(values, np.array(batch)[:, None] * np.ones((1, 2)))
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_an_error_of_a_sample_is_raised(workers: int) -> None:
+    def sample(i: int) -> Any:
+        if i == 5:
+            raise UnreadableImageError("five")
+        return np.zeros(1)
+
+    with pytest.raises(UnreadableImageError, match="five"):
+        list(batches(sample, [[1, 2], [5], [6]], workers))
+
+
+def test_natural_order() -> None:
+    assert sorted(["img10", "img2", "Img1", "b"], key=natural) == ["b", "Img1", "img2", "img10"]
+
+
+def test_pictures_of_a_split_of_arrays() -> None:
+    split = Split(("a",), np.array([0]), pixels=np.full((1, 2, 3), 7, np.uint8))
+    assert np.asarray(split.picture(0, 3)).shape == (2, 3, 3)

@@ -1,0 +1,110 @@
+"""`python -m tests.fake_device.host_cost [model]`: the host cost of a training step, on a device that does nothing.
+
+The CuPy wheel runs over libraries whose functions return at once, with memory that nobody touches. Printed are the
+calls of a step after two others, its milliseconds of processor time, and the instructions that the host executes for
+it, which `valgrind --tool=callgrind` counts. No figure here says how long a GPU takes.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+NOTHING = """
+#include <stddef.h>
+#include <valgrind/callgrind.h>
+long launches, products, uploads;
+int cudaGetDevice(int* device) { *device = 0; return 0; }
+int cudaSetDevice(int device) { return 0; }
+int cudaMalloc(void** address, size_t size) {
+    static char* next = (char*)0x100000000000;
+    *address = next;
+    next += (size + 511) / 512 * 512;
+    return 0;
+}
+int cudaFree(void* address) { return 0; }
+int cudaStreamIsCapturing(void* stream, int* status) { *status = 0; return 0; }
+int cudaEventCreateWithFlags(void** event, unsigned flags) { *event = &launches; return 0; }
+int cudaEventRecord(void* event, void* stream) { return 0; }
+int cudaEventQuery(void* event) { return 0; }
+int cudaEventDestroy(void* event) { return 0; }
+int cudaMemcpyAsync(void* to, void* from, size_t size, int kind, void* stream) { ++uploads; return 0; }
+int cuLaunchKernel() { ++launches; return 0; }
+int cublasSetStream_v2(void* handle, void* stream) { return 0; }
+int cublasGemmEx() { ++products; return 0; }
+void begin(void) { CALLGRIND_START_INSTRUMENTATION; }
+void end(void) { CALLGRIND_STOP_INSTRUMENTATION; }
+"""
+LIBRARIES = {"cuLaunchKernel": "libcuda.so.1", "cublas": "libcublas.so.13"}
+
+
+def do_nothing() -> ctypes.CDLL:
+    """Put functions that return at once in the place of the fake device's; a library with their counters."""
+    from cupy_backends.cuda.api import runtime
+
+    from tests.fake_device.libraries import address_of, inside, jump, overwrite
+
+    with tempfile.TemporaryDirectory() as folder:
+        source, made = Path(folder) / "nothing.c", Path(folder) / "nothing.so"
+        source.write_text(NOTHING)
+        subprocess.run(["cc", "-shared", "-fPIC", "-O1", "-w", "-o", str(made), str(source)], check=True)
+        library = ctypes.CDLL(str(made))
+    addresses = inside(runtime, "cuda")
+    for name in re.findall(r"^int (\w+)\(", NOTHING, re.MULTILINE):
+        loaded = next((file for prefix, file in LIBRARIES.items() if name.startswith(prefix)), None)
+        overwrite(address_of(ctypes.CDLL(loaded), name) if loaded else addresses[name], jump(address_of(library, name)))
+    return library
+
+
+def measure(model: str) -> None:
+    """Print the counts; under callgrind its instructions are those of one step."""
+    from tests.fake_device.install import install_libraries
+
+    install_libraries()
+    import numpy as np
+
+    from tests.cuda_training import Training
+    from vipnp.backends import get_backend
+    from vipnp.models import get_config
+
+    training = Training(get_backend("cupy"), get_config(model))
+    library = do_nothing()
+    counters = [ctypes.c_long.in_dll(library, name) for name in ("launches", "products", "uploads")]
+
+    def step() -> Any:
+        with np.errstate(all="ignore"):
+            return training.step()
+
+    step(), step()
+    before = [counter.value for counter in counters]
+    library.begin()
+    start = time.process_time()
+    step()
+    milliseconds = 1e3 * (time.process_time() - start)
+    library.end()
+    launches, products, uploads = (counter.value - held for counter, held in zip(counters, before, strict=True))
+    print(f"{launches} kernels, {products} products, {uploads} uploads, {milliseconds:.1f} ms of processor time")
+
+
+def main(model: str = "vip_s7") -> None:
+    """Both measurements."""
+    measured = [sys.executable, "-c", f"from tests.fake_device.host_cost import measure; measure({model!r})"]
+    environment = {**os.environ, "PYTHONHASHSEED": "0", "OPENBLAS_NUM_THREADS": "1"}
+    print(model, subprocess.run(measured, env=environment, check=True, capture_output=True, text=True).stdout.strip())
+    options = ("--tool=callgrind", "--instr-atstart=no", "--smc-check=all", "--callgrind-out-file=/dev/null")
+    done = subprocess.run(
+        ["valgrind", *options, *measured], env=environment, check=True, capture_output=True, text=True
+    )
+    found = re.search(r"Collected\s*: (\d+)", done.stderr)
+    print(f"{int(found[1]) / 1e6:.1f} million instructions of the host" if found else done.stderr[-2000:])
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,283 @@
+"""Mistakes planted in the Python code of the cupy backend: each must be caught on the fake device.
+
+A plant is one change of text in one module. Its check passes on the modules as they are and must fail on the changed
+one, because the fake device reports a fault or because of what a check of a training step asserts. Each runs in a
+process of its own, which imports the backend anew.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import sys
+from collections import Counter
+from collections.abc import Callable
+from functools import cache
+from importlib import import_module
+from importlib.machinery import SourceFileLoader
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import cupy
+import numpy as np
+import pytest
+
+import vipnp
+from tests.cuda_training import SIZES, Training
+from tests.fake_device.machine import COMPUTE_32F, COMPUTE_32F_FAST_TF32, COMPUTE_64F, MACHINE, Machine
+from vipnp import VisionPermutator, ops
+from vipnp.audit.cases import small_config
+from vipnp.backends import get_backend
+
+pytestmark = [pytest.mark.kernels, pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")]
+
+TIMEOUT = 120
+STEPS = 3
+STEP_UPLOADS = 1
+"""The draws of drop path."""
+
+FOLDER = Path(vipnp.__file__).parent / "backends" / "cupy"
+
+
+# --- checks ---------------------------------------------------------------------------------------------------------
+
+
+@cache
+def on_host() -> tuple[list[float], list[dict[str, Any]]]:
+    """Losses and gradients of three steps of the NumPy backend."""
+    training = Training(get_backend("numpy"), small_config(SIZES, drop_path=0.4))
+    steps = [training.step() for _ in range(STEPS)]
+    return [float(loss) for loss, _ in steps], [grads for _, grads in steps]
+
+
+def check_step(options: dict[str, Any], compute: int, tolerance: float) -> None:
+    """Training steps, begun as late as the device may, against NumPy's; what they enqueue, and no wait."""
+    MACHINE.timeline.order = "lazy"
+    training = Training(get_backend("cupy", **options), small_config(SIZES, drop_path=0.4))
+    steps = []
+    for _ in range(STEPS):
+        MACHINE.forget()
+        steps.append(training.step())
+        assert MACHINE.waits == []
+        assert {kind for kind, _ in MACHINE.products} == {compute}
+    uploads = MACHINE.uploads
+    losses, gradients = on_host()
+    np.testing.assert_allclose([float(training.xp.to_numpy(loss)) for loss, _ in steps], losses, rtol=tolerance)
+    for (_, grads), expected in zip(steps, gradients, strict=True):
+        for name, gradient in grads.items():
+            error = np.abs(training.xp.to_numpy(gradient) - expected[name]).max()
+            assert error <= 20 * tolerance * np.abs(expected[name]).max() + tolerance, name
+    assert uploads == STEP_UPLOADS
+
+
+def in_float32() -> None:
+    check_step({}, COMPUTE_32F, 5e-6)
+
+
+def in_tf32() -> None:
+    check_step({"precision": "tf32"}, COMPUTE_32F_FAST_TF32, 5e-3)
+
+
+def in_bfloat16() -> None:
+    check_step({"precision": "bfloat16"}, COMPUTE_32F, 2e-2)
+
+
+def on_the_second_device() -> None:
+    check_step({"device": 1}, COMPUTE_32F, 5e-6)
+
+
+def on_another_stream() -> None:
+    stream = cupy.cuda.Stream(non_blocking=True)
+    with stream:
+        in_float32()
+
+
+def in_float64() -> None:
+    MACHINE.forget()
+    models = [VisionPermutator(small_config(SIZES), backend=xp, seed=3, dtype="float64") for xp in ("cupy", "numpy")]
+    images = np.random.default_rng(0).normal(size=(2, models[0].config.in_channels, *models[0].config.image_size))
+    found, expected = (model.backend.to_numpy(model(images)) for model in models)
+    assert {kind for kind, _ in MACHINE.products} == {COMPUTE_64F}
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-12)
+
+
+def pullbacks_on_streams() -> None:
+    """A pullback on the stream of its forward pass runs, on another one it is refused."""
+    xp = get_backend("cupy")
+    x = xp.asarray(np.ones((2, 3), np.float32))
+    with cupy.cuda.Stream(non_blocking=True):
+        y, pullback = xp.run(ops.gelu, x)
+        pullback(y)
+    try:
+        pullback(y)
+    except RuntimeError:
+        return
+    raise AssertionError("a pullback ran on another stream than its forward pass")
+
+
+Check = Callable[[], None]
+
+
+# --- mistakes -------------------------------------------------------------------------------------------------------
+
+DEVICE, ORDER, FREED, LEADING, COMPUTE, SWAPPED, SIZE, WAIT = (
+    "wrong device",
+    "missing stream order",
+    "use after free",
+    "wrong leading dimension",
+    "wrong compute type",
+    "swapped arguments",
+    "wrong size",
+    "a wait or an upload",
+)
+
+
+class Plant(NamedTuple):
+    """In `module`, after the first `after`, the first `old` becomes `new`."""
+
+    kind: str
+    module: str
+    after: str
+    old: str
+    new: str
+    check: Check = in_float32
+
+
+ASIDE = "with cupy.cuda.Stream(non_blocking=True):"
+
+PLANTS = [
+    Plant(DEVICE, "backend", "def asarray", "with self.device:", "if True:", on_the_second_device),
+    Plant(DEVICE, "backend", "def _outermost", "with self.device, self", "with self", on_the_second_device),
+    Plant(DEVICE, "backend", "def on_this_device", "with self.device:", "if True:", on_the_second_device),
+    Plant(DEVICE, "backend", "super().__init__(", "Device(device_id)", "Device(0)", on_the_second_device),
+    Plant(ORDER, "kernels", "def launch", "    function(\n", f"    {ASIDE}\n     function(\n"),
+    Plant(ORDER, "products", "def product", "    libs.cublas.gemmEx(\n", f"    {ASIDE}\n     libs.cublas.gemmEx(\n"),
+    Plant(ORDER, "ops", "def column_sum", "    launch(", f"    {ASIDE}\n     launch("),
+    Plant(
+        ORDER,
+        "ops",
+        "def gelu_forward",
+        "    launch(",
+        "    with cupy.cuda.Stream.null:\n     launch(",
+        on_another_stream,
+    ),
+    Plant(ORDER, "arrays", "def convert", "    launch(", f"    {ASIDE}\n     launch(", in_bfloat16),
+    Plant(
+        ORDER, "backend", "def outermost_pullback", "if self._stream() != stream:", "if False:", pullbacks_on_streams
+    ),
+    Plant(FREED, "products", "gemmEx(", "b.data.ptr", "b.copy().data.ptr"),
+    Plant(FREED, "products", "gemmEx(", "a.data.ptr", "a.copy().data.ptr"),
+    Plant(
+        FREED, "ops", 'launch("column_sum"', "partial, out", "__import__('numpy').uintp(partial.copy().data.ptr), out"
+    ),
+    Plant(FREED, "kernels", "def launch", "else value", "else np.uintp((value + 0).data.ptr)"),
+    Plant(LEADING, "products", "gemmEx(", "b.shape[1]", "b.shape[0]"),
+    Plant(LEADING, "products", "gemmEx(", "a.shape[1]", "a.shape[0]"),
+    Plant(LEADING, "products", "gemmEx(", "columns,\n        compute", "rows,\n        compute"),
+    Plant(COMPUTE, "products", "compute =", 'name == "float32" and xp.precision == "tf32"', 'name == "float32"'),
+    Plant(COMPUTE, "products", "compute =", "libs.cublas.CUBLAS_COMPUTE_32F_FAST_TF32", "compute", in_tf32),
+    Plant(COMPUTE, "products", "compute =", "CUBLAS_COMPUTE_64F", "CUBLAS_COMPUTE_32F", in_float64),
+    Plant(COMPUTE, "products", "_ADDRESSES[", '"float64" if name == "float64" else "float32"', '"float32"', in_float64),
+    Plant(COMPUTE, "products", '"bfloat16"', "CUDA_R_16BF", "CUDA_R_16F", in_bfloat16),
+    Plant(COMPUTE, "products", '"float32"', "CUDA_R_32F", "CUDA_R_16F"),
+    Plant(SWAPPED, "products", "gemmEx(", "columns,\n        rows", "rows,\n        columns"),
+    Plant(SWAPPED, "products", "gemmEx(", "_operation(transpose_b)", "_operation(transpose_a)"),
+    Plant(SWAPPED, "products", "gemmEx(", "        one,", "        zero,"),
+    Plant(SWAPPED, "products", "CUDA_TYPES[name],\n        a.shape[1]", "        zero,", "        one,"),
+    Plant(SWAPPED, "ops", '"norm_forward"', "weight,\n        bias,", "bias,\n        weight,"),
+    Plant(SWAPPED, "ops", '"norm_backward"', "saved.mean,\n        saved.rstd", "saved.rstd,\n        saved.mean"),
+    Plant(SWAPPED, "ops", '"gelu_backward"', "dy,\n        z,", "z,\n        dy,"),
+    Plant(SWAPPED, "ops", '"residual_forward"', "rows,\n        width", "width,\n        rows"),
+    Plant(SWAPPED, "ops", '"exchange"', "first, middle", "middle, first"),
+    Plant(
+        SWAPPED,
+        "ops",
+        "def _cross_entropy",
+        "label_smoothing, label_smoothing / K",
+        "label_smoothing / K, label_smoothing",
+    ),
+    Plant(SWAPPED, "optimizer", '"adamw_update"', "m,\n        v,", "v,\n        m,"),
+    Plant(SWAPPED, "optimizer", '"adamw_update"', "beta1,\n        1 - beta1", "1 - beta1,\n        beta1"),
+    Plant(SIZE, "ops", "def gelu_backward", "empty((blocks, width)", "empty((blocks, width - 1)"),
+    Plant(SIZE, "ops", "def split_attention_forward", "empty((grid.rows, grid.C)", "empty((grid.rows - 1, grid.C)"),
+    Plant(SIZE, "ops", "def column_sum", "out, rows,", "out, rows + 1,"),
+    Plant(SIZE, "optimizer", '"adamw_update"', "        p.size,\n", "        p.size - 1,\n"),
+    Plant(SIZE, "optimizer", "def joined", "flat[done :", "flat["),
+    Plant(FREED, "optimizer", "def joined", "[array.data.ptr for", "[(array + 0).data.ptr for"),
+    Plant(SIZE, "optimizer", "def named_parts", "start += part.nbytes", "start += part.size"),
+    Plant(SIZE, "products", "def product", "empty((rows, columns)", "empty((rows, columns - 1)"),
+    Plant(WAIT, "ops", "def column_sum", "    launch(", "    float(partial.sum()); launch("),
+    Plant(
+        WAIT, "optimizer", "def adamw_cuda", "    beta1, beta2 = betas", "    beta1, beta2 = betas; xp.synchronize()"
+    ),
+    Plant(
+        WAIT, "optimizer", "def adamw_cuda", "    beta1, beta2 = betas", "    beta1, beta2 = betas; xp.asarray([lr])"
+    ),
+]
+
+
+def planted(plant: Plant) -> str:
+    """The text of the module with the mistake in it."""
+    text = (FOLDER / f"{plant.module}.py").read_text()
+    before, after, rest = text.partition(plant.after)
+    assert after, f"{plant.module}: {plant.after!r} is not there"
+    assert plant.old in rest, f"{plant.module}: {plant.old!r} is not there after {plant.after!r}"
+    return before + after + rest.replace(plant.old, plant.new, 1)
+
+
+@cache
+def passes(check: Check) -> None:
+    """It does on the modules as they are, and without a fault."""
+    check()
+    MACHINE.timeline.run_all()
+    assert MACHINE.faults == []
+
+
+def try_check(connection: Any, plant: Plant, text: str) -> None:
+    """In a child process: the check on the backend with the mistake; what it says."""
+    changed = f"vipnp.backends.cupy.{plant.module}"
+    original = SourceFileLoader.get_code
+
+    def get_code(self: SourceFileLoader, fullname: str) -> Any:
+        return compile(text, self.path, "exec") if fullname == changed else original(self, fullname)
+
+    SourceFileLoader.get_code = get_code  # type: ignore[method-assign]
+    for name in [name for name in sys.modules if name.startswith("vipnp.backends.cupy")]:
+        del sys.modules[name]
+    import_module(changed)
+    MACHINE.reset()
+    MACHINE.forget()
+    try:
+        plant.check()
+        MACHINE.timeline.run_all()
+    except Exception as error:
+        said = MACHINE.faults[0].reason if MACHINE.faults else f"{type(error).__name__}: {error}"
+        connection.send(("caught", said))
+        return
+    connection.send(("caught", MACHINE.faults[0].reason) if MACHINE.faults else ("survived", ""))
+
+
+@pytest.mark.parametrize("plant", PLANTS, ids=[f"{i}-{plant.kind}" for i, plant in enumerate(PLANTS)])
+def test_planted_mistake_is_caught(machine: Machine, plant: Plant) -> None:
+    text = planted(plant)
+    passes(plant.check)
+    context = multiprocessing.get_context("fork")
+    receiver, sender = context.Pipe(duplex=False)
+    child = context.Process(target=try_check, args=(sender, plant, text))
+    child.start()
+    sender.close()
+    try:
+        verdict, reason = receiver.recv() if receiver.poll(TIMEOUT) else ("survived", "did not end")
+    except EOFError:
+        verdict, reason = "survived", "the process crashed"
+    finally:
+        child.join(1)
+        if child.is_alive():
+            child.kill()
+    print(f"{plant.kind}, {plant.module}: {reason[:200]}")
+    assert verdict == "caught", f"{plant}: {reason}"
+
+
+def test_every_kind_of_mistake_is_planted() -> None:
+    kinds = Counter(plant.kind for plant in PLANTS)
+    assert min(kinds.values()) >= 3
+    assert len(PLANTS) >= 25

@@ -1,0 +1,350 @@
+"""`vipnp train`, `eval`, `predict` and resuming: the same bits whatever stops a run, and nothing lost."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import json
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.conftest import ROOT, make_folder
+from tests.conftest import command_line as vipnp
+from vipnp.checkpoint import load_weights, save_weights
+from vipnp.data import load_data_set
+from vipnp.models import VisionPermutator
+from vipnp.optim import cosine_lr
+from vipnp.train.recipe import RECIPES, Recipe, recipe_from
+from vipnp.train.run import Run, StoppedError, prepare_folder, states
+from vipnp.train.saved import load_saved
+from vipnp.train.settings import Settings, read_settings, tiny_config
+
+OPTIONS = ("--epochs", "3", "--img-size", "16", "16", "--batch-size", "5", "--drop-path", "0.2", "--cutmix", "0.5",
+           "--reprob", "0.3", "--ema", "0.9", "--save-every", "2", "--backend", "numpy")  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_folder(tmp_path_factory.mktemp("photos") / "d", {"cat": 9, "dog": 8, "emu": 7}, (20, 18))
+
+
+@pytest.fixture(scope="module")
+def whole(photos: Path) -> Path:
+    """A run that nothing stopped."""
+    folder = photos.parent / "whole"
+    result = vipnp("train", photos, "-o", folder, *OPTIONS, "--workers", "0")
+    assert result.exit_code == 0, result.output
+    return folder
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    return list(csv.DictReader(path.read_text().splitlines()))
+
+
+def last_weights(folder: Path) -> dict[str, Any]:
+    return load_weights(states(folder)[-1])
+
+
+def assert_same_bits(first: Path, second: Path) -> None:
+    one, other = last_weights(first), last_weights(second)
+    assert set(one) == set(other)
+    for name, value in one.items():
+        assert value.tobytes() == other[name].tobytes(), name
+    assert (first / "best.safetensors").read_bytes() == (second / "best.safetensors").read_bytes()
+    columns = ("epoch", "loss", "lr", "accuracy")
+    rows = [(rows_of(folder / "metrics.csv")) for folder in (first, second)]
+    assert [[row[c] for c in columns] for row in rows[0]] == [[row[c] for c in columns] for row in rows[1]]
+
+
+# --- the run folder ---------------------------------------------------------------------------------------------------
+
+
+def test_what_a_run_leaves(whole: Path) -> None:
+    assert (whole / "classes.txt").read_text() == "cat\ndog\nemu\n"
+    assert len((whole / "split.csv").read_text().splitlines()) == 24
+    assert (whole / "curves.png").read_bytes().startswith(b"\x89PNG")
+    assert [row["epoch"] for row in rows_of(whole / "metrics.csv")] == ["1", "2", "3"]
+    assert len(states(whole)) == 2
+    log = (whole / "log.txt").read_text().splitlines()
+    assert log[0].endswith("on numpy")
+    assert [line[:9] for line in log[1:4]] == ["epoch   1", "epoch   2", "epoch   3"]
+    assert log[-1] == f"next: vipnp eval {whole}   vipnp predict {whole} IMAGE..."
+    settings = read_settings(whole)
+    assert settings.recipe.cutmix == 0.5
+    assert settings.recipe.smoothing == RECIPES["small"].smoothing
+    assert not list(whole.rglob("*.tmp"))
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_the_number_of_workers_changes_nothing(photos: Path, whole: Path, tmp_path: Path, workers: int) -> None:
+    assert vipnp("train", photos, "-o", tmp_path / "r", *OPTIONS, "--workers", workers).exit_code == 0
+    assert_same_bits(whole, tmp_path / "r")
+
+
+def test_stopped_at_every_step_and_resumed(photos: Path, whole: Path, tmp_path: Path) -> None:
+    """A signal after each step: the run is taken up a dozen times and ends in the same bits."""
+    folder = tmp_path / "r"
+    settings, data = read_settings(whole), load_data_set(photos)
+    prepare_folder(folder, settings, data, {})
+    stops = 0
+    while True:
+        run = Run(folder, settings, data)
+        try:
+            run.train(workers=0, save_every=100, report=lambda _: os.kill(os.getpid(), signal.SIGTERM))
+        except StoppedError:
+            stops += 1
+        else:
+            break
+    assert stops >= 10
+    assert_same_bits(whole, folder)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_killed_at_any_moment_and_resumed(photos: Path, whole: Path, tmp_path: Path, seed: int) -> None:
+    folder = tmp_path / "r"
+    program = "import os, sys; os.environ['OPENBLAS_NUM_THREADS'] = '1'; from vipnp.cli import app; app(sys.argv[1:])"
+    arguments: list[str | Path] = ["train", photos, "-o", folder, *OPTIONS, "--workers", "2"]
+    rng = np.random.default_rng(seed)
+    kills = 0
+    while True:
+        child = subprocess.Popen([sys.executable, "-c", program, *map(str, arguments)], stdout=subprocess.DEVNULL)
+        while not (folder / "split.csv").exists() and child.poll() is None:
+            time.sleep(0.01)
+        patience = rng.uniform(0, 1.2) if kills < 4 else None
+        try:
+            assert child.wait(patience) == 0
+            break
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()
+            kills += 1
+        arguments = ["train", "--resume", folder, "--workers", "1"]
+    assert kills
+    assert_same_bits(whole, folder)
+
+
+def test_a_broken_state_is_passed_over(whole: Path, photos: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "r"
+    shutil.copytree(whole, folder)
+    newest = states(folder)[-1]
+    newest.write_bytes(newest.read_bytes()[:100])
+    assert vipnp("train", "--resume", folder).exit_code == 0
+    assert_same_bits(whole, folder)
+
+
+def test_more_epochs_go_on_from_the_last(whole: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "r"
+    shutil.copytree(whole, folder)
+    assert vipnp("train", "--resume", folder, "--epochs", 4).exit_code == 0
+    assert [row["epoch"] for row in rows_of(folder / "metrics.csv")] == ["1", "2", "3", "4"]
+    assert read_settings(folder).recipe.epochs == 4
+
+
+# --- what is refused --------------------------------------------------------------------------------------------------
+
+
+def test_resume_takes_only_epochs(whole: Path, photos: Path) -> None:
+    result = vipnp("train", "--resume", whole, "--lr", 0.1)
+    assert result.exit_code == 2
+    assert "--resume: got lr with it; only --epochs may change" in result.output
+
+
+def test_resume_with_other_images_names_them(whole: Path, photos: Path, tmp_path: Path) -> None:
+    data, folder = tmp_path / "d", tmp_path / "r"
+    shutil.copytree(photos, data)
+    shutil.copytree(whole, folder)
+    settings = dataclasses.replace(read_settings(folder), data=str(data))
+    (folder / "config.toml").write_text(settings.to_toml({}))
+    (data / "cat" / "0.png").rename(data / "cat" / "new.png")
+    result = vipnp("train", "--resume", folder)
+    assert result.exit_code == 2
+    assert "the images are not those that the run began with" in result.output
+    assert "cat/new.png" in result.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("train",), "expected DATA and --output FOLDER, or --resume FOLDER"),
+        (("train", "{photos}", "-o", "{whole}"), "holds a run already"),
+        (("train", "{photos}", "-o", "{photos}/cat/0.png"), "is a file, expected a folder"),
+        (("train", "{photos}", "-o", "{tmp}/r", "--lr", "-1"), "lr: got -1.0, expected a number >= 0"),
+        (("train", "{photos}", "-o", "{tmp}/r", "--recipe", "smal"), "did you mean 'small'?"),
+        (("train", "{photos}", "-o", "{tmp}/r", "--img-size", "16", "15"), "img_size: got (16, 15), expected sides"),
+        (
+            ("train", "{photos}", "-o", "{tmp}/r", "--model", "vip_s8"),
+            "model: got 'vip_s8', expected vip_tiny",
+        ),
+        (("train", "--resume", "{tmp}"), "holds no config.toml: it is no run folder"),
+        (("eval", "{tmp}"), "holds no best.safetensors"),
+        (("predict", "{whole}", "{tmp}/none.jpg"), "there is no file"),
+        (("predict", "vip_s7", "{photos}/cat/0.png"), "needs its weights: --weights FILE"),
+        (("predict", "{whole}", "{photos}/cat/0.png", "--csv", "{tmp}/no/where.csv"), "--csv: "),
+    ],
+)
+def test_bad_input_is_one_line(
+    arguments: tuple[str, ...], message: str, photos: Path, whole: Path, tmp_path: Path
+) -> None:
+    before = sorted(str(path) for path in tmp_path.rglob("*"))
+    result = vipnp(*(part.format(photos=photos, whole=whole, tmp=tmp_path) for part in arguments))
+    assert result.exit_code == 2
+    assert message in result.output
+    assert result.output.strip().count("\n") == 0
+    assert sorted(str(path) for path in tmp_path.rglob("*")) == before
+
+
+def test_an_unknown_key_of_the_file_names_the_nearest(photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "c.toml").write_text("epoch = 3\n")
+    result = vipnp("train", photos, "-o", tmp_path / "r", "--config", tmp_path / "c.toml")
+    assert result.exit_code == 2
+    assert "epoch: is no option (did you mean 'epochs'?)" in result.output
+
+
+def test_a_loss_that_is_not_finite_keeps_the_best_weights(whole: Path, tmp_path: Path, monkeypatch: Any) -> None:
+    folder = tmp_path / "r"
+    shutil.copytree(whole, folder)
+    before = {path.name: path.read_bytes() for path in folder.glob("*.safetensors")}
+    real = VisionPermutator.loss_and_grads
+    monkeypatch.setattr(
+        VisionPermutator, "loss_and_grads", lambda *args, **kwargs: (np.float32("nan"), real(*args, **kwargs)[1])
+    )
+    result = vipnp("train", "--resume", folder, "--epochs", 4)
+    assert result.exit_code == 1
+    assert "the loss of step" in result.output
+    assert "learning rate" in result.output
+    assert {path.name: path.read_bytes() for path in folder.glob("*.safetensors")} == before
+
+
+# --- eval and predict -------------------------------------------------------------------------------------------------
+
+
+def test_eval_gives_the_accuracy_of_the_run(whole: Path) -> None:
+    result = vipnp("eval", whole, "--backend", "numpy")
+    assert result.exit_code == 0, result.output
+    best = max(float(row["accuracy"]) for row in rows_of(whole / "metrics.csv"))
+    assert f"accuracy {best:.2%} on" in result.output
+    output = Path(result.output.strip().rpartition(" in ")[2])
+    rows = rows_of(output / "predictions.csv")
+    assert np.mean([row["class"] == row["answer"] for row in rows]) == pytest.approx(best)
+    assert {path.name for path in output.iterdir()} == {"predictions.csv", "per_class.csv", "confusion.png"}
+
+
+def test_predict_agrees_with_the_model(whole: Path, photos: Path, tmp_path: Path) -> None:
+    file = photos / "dog" / "1.png"
+    result = vipnp("predict", whole, file, "--topk", 2, "--csv", tmp_path / "a.csv", "--json", tmp_path / "a.json")
+    assert result.exit_code == 0, result.output
+    saved = load_saved(whole)
+    logits = saved.model(saved.transform.evaluation(Image.open(file))[None])[0].astype(np.float64)
+    p = np.exp(logits) / np.exp(logits).sum()
+    best = np.argsort(-p)[:2]
+    answers = json.loads((tmp_path / "a.json").read_text())[0]["answers"]
+    assert [answer["class"] for answer in answers] == [saved.classes[k] for k in best]
+    assert [answer["probability"] for answer in answers] == pytest.approx(p[best], abs=1e-6)
+    assert len((tmp_path / "a.csv").read_text().splitlines()) == 3
+
+
+def test_predict_skips_broken_files_only_when_asked(whole: Path, photos: Path, tmp_path: Path) -> None:
+    shutil.copy(photos / "cat" / "0.png", tmp_path / "good.png")
+    (tmp_path / "bad.png").write_bytes(b"")
+    assert "bad.png: is no whole image" in vipnp("predict", whole, tmp_path).output
+    result = vipnp("predict", whole, tmp_path, "--skip-unreadable")
+    assert result.exit_code == 0
+    assert "good.png: " in result.output
+
+
+def test_a_weight_file_that_says_nothing_of_its_model(tmp_path: Path) -> None:
+    save_weights(tmp_path / "w.safetensors", {"x": np.zeros(2, np.float32)})
+    with pytest.raises(ValueError, match="fits no published model"):
+        load_saved(tmp_path / "w.safetensors")
+
+
+# --- recipe -----------------------------------------------------------------------------------------------------------
+
+
+def test_the_published_learning_rates() -> None:
+    recipe = RECIPES["vip-imagenet"]
+    expected = {0: 1e-6, 1: 1.009e-4, 10: 1.0e-3, 19: 1.9e-3, 20: 1.978e-3, 150: 1.005e-3, 299: 1.005e-5}
+    for epoch, lr in expected.items():
+        found = cosine_lr(
+            epoch,
+            lr=recipe.lr,
+            epochs=recipe.epochs,
+            min_lr=recipe.min_lr,
+            warmup_epochs=recipe.warmup_epochs,
+            warmup_lr=recipe.warmup_lr,
+        )
+        assert found == pytest.approx(lr, rel=1e-3)
+
+
+def test_accumulated_gradients_are_those_of_the_whole_batch(photos: Path, whole: Path, tmp_path: Path) -> None:
+    data = load_data_set(photos)
+    found = []
+    for parts in (1, 3):
+        settings = read_settings(whole)
+        recipe = dataclasses.replace(settings.recipe, grad_accum_steps=parts, drop_path=0.0)
+        run = Run(tmp_path, dataclasses.replace(settings, recipe=recipe), data)
+        x = np.random.default_rng(0).standard_normal((7, 3, 16, 16), dtype=np.float32)
+        targets = np.eye(3, dtype=np.float32)[np.arange(7) % 3]
+        found.append(run._loss_and_grads(x, targets, np.random.default_rng(0)))
+    assert found[0][0] == pytest.approx(found[1][0], rel=1e-6)
+    for name, gradient in found[0][1].items():
+        np.testing.assert_allclose(found[1][1][name], gradient, rtol=0, atol=3e-6 * np.abs(gradient).max() + 1e-12)
+
+
+def test_a_recipe_travels_through_its_file(tmp_path: Path) -> None:
+    settings = Settings("d", "vip_tiny", (16, 24), 3, 1, 0.3, "numpy", 2, Recipe(lr=1e-4, scale=(0.5, 0.75)))
+    (tmp_path / "config.toml").write_text(settings.to_toml({"versions": {"python": "3"}}))
+    assert read_settings(tmp_path) == settings
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"epochs": 0}, "epochs: got 0, expected a whole number >= 1"),
+        ({"epochs": True}, "epochs: got True"),
+        ({"smoothing": 1.0}, r"smoothing: got 1.0, expected a number in \[0, 1\)"),
+        ({"flip": 1.5}, r"flip: got 1.5, expected a number in \[0, 1\]"),
+        ({"mixup": float("nan")}, "mixup: got nan, expected a number >= 0"),
+        ({"mixupp": 1}, r"mixupp: is no option \(did you mean 'mixup'\?\)"),
+    ],
+)
+def test_bad_recipes(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        recipe_from("small", options)
+
+
+@pytest.mark.parametrize(("size", "patch"), [((8, 8), 2), ((28, 28), 4), ((32, 32), 4), ((64, 64), 8), ((96, 64), 8)])
+def test_the_patch_of_the_tiny_model(size: tuple[int, int], patch: int) -> None:
+    assert tiny_config(num_classes=3, in_channels=1, image_size=size).patch_size == patch
+
+
+# --- README -----------------------------------------------------------------------------------------------------------
+
+
+def test_the_commands_of_the_readme_run_as_printed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    readme = ROOT / "README.md"
+    _, _, section = readme.read_text(encoding="utf-8").partition("## On your own images\n\n```sh\n")
+    lines = section.partition("```")[0].splitlines()
+    assert {line.split()[1] for line in lines} == {
+        "train", "eval", "predict", "explain", "summary", "convert", "models"
+    }  # fmt: skip
+    make_folder(tmp_path / "photos", {"cat": 5, "dog": 5}, (70, 66))
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (70, 66, 3), dtype=np.uint8)).save(tmp_path / "photo.jpg")
+    monkeypatch.chdir(tmp_path)
+    for line in lines:
+        name, *arguments = shlex.split(line, comments=True)
+        assert name == "vipnp"
+        result = vipnp(*arguments)
+        assert result.exit_code == 0, f"{line}: {result.output}"
+    assert (tmp_path / "pets.pth").is_file()

@@ -1,0 +1,133 @@
+"""Fine-tuning: weights of another run, a new head, and a learning rate for each layer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.conftest import command_line as vipnp
+from tests.conftest import make_folder
+from vipnp import get_backend
+from vipnp.checkpoint import load_weights, save_pytorch
+from vipnp.models import PUBLISHED, create_model, get_config, parameter_shapes
+from vipnp.train.recipe import Recipe
+from vipnp.train.run import states
+from vipnp.train.settings import Settings
+from vipnp.train.transfer import learning_rate_factors, starting_model
+
+OPTIONS = ("--epochs", "2", "--img-size", "16", "16", "--batch-size", "5", "--backend", "numpy", "--workers", "0",
+           "--warmup-epochs", "0")  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def first(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run on two classes."""
+    root = tmp_path_factory.mktemp("transfer")
+    make_folder(root / "two", {"cat": 5, "dog": 4}, (20, 18))
+    make_folder(root / "three", {"ant": 5, "bee": 4, "cow": 6}, (20, 18))
+    result = vipnp("train", root / "two", "-o", root / "first", *OPTIONS)
+    assert result.exit_code == 0, result.output
+    return root / "first"
+
+
+def tune(first: Path, data: str, output: Path, *options: str | Path) -> Any:
+    weights = first / "last.safetensors"
+    return vipnp("train", first.parent / data, "-o", output, "--weights", weights, *OPTIONS, *options)
+
+
+@pytest.mark.parametrize("ema", ["0", "0.5"])
+def test_head_only_leaves_the_rest_bit_for_bit(first: Path, tmp_path: Path, ema: str) -> None:
+    result = tune(first, "three", tmp_path / "r", "--head-only", "--ema", ema)
+    assert result.exit_code == 0, result.output
+    before, after = load_weights(first / "last.safetensors"), load_weights(states(tmp_path / "r")[-1])
+    for name, value in before.items():
+        if not name.startswith("head."):
+            assert after[f"weight/{name}"].tobytes() == value.tobytes(), name
+    assert after["weight/head.weight"].shape == (3, 64)
+    assert np.abs(after["weight/head.bias"]).max() > 0
+    assert {name for name in after if name.startswith("exp_avg/")} == {"exp_avg/head.weight", "exp_avg/head.bias"}
+    longer = vipnp("train", "--resume", tmp_path / "r", "--epochs", "3", "--workers", "0")
+    assert longer.exit_code == 0, longer.output
+    assert load_weights(states(tmp_path / "r")[-1])["weight/norm.weight"].tobytes() == before["norm.weight"].tobytes()
+
+
+def test_the_first_step_goes_by_the_factors(first: Path, tmp_path: Path) -> None:
+    """AdamW's first step is lr sign(g) where nothing decays, so the factors are seen in one-dimensional weights."""
+    lr = 1e-3
+    result = tune(first, "two", tmp_path / "r", "--lr", str(lr), "--epochs", "1", "--batch-size", "9",
+                  "--backbone-lr", "0.5", "--layer-decay", "0.5", "--warmup-lr", "1", "--clip-grad", "0")  # fmt: skip
+    assert result.exit_code == 0, result.output
+    before, after = load_weights(first / "last.safetensors"), load_weights(states(tmp_path / "r")[-1])
+    factors = {"head.bias": 1, "norm.bias": 1 / 2, "network.0.3.norm1.bias": 1 / 4, "network.0.0.norm1.bias": 1 / 32,
+               "patch_embed.proj.bias": 1 / 64}  # fmt: skip
+    for name, factor in factors.items():
+        moved = np.abs(after[f"weight/{name}"].astype(float) - before[name])
+        assert np.median(moved) == pytest.approx(lr * factor, rel=0.02), name
+
+
+def test_factors_count_blocks_from_the_head() -> None:
+    config = PUBLISHED["vip_s7"]
+    factors = learning_rate_factors(config, 1.0, 0.5)
+    assert list(factors) == list(parameter_shapes(config))
+    wanted = {"head.bias": 0, "norm.weight": 0, "network.4.2.mlp.fc1.bias": 1, "network.4.0.norm1.bias": 3,
+              "network.3.7.norm1.bias": 4, "network.2.0.attn.proj.weight": 14, "network.1.proj.weight": 14,
+              "network.0.3.norm2.bias": 15, "network.0.0.norm2.bias": 18, "patch_embed.proj.weight": 19}  # fmt: skip
+    assert {name: factors[name] for name in wanted} == {name: 0.5**power for name, power in wanted.items()}
+    assert learning_rate_factors(config, 0.0, 0.5) == {"head.weight": 1.0, "head.bias": 1.0}
+    assert set(learning_rate_factors(config, 1.0, 1.0).values()) == {1.0}
+
+
+def test_the_same_classes_keep_their_head(first: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    result = tune(first, "two", tmp_path / "r", "--lr", "0")
+    assert result.exit_code == 0, result.output
+    assert not caplog.messages
+    before, after = load_weights(first / "last.safetensors"), load_weights(states(tmp_path / "r")[-1])
+    for name, value in before.items():
+        assert after[f"weight/{name}"].tobytes() == value.tobytes(), name
+
+
+def test_other_classes_get_a_new_head_and_it_is_said(
+    first: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    make_folder(tmp_path / "other", {"elk": 4, "fox": 4}, (20, 18))
+    result = tune(first, str(tmp_path / "other"), tmp_path / "r", "--lr", "0")
+    assert result.exit_code == 0, result.output
+    assert caplog.messages == ["classes: other names than the file's: the head is new and has to be trained"]
+    head = load_weights(states(tmp_path / "r")[-1])["weight/head.weight"]
+    assert not np.array_equal(head, load_weights(first / "last.safetensors")["head.weight"])
+
+
+def test_published_weights_are_fitted(first: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    save_pytorch(tmp_path / "w.pth.tar", create_model("vip_s14", image_size=(28, 28)).state_dict())
+    command = ("train", first.parent / "two", "-o", tmp_path / "r", *OPTIONS, "--weights", tmp_path / "w.pth.tar")
+    wrong = vipnp(*command, "--img-size", "28", "28")
+    assert wrong.exit_code == 2
+    assert "holds another model than vip_tiny for images of 28 x 28" in wrong.output
+    assert not (tmp_path / "r").exists()
+    caplog.clear()
+    settings = Settings("d", "vip_s14", (28, 42), 3, 1, 0.2, "numpy", 2, Recipe(drop_path=0.1), "float32",
+                        str(tmp_path / "w.pth.tar"))  # fmt: skip
+    model = starting_model(settings, ("cat", "dog"), get_backend("numpy"))
+    assert caplog.messages[1:] == [
+        "image size: 28 x 42 instead of the file's 28 x 28: the mixing matrices are interpolated",
+        "classes: 2 instead of the file's 1000: the head is new and has to be trained",
+    ]
+    assert model.config == get_config("vip_s14", image_size=(28, 42), num_classes=2, drop_path=0.1)
+    before, after = load_weights(tmp_path / "w.pth.tar"), model.state_dict()
+    assert after["network.0.0.mlp.fc1.weight"].tobytes() == before["network.0.0.mlp.fc1.weight"].tobytes()
+    assert after["network.0.0.attn.mlp_h.weight"].tobytes() == before["network.0.0.attn.mlp_h.weight"].tobytes()
+
+
+def test_what_does_not_go_together(first: Path, tmp_path: Path) -> None:
+    both = tune(first, "two", tmp_path / "r", "--head-only", "--backbone-lr", "0.1")
+    assert both.exit_code == 2
+    assert "--head-only: got --backbone-lr 0.1 with it" in both.output
+    resumed = vipnp("train", "--resume", first, "--weights", first / "best.safetensors")
+    assert "--resume: got weights with it" in resumed.output
+    missing = vipnp("train", first.parent / "two", "-o", tmp_path / "r", "--weights", tmp_path / "none", *OPTIONS)
+    assert missing.exit_code == 2
+    assert "none" in missing.output
+    assert not (tmp_path / "r").exists()

@@ -1,0 +1,493 @@
+"""Wrong ops, of the kinds that people and compilers make: each must fail, and none may pass."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy.special import expit
+
+from vipnp import ops
+from vipnp.verify import RUNGS, verify
+
+ROOT = Path(__file__).parents[2]
+RNG = np.random.default_rng(7)
+X = RNG.normal(size=(3, 4))
+Z = RNG.normal(size=(3, 4))
+W = RNG.normal(size=(2, 4))
+B = RNG.normal(size=2)
+IMAGE = RNG.normal(size=(2, 3, 5))
+POSITIVE = RNG.uniform(0.5, 2, size=(3, 4))
+LABELS = np.array([1, 3, 0])
+
+Wrong = tuple[Callable[..., Any], list[Any], dict[str, Any]]
+OPS: dict[str, Wrong] = {}
+
+
+def wrong(*args: Any, **kwargs: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Add an op to the table, with what it is called on."""
+
+    def add(op: Callable[..., Any]) -> Callable[..., Any]:
+        OPS[op.__name__] = (op, list(args), kwargs)
+        return op
+
+    return add
+
+
+def elementwise(name: str, value: Callable[[Any], Any], slope: Callable[[Any], Any], x: Any = X) -> None:
+    """Add y = value(x) with dx = dy * slope(x)."""
+
+    def op(xp: Any, x: Any) -> Any:
+        return value(x), lambda dy: (dy * slope(x),)
+
+    op.__name__ = name
+    OPS[name] = (op, [x], {})
+
+
+def gelu_with(name: str, change: Callable[[Any, Any, Callable[[Any], Any]], Any]) -> None:
+    """Add GELU whose gradient goes through change(x, dy, right)."""
+
+    def op(xp: Any, x: Any) -> Any:
+        y, right = ops.gelu(xp, x)
+        return y, lambda dy: (change(x, dy, lambda dy: right(dy)[0]),)
+
+    op.__name__ = name
+    OPS[name] = (op, [X], {})
+
+
+# --- wrong formulas ---------------------------------------------------------------------------------------------------
+
+elementwise("square_without_the_two", lambda x: x**2, lambda x: x)
+elementwise("cube_with_a_wrong_power", lambda x: x**3, lambda x: 3 * x)
+elementwise("reciprocal_with_a_wrong_sign", lambda x: 1 / x, lambda x: 1 / x**2, POSITIVE)
+elementwise("sine_for_cosine", np.sin, np.sin)
+elementwise("tanh_without_the_square", np.tanh, lambda x: 1 - np.tanh(x))
+elementwise("sigmoid_of_the_sigmoid", expit, lambda x: expit(expit(x)) * (1 - expit(expit(x))))
+elementwise("silu_without_the_second_term", lambda x: x * expit(x), expit)
+elementwise("softplus_of_minus_x", lambda x: np.log1p(np.exp(x)), lambda x: expit(-x))
+elementwise("off_by_a_hundred_millionth", np.exp, lambda x: np.exp(x) * (1 + 1e-8))
+elementwise("five_digits_of_a_constant", lambda x: x * math.sqrt(2), lambda x: 1.41421 * np.ones_like(x))
+elementwise("a_constant_from_float32", lambda x: x / 3, lambda x: np.full_like(x, float(np.float32(1 / 3))))
+elementwise("relu_the_wrong_way_round", lambda x: np.maximum(x, 0), lambda x: (x < 0).astype(x.dtype))
+elementwise("relu_without_the_mask", lambda x: np.maximum(x, 0), np.ones_like)
+elementwise("leaky_relu_with_another_slope", lambda x: np.where(x > 0, x, x / 10), lambda x: np.where(x > 0, 1, 0.11))
+elementwise("clip_passes_what_it_cut", lambda x: np.clip(x, -0.5, 0.5), np.ones_like)
+elementwise("absolute_without_the_sign", abs, np.ones_like)
+elementwise("log_of_the_wrong_argument", lambda x: np.log(1 + x), lambda x: 1 / x, POSITIVE)
+elementwise("sqrt_without_the_half", np.sqrt, lambda x: 1 / np.sqrt(x), POSITIVE)
+elementwise("square_without_the_sign", lambda x: x**2, lambda x: 2 * np.abs(x))
+elementwise(
+    "gelu_of_tanh_for_that_of_phi",
+    lambda x: 0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))),
+    lambda x: 0.5 * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))),
+)
+
+
+@wrong(X)
+def norm_taken_for_a_constant(xp: Any, x: Any) -> Any:
+    n = np.linalg.norm(x, axis=-1, keepdims=True)
+    return x / n, lambda dy: (dy / n,)
+
+
+@wrong(X)
+def layer_norm_without_the_variance(xp: Any, x: Any) -> Any:
+    rstd = 1 / np.sqrt(x.var(-1, keepdims=True) + 1e-5)
+    xhat = (x - x.mean(-1, keepdims=True)) * rstd
+    return xhat, lambda dy: (rstd * (dy - dy.mean(-1, keepdims=True)),)
+
+
+@wrong(X)
+def layer_norm_without_the_mean(xp: Any, x: Any) -> Any:
+    rstd = 1 / np.sqrt(x.var(-1, keepdims=True) + 1e-5)
+    xhat = (x - x.mean(-1, keepdims=True)) * rstd
+    return xhat, lambda dy: (rstd * (dy - xhat * (dy * xhat).mean(-1, keepdims=True)),)
+
+
+@wrong(X)
+def layer_norm_without_eps_in_the_gradient(xp: Any, x: Any) -> Any:
+    xhat = (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + 1e-5)
+    rstd = 1 / np.sqrt(x.var(-1, keepdims=True))
+
+    def back(dy: Any) -> Any:
+        return (rstd * (dy - dy.mean(-1, keepdims=True) - xhat * (dy * xhat).mean(-1, keepdims=True)),)
+
+    return xhat, back
+
+
+@wrong(X)
+def deviation_over_one_less(xp: Any, x: Any) -> Any:
+    mean, std = x.mean(0), x.std(0, ddof=1)
+    h = (x - mean) / std
+    return h, lambda dy: ((dy - dy.mean(0) - h * (dy * h).mean(0)) / std,)
+
+
+@wrong(X)
+def softmax_of_the_diagonal(xp: Any, x: Any) -> Any:
+    e = np.exp(x - x.max(-1, keepdims=True))
+    p = e / e.sum(-1, keepdims=True)
+    return p, lambda dy: (dy * p * (1 - p),)
+
+
+@wrong(X)
+def softmax_over_another_axis(xp: Any, x: Any) -> Any:
+    e = np.exp(x - x.max(-1, keepdims=True))
+    p = e / e.sum(-1, keepdims=True)
+    return p, lambda dy: (p * (dy - (dy * p).sum(0, keepdims=True)),)
+
+
+@wrong(X, labels=LABELS)
+def cross_entropy_without_the_mean(xp: Any, x: Any, labels: Any) -> Any:
+    rows = np.arange(len(x))
+    z = x - np.max(x, axis=1, keepdims=True)
+    p = np.exp(z) / np.sum(np.exp(z), axis=1, keepdims=True)
+
+    def back(dy: Any) -> Any:
+        g = p.copy()
+        g[rows, labels] -= 1
+        return (g * dy,)
+
+    return -np.mean(np.log(p[rows, labels])), back
+
+
+@wrong(X, labels=LABELS)
+def cross_entropy_with_one_label(xp: Any, x: Any, labels: Any) -> Any:
+    rows = np.arange(len(x))
+    z = x - np.max(x, axis=1, keepdims=True)
+    p = np.exp(z) / np.sum(np.exp(z), axis=1, keepdims=True)
+
+    def back(dy: Any) -> Any:
+        g = p.copy()
+        g[:, labels[0]] -= 1
+        return (g * dy / len(x),)
+
+    return -np.mean(np.log(p[rows, labels])), back
+
+
+@wrong(X)
+def mean_without_the_division(xp: Any, x: Any) -> Any:
+    return x.mean(0), lambda dy: (np.repeat(dy[None, :], len(x), axis=0),)
+
+
+@wrong(X)
+def mean_divided_by_another_size(xp: Any, x: Any) -> Any:
+    return x.mean(0), lambda dy: (np.repeat(dy[None, :], len(x), axis=0) / x.shape[1],)
+
+
+@wrong(X, W, B)
+def dense_without_the_bias(xp: Any, x: Any, w: Any, b: Any) -> Any:
+    return x @ w.T + b, lambda dy: (dy @ w, dy.T @ x, np.zeros_like(b))
+
+
+@wrong(X, W, B)
+def dense_with_the_mean_of_the_bias(xp: Any, x: Any, w: Any, b: Any) -> Any:
+    return x @ w.T + b, lambda dy: (dy @ w, dy.T @ x, dy.mean(0))
+
+
+SQUARE = RNG.normal(size=(4, 4))
+
+
+@wrong(X, SQUARE)
+def dense_with_the_weight_transposed(xp: Any, x: Any, w: Any) -> Any:
+    return x @ w.T, lambda dy: (dy @ w.T, dy.T @ x)
+
+
+@wrong(X, SQUARE)
+def dense_with_the_gradient_transposed(xp: Any, x: Any, w: Any) -> Any:
+    return x @ w.T, lambda dy: (dy @ w, x.T @ dy)
+
+
+@wrong(X, Z)
+def product_with_swapped_gradients(xp: Any, a: Any, b: Any) -> Any:
+    return a * b, lambda dy: (dy * a, dy * b)
+
+
+@wrong(X, Z)
+def quotient_with_a_forgotten_square(xp: Any, a: Any, b: Any) -> Any:
+    return a / b, lambda dy: (dy / b, -dy * a / b)
+
+
+@wrong(X, np.array(0.7))
+def scalar_with_the_mean_of_its_gradient(xp: Any, x: Any, s: Any) -> Any:
+    return x * s, lambda dy: (dy * s, np.mean(dy * x))
+
+
+@wrong(IMAGE)
+def transposed_and_not_put_back(xp: Any, x: Any) -> Any:
+    return x.transpose(0, 2, 1).copy(), lambda dy: (np.ascontiguousarray(dy.reshape(x.shape)),)
+
+
+@wrong(IMAGE, IMAGE[:, ::-1] + 0.1, IMAGE - 0.2)
+def attention_without_the_scale(xp: Any, q: Any, k: Any, v: Any) -> Any:
+    s = q @ k.swapaxes(1, 2) / math.sqrt(q.shape[-1])
+    e = np.exp(s - s.max(-1, keepdims=True))
+    p = e / e.sum(-1, keepdims=True)
+
+    def back(dy: Any) -> Any:
+        dp = dy @ v.swapaxes(1, 2)
+        ds = p * (dp - (dp * p).sum(-1, keepdims=True))
+        return ds @ k, ds.swapaxes(1, 2) @ q, p.swapaxes(1, 2) @ dy
+
+    return p @ v, back
+
+
+@wrong(X)
+def sorted_and_not_put_back(xp: Any, x: Any) -> Any:
+    return np.sort(x, axis=-1), lambda dy: (dy.copy(),)
+
+
+@wrong(X, index=np.array([2, 0, 2, 1]))
+def embedding_that_overwrites(xp: Any, table: Any, index: Any) -> Any:
+    def back(dy: Any) -> Any:
+        d = np.zeros_like(table)
+        d[index] += dy
+        return (d,)
+
+    return table[index], back
+
+
+@wrong(X)
+def cumulative_sum_the_same_way(xp: Any, x: Any) -> Any:
+    return np.cumsum(x, axis=1), lambda dy: (np.cumsum(dy, axis=1),)
+
+
+@wrong(X)
+def maximum_given_to_the_first(xp: Any, x: Any) -> Any:
+    def back(dy: Any) -> Any:
+        dx = np.zeros_like(x)
+        dx[:, 0] = dy
+        return (dx,)
+
+    return x.max(axis=1), back
+
+
+@wrong(IMAGE, np.array([0.5, -1.0, 0.25]))
+def convolution_with_the_kernel_reversed(xp: Any, x: Any, w: Any) -> Any:
+    width = x.shape[-1] - 2
+
+    def back(dy: Any) -> Any:
+        dx = np.zeros_like(x)
+        for k in range(3):
+            dx[..., k : k + width] += dy * w[2 - k]
+        return dx, np.stack([np.sum(dy * x[..., k : k + width]) for k in range(3)])
+
+    return x[..., :width] * w[0] + x[..., 1 : width + 1] * w[1] + x[..., 2:] * w[2], back
+
+
+@wrong(X)
+def two_outputs_with_one_cotangent(xp: Any, x: Any) -> Any:
+    return (x * x, x.sum(axis=0)), lambda dy: (2 * x * dy[0],)
+
+
+@wrong(X, {"w": W, "b": B})
+def parameters_with_their_gradient_doubled(xp: Any, x: Any, params: Any) -> Any:
+    return x @ params["w"].T + params["b"], lambda dy: (dy @ params["w"], {"w": 2 * dy.T @ x, "b": dy.sum(0)})
+
+
+@wrong(X)
+def stopped_gradient(xp: Any, x: Any) -> Any:
+    return x * x, lambda dy: (np.zeros_like(x),)
+
+
+# --- wrong for some cotangents ----------------------------------------------------------------------------------------
+
+gelu_with("clips_the_cotangent", lambda x, dy, right: right(np.clip(dy, -1e3, 1e3)))
+gelu_with("clips_the_gradient", lambda x, dy, right: np.clip(right(dy), -1e6, 1e6))
+gelu_with("drops_small_cotangents", lambda x, dy, right: right(np.where(abs(dy) < 1e-9, 0, dy)))
+gelu_with("drops_small_gradients", lambda x, dy, right: (lambda g: g * (abs(g) > 1e-12))(right(dy)))
+gelu_with("zero_cotangents_count", lambda x, dy, right: right(dy + 1e-3 * (dy == 0)))
+gelu_with("absolute_cotangent", lambda x, dy, right: right(abs(dy)))
+gelu_with("normalised_cotangent", lambda x, dy, right: right(dy / np.max(abs(dy)) if dy.any() else dy))
+gelu_with("cotangent_through_float32", lambda x, dy, right: right(dy.astype(np.float32).astype(dy.dtype)))
+gelu_with("stride_nought", lambda x, dy, right: right(dy) if 0 not in dy.strides else 2 * right(dy))
+gelu_with("lone_entries", lambda x, dy, right: right(dy) * (1 + (np.count_nonzero(dy) == 1)))
+
+# --- wrong in float32, memory layout, or the second time --------------------------------------------------------------
+
+gelu_with("wrong_in_float32", lambda x, dy, right: right(dy) * (1 if dy.dtype == np.float64 else np.float32(1.001)))
+gelu_with(
+    "float16_in_float32",
+    lambda x, dy, right: right(dy) if dy.dtype == np.float64 else right(dy).astype(np.float16).astype(np.float32),
+)
+gelu_with("float32_in_float64", lambda x, dy, right: right(dy).astype(np.float32).astype(dy.dtype))
+gelu_with("memory_order", lambda x, dy, right: right(dy).ravel("K").reshape(x.shape))
+gelu_with("strided_input", lambda x, dy, right: right(dy) * (1 if x.flags.c_contiguous else 1.5))
+gelu_with("writes_the_cotangent", lambda x, dy, right: (right(dy), dy.__imul__(0))[0])
+gelu_with("writes_the_input", lambda x, dy, right: (right(dy), x.__imul__(2))[0])
+
+
+@wrong(X)
+def value_wrong_in_float32(xp: Any, x: Any) -> Any:
+    y, right = ops.gelu(xp, x)
+    return y * (1 if x.dtype == np.float64 else np.float32(1.001)), right
+
+
+@wrong(X)
+def second_call_of_the_pullback(xp: Any, x: Any) -> Any:
+    y, right = ops.gelu(xp, x)
+    calls: list[int] = []
+
+    def back(dy: Any) -> Any:
+        calls.append(1)
+        return (right(dy)[0] * (1 + (len(calls) == 2)),)
+
+    return y, back
+
+
+@wrong(X)
+def first_gradient_for_ever(xp: Any, x: Any) -> Any:
+    y, right = ops.gelu(xp, x)
+    kept: list[Any] = []
+
+    def back(dy: Any) -> Any:
+        if not kept:
+            kept.append(right(dy)[0])
+        return (kept[0].copy(),)
+
+    return y, back
+
+
+@wrong(X)
+def last_input_for_all(xp: Any, x: Any) -> Any:
+    _last["x"] = x
+    return x * x, lambda dy: (2 * _last["x"] * dy,)
+
+
+_last: dict[str, Any] = {}
+_by_shape: dict[Any, Any] = {}
+_shapes: list[Any] = []
+
+
+@wrong(X)
+def cached_by_shape(xp: Any, x: Any) -> Any:
+    kept = _by_shape.setdefault((x.shape, x.dtype), x.copy())
+    return x * x, lambda dy: (2 * kept * dy,)
+
+
+@wrong(X)
+def other_shapes_spoil_it(xp: Any, x: Any) -> Any:
+    if not _shapes:
+        _shapes.append(x.shape)
+    factor = 2 if x.shape == _shapes[0] else 3
+    return x * x, lambda dy: (factor * x * dy,)
+
+
+# --- wrong beyond a size ----------------------------------------------------------------------------------------------
+
+gelu_with("beyond_128_rows", lambda x, dy, right: right(dy) * (1.5 if len(x) > 128 else 1))
+gelu_with("beyond_8_columns", lambda x, dy, right: right(dy) * (1.5 if x.shape[-1] > 8 else 1))
+gelu_with("beyond_1000_rows", lambda x, dy, right: right(dy) * (1.5 if len(x) > 1000 else 1))
+gelu_with("the_129th_row", lambda x, dy, right: right(dy) * (1 + 0.5 * (np.arange(len(x)) == 128))[:, None])
+gelu_with("odd_sizes", lambda x, dy, right: right(dy) * (1.5 if x.size % 2 else 1))
+gelu_with("a_single_row", lambda x, dy, right: right(dy) * (1.5 if len(x) == 1 else 1))
+
+
+@wrong(X, W, B)
+def dense_in_blocks_without_the_rest(xp: Any, x: Any, w: Any, b: Any) -> Any:
+    def back(dy: Any) -> Any:
+        dw = dy.T @ x if len(x) < 64 else sum(dy[i : i + 64].T @ x[i : i + 64] for i in range(0, len(x) - 63, 64))
+        return dy @ w, dw, dy.sum(0)
+
+    return x @ w.T + b, back
+
+
+# --- wrong at special values ------------------------------------------------------------------------------------------
+
+elementwise("at_zero", lambda x: x * x + x, lambda x: np.where(x == 0, 5.0, 2 * x + 1).astype(x.dtype))
+elementwise("root_of_a_square", lambda x: np.sqrt(x * x), lambda x: x / np.sqrt(x * x))
+elementwise("beyond_five", lambda x: x * x, lambda x: np.where(abs(x) > 5, 3 * x, 2 * x))
+elementwise("below_minus_five", np.tanh, lambda x: np.where(x < -5, 1, 1 - np.tanh(x) ** 2).astype(x.dtype))
+elementwise("at_one", lambda x: x**3, lambda x: np.where(x == 1, 0, 3 * x * x).astype(x.dtype))
+
+
+@wrong(X)
+def softmax_at_ties(xp: Any, x: Any) -> Any:
+    e = np.exp(x - x.max(-1, keepdims=True))
+    p = e / e.sum(-1, keepdims=True)
+    top = (x == x.max(-1, keepdims=True)).sum(-1, keepdims=True)
+    return p, lambda dy: (p * (dy - (dy * p).sum(-1, keepdims=True)) / top,)
+
+
+# --- entries that are few or small ------------------------------------------------------------------------------------
+
+BIG = RNG.normal(size=(25, 32))
+
+
+@wrong(BIG)
+def two_entries_of_800_swapped(xp: Any, x: Any) -> Any:
+    def back(dy: Any) -> Any:
+        dx = 2 * x * dy
+        dx[3, 4], dx[20, 30] = dx[20, 30], dx[3, 4]
+        return (dx,)
+
+    return x * x, back
+
+
+@wrong(np.array([1.0, -2.0, 1e-15]) * np.ones((2, 1)))
+def an_entry_of_a_quadrillionth(xp: Any, x: Any) -> Any:
+    return x * x, lambda dy: (2 * x * dy * np.where(abs(x) < 1e-12, 2, 1),)
+
+
+def test_there_are_sixty() -> None:
+    assert len(OPS) >= 60
+
+
+@pytest.mark.parametrize("name", OPS)
+def test_a_wrong_op_fails(name: str) -> None:
+    op, args, kwargs = OPS[name]
+    report = verify(op, args, kwargs=kwargs, rungs=[rung for rung in RUNGS if rung != "proof"], seconds=5)
+    assert report.failures, report
+
+
+# --- out of reach -----------------------------------------------------------------------------------------------------
+
+UNSEEN: dict[str, Wrong] = {}
+
+
+def unseen(name: str, change: Callable[[Any, Any, Any], Any], x: Any = X) -> None:
+    """Add y = x^2 with dx = change(x, dy, right dx)."""
+
+    def op(xp: Any, x: Any) -> Any:
+        return x * x, lambda dy: (change(x, dy, 2 * x * dy),)
+
+    UNSEEN[name] = (op, [x], {})
+
+
+unseen("sizes beyond", lambda x, dy, dx: dx * (1.5 if len(x) > 1100 else 1))
+unseen("two large sizes at once", lambda x, dy, dx: dx * (1.5 if min(x.shape) > 100 else 1))
+unseen("single values", lambda x, dy, dx: np.where(x == 2.5, 0, dx))
+unseen("entries beyond 40", lambda x, dy, dx: np.where(abs(x) > 41, 0, dx))
+unseen("single values of the cotangent", lambda x, dy, dx: np.where(dy == 1, 0, dx))
+unseen("other dtypes", lambda x, dy, dx: dx * (2 if x.dtype == np.float16 else 1))
+unseen("infinities, NaN", lambda x, dy, dx: np.where(np.isfinite(x), dx, 0).astype(dx.dtype))
+_counted: list[int] = []
+unseen("after very many calls", lambda x, dy, dx: (_counted.append(1), dx * (1 + (len(_counted) > 10**6)))[1])
+
+
+def _softmax_without_its_shift(xp: Any, x: Any) -> Any:
+    p = np.exp(x) / np.exp(x).sum(-1, keepdims=True)
+    return p, lambda dy: (p * (dy - (dy * p).sum(-1, keepdims=True)),)
+
+
+def _one_pass_variance(xp: Any, x: Any) -> Any:
+    mean = x.mean(-1)
+    return (x * x).mean(-1) - mean * mean, lambda dy: (2 * dy[:, None] * (x - mean[:, None]) / x.shape[-1],)
+
+
+UNSEEN["a softmax without its shift"] = (_softmax_without_its_shift, [X], {})
+UNSEEN["a variance as a\n  difference of squares"] = (_one_pass_variance, [X], {})
+UNSEEN["the value, without a definition or a twin"] = (lambda xp, x: (x * x + 1e-3, lambda dy: (2 * x * dy,)), [X], {})
+
+
+@pytest.mark.parametrize("name", UNSEEN)
+def test_what_the_documentation_says_is_out_of_reach_is(name: str) -> None:
+    op, args, kwargs = UNSEEN[name]
+    report = verify(op, args, kwargs=kwargs, rungs=[rung for rung in RUNGS if rung != "proof"], seconds=5)
+    assert not report.failures, report
+    sections = re.split(r"\n## ", (ROOT / "docs" / "audit.md").read_text())
+    (listed,) = [part for part in sections if part.startswith("What the ladder does not see")]
+    assert name in listed

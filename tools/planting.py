@@ -1,0 +1,303 @@
+"""Does the ladder catch mistakes? Plant them, climb it, and let PyTorch's gradcheck try the same ones."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from types import MappingProxyType
+from typing import Any, TypeAlias
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from tools.mistakes import FACTOR_KINDS, Mistake, mistakes
+from vipnp.audit.audit import chosen_cases, size_sets, subject_of
+from vipnp.audit.cases import Case
+from vipnp.audit.terminal import bar
+from vipnp.models import vision_permutator
+from vipnp.models.vision_permutator import tokens
+from vipnp.verify.extras import MissingExtraError, need
+from vipnp.verify.ladder import climb
+from vipnp.verify.outcomes import BrokenOpError
+from vipnp.verify.report import Verdict
+from vipnp.verify.rungs.pytorch import one_thread
+from vipnp.verify.subject import Subject
+
+RUNGS = ("complex_step", "contract", "finite_field", "value")
+"""The rungs that planted mistakes meet, in this order, at every set of sizes that the audit uses; the first FAIL ends
+the climb."""
+
+EQUIVALENT: Mapping[str, str] = MappingProxyType(
+    {
+        "permute_width: swapped axes: xp.reshape(dy, (B, H, N, W, S)) -> xp.reshape(dy, (H, B, N, W, S))": (
+            "the permutation leaves the first two axes where they are, and the last reshape gives them their sizes back"
+        ),
+        "weighted_permute_mlp: swapped axes: xp.reshape(dlogits, (B, 3 * C)) -> xp.reshape(dlogits, (3 * C, B))": (
+            "the pullback of the MLP flattens its cotangent to rows of 3C numbers first"
+        ),
+        "permutator: other variable: mlp_residual_back -> attn_residual_back": (
+            "both divide by the same skip_lam and save nothing"
+        ),
+        "permutator: other variable: attn_residual_back -> mlp_residual_back": (
+            "both divide by the same skip_lam and save nothing"
+        ),
+        "permutator: other variable: dz_skip -> dy": "the gradient of the skip connection is dy itself",
+    }
+)
+"""Planted changes that are no mistakes, with the reason, by `Mistake.key`."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one mistake: the rung that failed it and what that said, "" where it survived; and whether
+    PyTorch's gradcheck passed it (None where PyTorch is not installed)."""
+
+    mistake: Mistake
+    caught_by: str
+    message: str
+    gradcheck_missed: bool | None
+
+
+@dataclass
+class Sabotage:
+    """All planted mistakes. `ok`: every one is caught but for those listed as equivalent."""
+
+    outcomes: list[Outcome] = field(default_factory=list)
+    not_counted: int = 0
+
+    @property
+    def survivors(self) -> list[Outcome]:
+        """Mistakes that no rung caught and that are not listed as equivalent."""
+        return [o for o in self.outcomes if not o.caught_by and o.mistake.key not in EQUIVALENT]
+
+    @property
+    def equivalents(self) -> list[tuple[Mistake, str]]:
+        """Changes that are no mistakes, with the reasons."""
+        return [(o.mistake, EQUIVALENT[o.mistake.key]) for o in self.outcomes if o.mistake.key in EQUIVALENT]
+
+    @property
+    def caught(self) -> list[Outcome]:
+        """Mistakes that failed the ladder."""
+        return [o for o in self.outcomes if o.caught_by]
+
+    @property
+    def ok(self) -> bool:
+        """Something was planted, and nothing survived."""
+        return bool(self.outcomes) and not self.survivors
+
+    @property
+    def factor_share(self) -> float:
+        """The share of kinds that only scale a gradient."""
+        return sum(o.mistake.kind in FACTOR_KINDS for o in self.outcomes) / max(1, len(self.outcomes))
+
+    def counts(self) -> list[tuple[str, int, int, int, int | None]]:
+        """(function, planted, kinds, caught, missed by gradcheck) for every function."""
+        rows = []
+        for name in dict.fromkeys(o.mistake.function for o in self.outcomes):
+            of = [o for o in self.outcomes if o.mistake.function == name]
+            missed = None if any(o.gradcheck_missed is None for o in of) else sum(bool(o.gradcheck_missed) for o in of)
+            caught = sum(bool(o.caught_by) for o in of)
+            rows.append((name, len(of), len({o.mistake.kind for o in of}), caught, missed))
+        return rows
+
+    def by_kind(self) -> list[tuple[str, int, int, int | None]]:
+        """(kind, planted, caught, missed by gradcheck) for every kind."""
+        rows = []
+        for kind in dict.fromkeys(o.mistake.kind for o in self.outcomes):
+            of = [o for o in self.outcomes if o.mistake.kind == kind]
+            missed = None if any(o.gradcheck_missed is None for o in of) else sum(bool(o.gradcheck_missed) for o in of)
+            rows.append((kind, len(of), sum(bool(o.caught_by) for o in of), missed))
+        return rows
+
+    def to_json(self) -> dict[str, Any]:
+        """The JSON form that docs/audit.md describes."""
+        return {
+            "ok": self.ok,
+            "planted": len(self.outcomes),
+            "caught": len(self.caught),
+            "not_counted": self.not_counted,
+            "factor_share": self.factor_share,
+            "equivalent": [{"mistake": m.key, "reason": reason} for m, reason in self.equivalents],
+            "survivors": [o.mistake.key for o in self.survivors],
+            "mistakes": [
+                {
+                    **{k: v for k, v in asdict(o.mistake).items() if k not in ("source", "module")},
+                    "caught_by": o.caught_by,
+                    "message": o.message,
+                    "gradcheck_missed": o.gradcheck_missed,
+                }
+                for o in self.outcomes
+            ],
+        }
+
+
+Planting: TypeAlias = tuple[str, Mistake, list[Case]]
+
+
+def plantings(ops: Sequence[str] | None = None) -> Iterator[Planting]:
+    """(name of the audited function, mistake, its cases) for everything planted, hard cases left out."""
+    cases = [case for case in chosen_cases(ops) if not case.hard]
+    for name in dict.fromkeys(case.op.__name__ for case in cases):
+        of_op = [case for case in cases if case.op.__name__ == name]
+        function = of_op[0].op
+        if function.__module__.startswith("vipnp.audit"):
+            continue
+        for mistake in mistakes(function, one_shot=of_op[0].one_shot):
+            yield name, mistake, of_op
+        if function is vision_permutator:
+            for mistake in mistakes(tokens, inside=True):
+                yield name, mistake, of_op
+
+
+def sabotage(
+    *,
+    ops: Sequence[str] | None = None,
+    seed: int = 0,
+    progress: Callable[[Sequence[Planting]], Iterable[Planting]] = iter,
+) -> Sabotage:
+    """Plant every mistake and climb the ladder with each. Those that crash or break a shape are not counted.
+
+    progress : given all that will be planted, yields it item by item.
+    """
+    found = Sabotage()
+    for name, mistake, cases in progress(list(plantings(ops))):
+        subjects = list(subjects_of(mistake.build(name), name, cases, seed))
+        with np.errstate(all="ignore"):
+            if all(runs(subject) for subject in subjects):
+                found.outcomes.append(Outcome(mistake, *_caught(subjects), gradcheck_misses(subjects)))
+            else:
+                found.not_counted += 1
+    return found
+
+
+def subjects_of(op: Callable[..., Any], name: str, cases: Sequence[Case], seed: int) -> Iterator[Subject]:
+    for case in cases:
+        for sizes in size_sets(case):
+            yield replace(subject_of(case, seed, sizes), op=op, twin=None, name=name, tag=case.name)
+
+
+def runs(subject: Subject) -> bool:
+    """Whether op and pullback run and give gradients of the right shapes."""
+    try:
+        return len(subject.float64_gradients) > 0
+    except BrokenOpError:
+        return False
+
+
+def _caught(subjects: Sequence[Subject]) -> tuple[str, str]:
+    for rung in RUNGS:
+        for subject in subjects:
+            for row in climb(rung, subject):
+                if row.verdict is Verdict.FAIL:
+                    return rung, str(row)
+    return "", ""
+
+
+def gradcheck_misses(subjects: Sequence[Subject]) -> bool | None:
+    """Whether torch.autograd.gradcheck, at its defaults, passes the op on all of these inputs; in its fast mode for
+    layers and models. None where PyTorch is not installed."""
+    try:
+        torch = need("torch", "test")
+    except MissingExtraError:
+        return None
+    for subject in subjects:
+        function = _autograd_function(torch, subject)
+        inputs = [torch.tensor(array, requires_grad=True) for array in subject.arrays]
+        torch.manual_seed(subject.seed)
+        with _no_second_run(), one_thread(torch):
+            passed = torch.autograd.gradcheck(function, inputs, raise_exception=False, fast_mode=subject.composite)
+        if not passed:
+            return False
+    return True
+
+
+@contextmanager
+def _no_second_run() -> Iterator[None]:
+    """In its fast mode gradcheck words its complaint by a second, slow run, which takes minutes for a model. The
+    complaint is not read here, so that run is left out; the verdict is the same."""
+    module = sys.modules["torch.autograd.gradcheck"]
+    slow = getattr(module, "_run_slow_mode_and_get_error", None)
+    if slow is None:
+        yield
+        return
+    module._run_slow_mode_and_get_error = lambda *_, **__: ""  # type: ignore[attr-defined]
+    try:
+        yield
+    finally:
+        module._run_slow_mode_and_get_error = slow  # type: ignore[attr-defined]
+
+
+def _autograd_function(torch: Any, subject: Subject) -> Any:
+    """The op as a function of tensors whose backward is its pullback."""
+
+    class Op(torch.autograd.Function):  # type: ignore[misc]
+        @staticmethod
+        def forward(ctx: Any, *tensors: Any) -> Any:
+            ctx.arrays = [tensor.detach().numpy() for tensor in tensors]
+            y, ctx.pullback = subject.op(subject.numpy, *subject.tree(ctx.arrays), **subject.constants())
+            return torch.tensor(np.asarray(y))
+
+        @staticmethod
+        def backward(ctx: Any, dy: Any) -> Any:
+            pullback = ctx.pullback
+            if subject.one_shot:
+                _, pullback = subject.op(subject.numpy, *subject.tree(ctx.arrays), **subject.constants())
+            cotangent = dy.numpy()
+            gradients = subject.matched(pullback(cotangent if cotangent.ndim else cotangent[()]))
+            return tuple(torch.tensor(np.ascontiguousarray(gradient)) for gradient in gradients)
+
+    return Op.apply
+
+
+def sabotage_with_progress(console: Console, *, ops: Sequence[str] | None, seed: int) -> Sabotage:
+    """`sabotage` under a progress bar."""
+    with bar(console) as progress:
+
+        def shown(planted: Sequence[Planting]) -> Iterator[Planting]:
+            task = progress.add_task("sabotage", total=len(planted))
+            for planting in planted:
+                progress.update(task, advance=1, description=f"sabotage: {planting[1].function}")
+                yield planting
+
+        return sabotage(ops=ops, seed=seed, progress=shown)
+
+
+def print_sabotage(console: Console, found: Sabotage) -> None:
+    """The tables by function and by kind, and what survived."""
+    for title, rows in (("function", found.counts()), ("kind of mistake", found.by_kind())):
+        table = Table(header_style="bold", pad_edge=False)
+        table.add_column(title)
+        headings = (
+            ("planted", "kinds", "caught", "gradcheck misses")
+            if title == "function"
+            else (
+                "planted",
+                "caught",
+                "gradcheck misses",
+            )
+        )
+        for heading in headings:
+            table.add_column(heading, justify="right")
+        for name, *figures in rows:
+            table.add_row(str(name), *("-" if figure is None else str(figure) for figure in figures))
+        console.print(table)
+    rungs = Counter(o.caught_by for o in found.caught)
+    console.print(f"caught first by: {', '.join(f'{rung} {count}' for rung, count in rungs.items())}")
+    for mistake, reason in found.equivalents:
+        console.print(Text(f"equivalent: {mistake.key} ({reason})", "yellow"))
+    for survivor in found.survivors:
+        console.print(Text(f"SURVIVES: {survivor.mistake.key}", "bold red"))
+    missed = sum(bool(o.gradcheck_missed) for o in found.outcomes)
+    console.print(
+        Text(
+            f"{len(found.caught)} of {len(found.outcomes) - len(found.equivalents)} planted mistakes fail the ladder; "
+            f"torch.autograd.gradcheck misses {missed}. Not counted: {found.not_counted} that crash or break a shape. "
+            f"Only scaling a gradient: {found.factor_share:.0%}.",
+            "bold green" if found.ok else "bold red",
+        )
+    )

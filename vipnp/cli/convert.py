@@ -1,0 +1,44 @@
+"""`vipnp convert`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vipnp.cli.errors import told
+
+
+def convert(
+    source: Annotated[Path, typer.Argument(help="A weight file: safetensors or PyTorch's.")],
+    target: Annotated[Path, typer.Argument(help="The file to write: .safetensors, .pth, .pth.tar or .pt.")],
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a file that is there.")] = False,
+) -> None:
+    """Write weights in the other format, bit for bit; PyTorch is not needed."""
+    with told():
+        convert_weights(source, target, overwrite)
+
+
+def convert_weights(source: Path, target: Path, overwrite: bool) -> None:
+    """`source` as a safetensors file or as PyTorch's, by the name of `target`."""
+    from vipnp.checkpoint import load_metadata, load_weights, save_pytorch, save_weights
+    from vipnp.core.files import check_outputs
+    from vipnp.models import published_model
+
+    to_pytorch = target.name.lower().endswith((".pth", ".pth.tar", ".pt"))
+    if not to_pytorch and target.suffix.lower() != ".safetensors":
+        raise ValueError(f"target: got {str(target)!r}, expected a name in .safetensors, .pth, .pth.tar or .pt")
+    check_outputs({"target": target})
+    if target.exists() and not overwrite:
+        raise ValueError(f"target: {str(target)!r} is there already: --overwrite replaces it")
+    tensors, described = load_weights(source), load_metadata(source)
+    if to_pytorch:
+        save_pytorch(target, tensors)
+    else:
+        save_weights(target, tensors, described or None)
+    fits = published_model(tensors)
+    what = "a model of its own" if "config" in described else f"of {fits[0]}" if fits else "of no published model"
+    typer.echo(f"{target}: {len(tensors)} tensors, {sum(t.size for t in tensors.values()):,} numbers, {what}")
+    if to_pytorch and described:
+        typer.echo(f"left out, since the format has no place for it: {', '.join(described)}", err=True)

@@ -1,0 +1,64 @@
+"""Training that begins from weights of another run: which they are, and how fast each of them learns."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+
+from vipnp.core import Backend
+from vipnp.models import PUBLISHED, ViPConfig, VisionPermutator, load, parameter_shapes
+from vipnp.train.settings import Settings
+
+_log = logging.getLogger("vipnp")
+
+
+def starting_model(settings: Settings, classes: tuple[str, ...], backend: Backend) -> VisionPermutator:
+    """The model of `settings` with the weights of its file, fitted to its images and classes; what was done is said
+    through the logger "vipnp". A head for other classes is drawn from the seed.
+
+    Raises FileNotFoundError, or ValueError where the file holds another model.
+    """
+    found = load(
+        settings.weights,
+        name=settings.model if settings.model in PUBLISHED else None,
+        backend=backend,
+        dtype=settings.dtype,
+        image_size=settings.img_size,
+        in_channels=settings.channels,
+        num_classes=len(classes),
+        seed=settings.seed,
+    )
+    if found.classes not in (None, classes):
+        found.reset_classifier(len(classes), seed=settings.seed)
+        _log.warning("classes: other names than the file's: the head is new and has to be trained")
+    config = settings.config(len(classes))
+    if dataclasses.replace(found.config, drop_path=config.drop_path, dropout=config.dropout) != config:
+        raise ValueError(
+            f"--weights: {settings.weights} holds another model than {settings.model} for images of "
+            f"{settings.img_size[0]} x {settings.img_size[1]}"
+        )
+    return VisionPermutator.from_weights(config, found.state_dict(), backend=backend, dtype=settings.dtype)
+
+
+def learning_rate_factors(config: ViPConfig, backbone_lr: float, layer_decay: float) -> dict[str, float]:
+    """Official name -> factor on its learning rate, for every weight that is trained at all.
+
+    The head and the last norm have layer_decay to the power 0, the last block 1, the one before it 2, and so on down to
+    the patch embedding; a downsampling counts with the block after it. All but the head have the factor `backbone_lr`
+    besides. With `backbone_lr` 0 only the head is there.
+    Source: Clark, Luong, Le, Manning, "ELECTRA", arXiv 2003.10555, for the decay.
+    """
+    blocks = [(shape.place, i) for shape in config.stages() for i in range(shape.depth)]
+    factors = {}
+    for name in parameter_shapes(config):
+        part, *rest = name.split(".")
+        below = 0
+        if part == "patch_embed":
+            below = len(blocks) + 1
+        elif part == "network":
+            place = (int(rest[0]), int(rest[1]) if rest[1].isdigit() else -1)
+            below = sum(block >= place for block in blocks)
+        factor = layer_decay**below * (1.0 if part == "head" else backbone_lr)
+        if factor > 0:
+            factors[name] = factor
+    return factors
