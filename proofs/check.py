@@ -23,6 +23,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import vipnp.layers
 import vipnp.ops
 from proofs import layers, statements
 from proofs.statements import SPECS
@@ -60,6 +61,13 @@ def theorems() -> dict[str, dict[str, Any]]:
         used = re.findall(r"generalize (\w+)_correct;", text)
         proof = f"(* proofs/layers/{name}.v: the theorems of {', '.join(used)}, added up. *)"
         found[name] = entry(layer.layer, layer.arrays(), layer.constants, [], text, modules, proof)
+    for name, block in layers.STAGES.items():
+        layer = layers.LAYERS[block]
+        modules = modules_of(partial(layers.run_of_blocks, block, 2))
+        proof = f"(* proofs/layers/{name}.v: the theorem of {block}, by induction over the blocks. *)"
+        arrays = {"x": layer.x, **{f"blocks.{n}": s for n, s in layer.arrays().items() if n != "x"}}
+        text = by_layer[f"{name}.v"]
+        found[name] = entry(vipnp.layers.stage, arrays, layer.constants, [], text, modules, proof)
     return found
 
 
@@ -132,11 +140,12 @@ def assumptions() -> list[str]:
     ops = {name: f"{spec.op}." for name, spec in SPECS.items()}
     modules = " ".join(dict.fromkeys(spec.op for spec in SPECS.values()))
     lines = [f"From {folder} Require {modules}." for folder in ("Statements", "Ops")]
-    lines.append(f"From Layers Require {' '.join(layers.LAYERS)}.")
+    of_layers = [*layers.LAYERS, *layers.STAGES]
+    lines.append(f"From Layers Require {' '.join(of_layers)}.")
     lines += [f"Check (Ops.{f}{n}_correct : Statements.{f}{n}_is_correct)." for n, f in ops.items()]
-    lines += [f"Check (Layers.{n}.{n}_correct : Layers.{n}.{n}_is_correct)." for n in layers.LAYERS]
+    lines += [f"Check (Layers.{n}.{n}_correct : Layers.{n}.{n}_is_correct)." for n in of_layers]
     proved = [f"Ops.{f}{n}_{what}" for n, f in ops.items() for what in ("value", "correct")]
-    proved += [f"Layers.{n}.{n}_correct" for n in layers.LAYERS]
+    proved += [f"Layers.{n}.{n}_correct" for n in of_layers]
     lines += [f"Definition all := ({', '.join(proved)}).", "Print Assumptions all."]
     (BUILD / "Assumptions.v").write_text("\n".join([*lines, ""]))
     printed = run("coqc", *(word for f, name in FOLDERS.items() for word in ("-R", f, name)), "Assumptions.v")

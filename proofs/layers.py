@@ -18,7 +18,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from proofs.statements import ALL, Spec, axes, dot, kind, projection, statement, write_or_check
+from proofs.statements import ALL, Spec, axes, dot, kind, moves, projection, statement, write_or_check
 from proofs.tracer import Array, Axis, RefusedError, Size, Tracer, flat, fresh, function, require, size
 from vipnp import layers, ops
 from vipnp.layers import BlockMasks, Mask
@@ -534,8 +534,119 @@ class Proof:
         ]
 
 
+# --- the stage --------------------------------------------------------------------------------------------------------
+
+
+def run_of_blocks(theorem: str, depth: int) -> LayerTracer:
+    """What the loop of layers/stage.py calls, at a depth: that it is a list, gone through and back, is tested on it."""
+    xp, spec = LayerTracer(), LAYERS[theorem]
+    stage: Callable[..., Any] = layers.stage
+    params, masks = {}, []
+    for k in range(depth):
+        arrays = (xp.argument(f"block{k}_{'_'.join(path)}", axes(s)) for path, s in leaves(spec.params))
+        params[str(k)] = filled(spec.params, arrays)
+        constants = {
+            n: xp.argument(n if n == "skip_lam" else f"block{k}_{n}", axes(s)) for n, s in spec.constants.items()
+        }
+        options = spec.options(constants)
+        masks.append(options.pop("masks"))
+    y, pullback = stage(xp, xp.argument("x", axes(spec.x)), params, masks=masks, **options)
+    dx, dparams = pullback(xp.argument("dy", y.axes))
+    xp.gradients = [dx, *(gradient for _, gradient in leaves(dparams))]
+    return xp
+
+
+STAGES: Mapping[str, str] = {"stage": "permutator", "stage_sum": "permutator_sum"}
+"""The theorems about a run of any number of blocks, and the theorem about the block."""
+
+
+def stage_text(name: str) -> str:
+    """The theorem of the block as one about a function of (parameters, x), so that proofs/theories/Chain.v applies."""
+    of = STAGES[name]
+    spec = LAYERS[of]
+    x, *params = ((n, axes(s)) for n, s in spec.arrays().items())
+    sizes, count = sizes_of(written(of)), len(params)
+    fixed = {n: axes(s) for n, s in spec.constants.items()}
+    constants = " ".join(f"({n} : {kind(a)})" for n, a in fixed.items())
+    given = " ".join([of, *sizes, *fixed])
+    part = [projection("p", k, count) for k in range(count)]
+    velocity = [projection("u", k, count) for k in range(count)]
+    gradients = ", ".join(projection("g", k, count + 1) for k in range(1, count + 1))
+    moved = [moves(projection("(p t)", k, count), velocity[k], a) for k, (_, a) in enumerate(params)]
+    dots = [dot(part[k], velocity[k], a) for k, (_, a) in enumerate(params)]
+    curves = " ".join(f"(fun t => {projection('(p t)', k, count)})" for k in range(count))
+    names, positive = " ".join(sizes), " ".join(f"P_{n}" for n in sizes)
+    taken = f"correct array params dot_x dot_p moves_x moves_p (one {' '.join(fixed)})"
+    premises = " ".join(f"(0 < {n})%nat ->" for n in sizes)
+    plus, both = " +\n    ", " /\\\n    "
+    run = "stage array params fs (map (fun p => p {}) ps) (x {})"
+    return f"""(* Written by proofs/layers.py from the theorem of {of}; do not edit. *)
+From Proofs Require Import Tactics Chain.
+From Coq Require Import List.
+From Layers Require Import {of}.
+Open Scope R_scope.
+Opaque sum.
+
+Section Stage.
+  Variables ({names} : nat).
+
+  Definition array : Type := {kind(x[1])}.
+  (** {", ".join(n for n, _ in params)}. *)
+  Definition params : Type := ({" * ".join(f"({kind(a)})" for _, a in params)})%type.
+
+  Definition dot_x (a u : array) : R := {dot("a", "u", x[1])}.
+  Definition dot_p (p u : params) : R :=
+    {plus.join(dots)}.
+
+  Definition moves_x (x : R -> array) (u : array) : Prop := {moves("x t", "u", x[1])}.
+  Definition moves_p (p : R -> params) (u : params) : Prop :=
+    {both.join(moved)}.
+
+  (** One block, with its masks. *)
+  Definition one {constants} : block array params := fun p x =>
+    let f := {given} x {" ".join(part)} in
+    (fst f, fun dy => let g := snd f dy in ({projection("g", 0, count + 1)}, ({gradients}))).
+
+  Lemma one_correct {constants} : {premises} {taken}.
+  Proof using Type.
+    intros {positive} x p u_x u M_x M_p. unfold moves_p in M_p. unfold one.
+    generalize {of}_correct; cbv delta [{of}_is_correct]; generalize {of}; intros f C.
+    destruct M_p as ({" & ".join(f"M_{k}" for k in range(count))}).
+    destruct (C {names} {" ".join(fixed)} x {curves}
+      u_x {" ".join(velocity)}
+      {positive} M_x {" ".join(f"M_{k}" for k in range(count))}) as [v [M_v A]].
+    exists v. split; [exact M_v|]. intros dy. specialize (A dy). cbv beta zeta in *. cbn [fst snd].
+    etransitivity; [exact A|]. unfold dot_x, dot_p. cbn [fst snd]. ring.
+  Qed.
+
+  Definition any_depth : Prop :=
+    {premises}
+    forall fs : list (block array params),
+    Forall (fun f => exists {" ".join(fixed)}, f = one {" ".join(fixed)}) fs ->
+    forall (ps : list (R -> params)) (us : list params) (x : R -> array) (u_x : array),
+    length ps = length fs -> moves_x x u_x -> Forall2 moves_p ps us ->
+    exists v : array, moves_x (fun t => fst ({run.format("t", "t")})) v /\\
+    forall dy : array, let g := snd ({run.format("0", "0")}) dy in
+    dot_x dy v = dot_x (fst g) u_x + dots params dot_p (snd g) us.
+
+  Lemma any_depth_correct : any_depth.
+  Proof using Type.
+    intros {positive} fs F ps us x u_x L M Q.
+    apply (Chain.stage_correct array params dot_x dot_p moves_x moves_p fs); [|exact L|exact M|exact Q].
+    revert F. apply Forall_impl. intros f ({" & ".join(fixed)} & ->). apply one_correct; assumption.
+  Qed.
+End Stage.
+
+Definition {name}_is_correct : Prop := forall ({names} : nat), any_depth {names}.
+
+Theorem {name}_correct : {name}_is_correct.
+Proof. exact any_depth_correct. Qed.
+"""
+
+
 def files() -> dict[str, str]:
-    return {f"{name}.v": written(name) for name in LAYERS}
+    texts = {name: written(name) for name in LAYERS} | {name: stage_text(name) for name in STAGES}
+    return {f"{name}.v": text for name, text in texts.items()}
 
 
 def main() -> int:

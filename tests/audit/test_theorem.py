@@ -14,7 +14,7 @@ from vipnp.audit.cases import CASES
 from vipnp.verify import Verdict
 from vipnp.verify.ladder import climb
 
-BLOCKS = ["mlp", "permute_mlp", "weighted_permute_mlp", "downsample", "permutator"]
+BLOCKS = ["mlp", "permute_mlp", "weighted_permute_mlp", "downsample", "permutator", "stage"]
 
 
 def verdicts(name: str) -> dict[str, Verdict]:

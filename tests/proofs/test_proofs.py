@@ -89,3 +89,25 @@ def test_another_order_of_gradients_is_another_statement() -> None:
 
     with pytest.raises(RefusedError, match="not shaped like its argument"):
         layers.text_of("mlp", layers.LayerSpec(exchanged, "B H W C", layers.mlp("C", "D", "K")))
+
+
+@pytest.mark.parametrize("depth", [1, 2, 3])
+@pytest.mark.parametrize("block", layers.STAGES.values())
+def test_a_stage_is_the_run_of_blocks_that_the_induction_is_about(block: str, depth: int) -> None:
+    """Every block works on what the one before gave, with its own parameters and masks; the pullback comes back so."""
+    xp = layers.run_of_blocks(block, depth)
+    assert [step.theorem.name for step in xp.steps] == [block] * depth
+    inputs = ["x", *(step.result.name for step in xp.steps[:-1])]
+    assert [step.arguments[0].name for step in xp.steps] == inputs
+    names = ["_".join(path) for path, _ in layers.leaves(layers.LAYERS[block].params)]
+    masks = [n for n in layers.LAYERS[block].constants if n != "skip_lam"]
+    count = len(names) + 1
+    for k, step in enumerate(xp.steps):
+        assert [a.name for a in step.arguments[1:]] == [f"block{k}_{n}" for n in names]
+        assert [a.name for a in step.theorem.constants] == ["skip_lam", *(f"block{k}_{n}" for n in masks)]
+    back = list(reversed(xp.steps))
+    assert xp.back == back
+    cotangents = ["dy", *(layers.projection(f"d_{step.name}", 0, count) for step in back)]
+    assert [*(step.cotangent.name for step in back), xp.gradients[0].name] == cotangents
+    own = [layers.projection(f"d_{step.name}", k, count) for step in xp.steps for k in range(1, count)]
+    assert [g.name for g in xp.gradients[1:]] == own

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given
+from hypothesis import settings as profile
 from hypothesis import strategies as st
 
 from tests.train.test_run import assert_same_bits
@@ -32,6 +33,7 @@ def test_the_tree_adds_neighbours() -> None:
     assert tree_sum(lambda i: None, range(4), add) is None
 
 
+@profile(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.integers(0, 4), st.integers(0, 4), st.data())
 def test_subtrees_by_others_give_the_same_sum(depth: int, split: int, data: st.DataObject) -> None:
     """Whatever the values, and whichever shards are empty: parts of the tree summed elsewhere change no bit."""
@@ -47,6 +49,7 @@ def test_subtrees_by_others_give_the_same_sum(depth: int, split: int, data: st.D
     assert repr(whole) == repr(shared)
 
 
+@profile(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.integers(0, 40), st.sampled_from([1, 2, 4, 8, 16]))
 def test_shards_are_the_batch_once_over(samples: int, shards: int) -> None:
     cut = shard_bounds(samples, shards)

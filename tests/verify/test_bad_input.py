@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import subprocess
 import sys
 import threading
 import time
@@ -257,3 +258,17 @@ def test_bad_options(options: Any, error: type[Exception], message: str) -> None
 
 def test_a_seed_may_be_a_numpy_integer() -> None:
     assert verify(ops.gelu, [X], seed=np.int64(3), rungs=["complex_step"]).ok  # type: ignore[arg-type]
+
+
+def test_the_time_limit_does_not_cut_off_an_import() -> None:
+    """A fresh process, in which nothing is imported yet: half of PyTorch would fail every later rung."""
+    program = (
+        "import numpy as np\nfrom vipnp.verify import verify\n"
+        "op = lambda xp, x: (x * x, lambda dy: (2 * x * dy,))\n"
+        "x = np.array([[1.5, -0.25]])\n"
+        "verify(op, [x], twin=lambda x: x * x, rungs=['pytorch', 'proof'], seconds=0.05)\n"
+        "print(verify(op, [x], twin=lambda x: x * x, rungs=['pytorch', 'proof'], seconds=None).totals)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "{'PASS': 3, 'FAIL': 0, 'INCONCLUSIVE': 0}"

@@ -453,7 +453,7 @@ def _op_cases() -> list[Case]:
         _case(
             ops.shift,
             _shift,
-            _GRID | {"G": 7, "V": 8},
+            _GRID | {"G": 7, "V": 1},
             grid_ranges | {"G": (1, 6), "V": (1, 6)},
             ("x",),
             linear_in=("x",),
@@ -576,7 +576,7 @@ def _model_cases() -> list[Case]:
         _case(
             vision_permutator,
             _model(masks=False, loss=False, branches="axial"),
-            _MODEL | {"H": 5, "W": 8, "P": 2},
+            _MODEL | {"B": 2, "H": 5, "W": 6, "P": 1},
             _MODEL_RANGES | _AXIAL_GRID,
             arguments,
             "axial",

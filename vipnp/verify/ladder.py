@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from vipnp.verify.budget import SECONDS, OutOfTimeError, budget
-from vipnp.verify.extras import MissingExtraError
+from vipnp.verify.extras import MissingExtraError, need
 from vipnp.verify.outcomes import BrokenOpError, UndecidedError
 from vipnp.verify.report import Report, Row, Verdict
 from vipnp.verify.rungs.adjoint import adjoint
@@ -47,6 +47,18 @@ RUNGS: Mapping[str, Rung] = MappingProxyType(
     }
 )
 """Every rung by name, from the ground up."""
+
+
+IMPORTED: Mapping[str, tuple[str, str]] = MappingProxyType(
+    {
+        "certified": ("flint", "audit"),
+        "proof": ("sympy", "audit"),
+        "pytorch": ("torch", "test"),
+        "float32": ("torch", "test"),
+    }
+)
+"""What a rung imports, and the extra that brings it. It is imported before the time starts: an import that is cut off
+leaves half a module for all who come after."""
 
 
 def verify(
@@ -137,6 +149,8 @@ def climb(rung: str, subject: Subject, function: Rung | None = None, *, seconds:
     rung cannot do, or not in time, becomes an INCONCLUSIVE.
     """
     try:
+        if rung in IMPORTED and (IMPORTED[rung][0] != "torch" or subject.twin is not None):
+            need(*IMPORTED[rung])
         with np.errstate(all="ignore"), budget(seconds):
             return (RUNGS[rung] if function is None else function)(subject)
     except BrokenOpError as error:
