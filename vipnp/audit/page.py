@@ -198,7 +198,7 @@ def theorems(function: Callable[..., Any]) -> str:
         parts.append(f"""<p class="note"><b>{escape(name)}.</b> For all {escape(sizes)}, all real
 {escape(shapes + given)}: where the arrays move along curves with derivatives u, y has a derivative v, and for every dy,
 with {escape(gradients)} = pullback(dy),</p><p class="formulas">⟨dy, v⟩ = {escape(sides)}.</p>
-<pre class="code">{escape(entry["proof"])}</pre>""")
+<pre class="code" tabindex="0">{escape(entry["proof"])}</pre>""")
     if not parts:
         return ""
     stale = f'<p class="alarm">Proved of another source: {escape(", ".join(changed))} changed since.</p>'
