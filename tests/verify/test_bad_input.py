@@ -205,6 +205,29 @@ def test_the_time_limit_leaves_nothing_behind() -> None:
     time.sleep(0.05)
 
 
+PROFILED = """
+import sys
+from vipnp.verify.budget import OutOfTimeError, budget
+with budget(10):
+    pass
+for swallowed in (OutOfTimeError, BaseException):
+    with budget(0.05):
+        try:
+            while True:
+                pass
+        except swallowed:
+            pass
+sys.setprofile(lambda *_: None)
+(lambda: 1)()
+sys.setprofile(None)
+"""
+
+
+def test_a_profiler_runs_after_a_time_limit() -> None:
+    """It never came back while an exception was withdrawn that CPython still believed to be pending."""
+    subprocess.run([sys.executable, "-c", PROFILED], check=True, timeout=60)
+
+
 def leaves(xp: Any, x: Any) -> Any:
     sys.exit(0)
 
