@@ -37,6 +37,12 @@ EQUIVALENT: Mapping[str, str] = MappingProxyType(
         "permute_width: swapped axes: xp.reshape(dy, (B, H, N, W, S)) -> xp.reshape(dy, (H, B, N, W, S))": (
             "the permutation leaves the first two axes where they are, and the last reshape gives them their sizes back"
         ),
+        "shift: swapped axes: xp.reshape(dy, (B, G, V, N, S)) -> xp.reshape(dy, (B, V, G, N, S))": (
+            "the permutation keeps the two axes beside each other, and the next reshape takes them as one"
+        ),
+        "shift: swapped axes: xp.reshape(da, (N, H, V, B, S)) -> xp.reshape(da, (N, H, V, S, B))": (
+            "the permutation leaves the last two axes where they are, and the next reshape takes them as one"
+        ),
         "weighted_permute_mlp: swapped axes: xp.reshape(dlogits, (B, 3 * C)) -> xp.reshape(dlogits, (3 * C, B))": (
             "the pullback of the MLP flattens its cotangent to rows of 3C numbers first"
         ),

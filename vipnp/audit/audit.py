@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
@@ -140,8 +141,8 @@ def subject_of(case: Case, seed: int = 0, sizes: Mapping[str, int] | None = None
 
 def size_sets(case: Case) -> list[Mapping[str, int]]:
     """The sizes of a case, and as many others as it takes for every two letters that its ranges let differ to differ
-    somewhere: exchanging two equal sizes is no mistake. Sizes of 1 come last, since they hide mistakes
-    too. Hard cases have their own sizes only."""
+    somewhere: exchanging two equal sizes is no mistake. A size of 1 hides mistakes too, so those of an op differ where
+    neither is 1. Hard cases have their own sizes only."""
     sets = [case.sizes]
     if case.hard:
         return sets
@@ -149,17 +150,18 @@ def size_sets(case: Case) -> list[Mapping[str, int]]:
     drawn = (dict(zip(case.ranges, values, strict=True)) for values in itertools.product(*spans))
     others = [sizes for sizes in drawn if case.fits(sizes)]
     pairs = list(itertools.combinations(case.ranges, 2))
-    together = _equal(case.sizes, pairs)
-    while telling := [sizes for sizes in others if len(_equal(sizes, together)) < len(together)]:
-        best = min(telling, key=lambda s: (list(s.values()).count(1), len(_equal(s, together)), len(_equal(s, pairs))))
+    alike = partial(_alike, hidden=(1,) if case.kind == "op" else ())
+    together = alike(case.sizes, pairs)
+    while telling := [sizes for sizes in others if len(alike(sizes, together)) < len(together)]:
+        best = min(telling, key=lambda s: (list(s.values()).count(1), len(alike(s, together)), len(alike(s, pairs))))
         sets.append(best)
-        together = _equal(best, together)
+        together = alike(best, together)
     return sets
 
 
-def _equal(sizes: Mapping[str, int], pairs: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
-    """The pairs of letters that have one size."""
-    return [(a, b) for a, b in pairs if sizes[a] == sizes[b]]
+def _alike(sizes: Mapping[str, int], pairs: Sequence[tuple[str, str]], hidden: Sequence[int]) -> list[tuple[str, str]]:
+    """The pairs of letters that have one size, or a size that hides what is done with it."""
+    return [(a, b) for a, b in pairs if sizes[a] == sizes[b] or sizes[a] in hidden or sizes[b] in hidden]
 
 
 def smallest_sizes(case: Case) -> dict[str, int]:

@@ -417,7 +417,7 @@ def _op_cases() -> list[Case]:
     image_ranges = {"B": (2, 4), "H": (1, 4), "W": (1, 4), "C": (1, 5)}
     classes, class_ranges = {"B": 3, "K": 5}, {"B": (2, 5), "K": (2, 8)}
     softmax_sizes, softmax_ranges = {"B": 3, "H": 2, "K": 5}, {"B": (2, 4), "H": (1, 3), "K": (2, 8)}
-    patch = {"B": 2, "C": 4, "H": 5, "W": 1, "P": 6, "Q": 3, "K": 7}
+    patch = {"B": 3, "C": 4, "H": 2, "W": 5, "P": 6, "Q": 7, "K": 8}
     patch_ranges = {"B": (2, 3), "C": (1, 3), "H": (1, 3), "W": (1, 3), "P": (1, 3), "Q": (1, 3), "K": (1, 4)}
     grid_ranges = _GRID_RANGES
     wxb = ("x", "weight", "bias")
@@ -453,7 +453,7 @@ def _op_cases() -> list[Case]:
         _case(
             ops.shift,
             _shift,
-            _GRID | {"G": 7, "V": 1},
+            {"B": 3, "H": 8, "W": 7, "N": 2, "S": 5, "G": 4, "V": 6},
             grid_ranges | {"G": (1, 6), "V": (1, 6)},
             ("x",),
             linear_in=("x",),
