@@ -150,6 +150,11 @@ def right_call(rng: np.random.Generator, op: Any) -> tuple[dict[str, Any], dict[
 # --- calls ------------------------------------------------------------------------------------------------------------
 
 
+MAGNIFIED = 1000
+"""What LayerNorm makes of a rounding, 1 / sqrt(eps), where the channels of a token are nearly equal. Entries near zero
+are differences of numbers of size one."""
+
+
 def outcome(call: Callable[[], Any], truth: Callable[[], Any] | None) -> str:
     """ "refused" or "agreed"; AssertionError where a call that must be refused (without a truth) gives something, and
     where what it gives is not the truth. What is no array at all may end in AttributeError, as in the readable op."""
@@ -160,7 +165,9 @@ def outcome(call: Callable[[], Any], truth: Callable[[], Any] | None) -> str:
     assert truth is not None, f"a call that cannot be right gave {type(found).__name__}"
     for a, b in zip(leaves(found), leaves(truth()), strict=True):
         assert a.shape == b.shape, (a.shape, b.shape)
-        np.testing.assert_allclose(a.astype(complex), b.astype(complex), rtol=1e-2, atol=1e-2)
+        eps = np.finfo(b.dtype if b.dtype.kind in "fc" else np.float32).eps
+        a, b = a.astype(complex), b.astype(complex)
+        np.testing.assert_allclose(a, b, rtol=0, atol=64 * MAGNIFIED * eps * np.abs(b).max(initial=1))
     return "agreed"
 
 
