@@ -313,9 +313,8 @@ def carry_out(run: Any, workers: int, save_every: int) -> None:
                 figures=f"loss {done.loss:.3f}  lr {done.lr:.1e}  {done.images_per_second:.0f} images/s",
             )
             if done.accuracy is not None:
-                print_line(
-                    f"epoch {done.epoch + 1:3}/{done.epochs}  loss {done.loss:.4f}  accuracy {done.accuracy:.2%}"
-                )
+                row = {"epoch": done.epoch + 1, "loss": done.loss, "accuracy": done.accuracy}
+                print_line(report.epoch_line(row, done.epochs))
 
         try:
             rows = run.train(workers=workers, save_every=save_every, report=tell)
@@ -334,12 +333,7 @@ def carry_out(run: Any, workers: int, save_every: int) -> None:
 
 def versions() -> dict[str, str]:
     """Of Python and the libraries that a run depends on."""
-    from importlib import metadata
+    from vipnp.core.versions import installed
 
-    found = {"python": platform.python_version(), "cores": str(os.cpu_count())}
-    for library in ("vipnp", "numpy", "scipy", "pillow", "numba", "cupy-cuda12x", "cupy-cuda13x"):
-        try:
-            found[library] = metadata.version(library)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
+    libraries = ("vipnp", "numpy", "scipy", "pillow", "numba", "cupy-cuda12x", "cupy-cuda13x")
+    return {"cores": str(os.cpu_count()), **installed(*libraries)}

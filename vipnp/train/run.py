@@ -28,7 +28,7 @@ from vipnp.data import DataSet, Split, cutmix, mixup, stream
 from vipnp.data.loader import batches
 from vipnp.data.transforms import Transform, erase_at_random
 from vipnp.models import VisionPermutator
-from vipnp.optim import AdamW, AdamWState, clip_grad_norm, cosine_lr
+from vipnp.optim import AdamW, AdamWState, clip_grad_norm
 from vipnp.train.overlap import Exchange, data_parallel
 from vipnp.train.ranks import Ranks, StoppedError
 from vipnp.train.settings import FILE, Settings
@@ -268,16 +268,7 @@ class Run:
 
     def learning_rate(self, step: int) -> float:
         """The rate of a step."""
-        recipe = self.settings.recipe
-        warmup = min(recipe.warmup_epochs, recipe.epochs - 1)
-        return cosine_lr(
-            step / self.steps_per_epoch,
-            lr=recipe.lr,
-            epochs=recipe.epochs,
-            min_lr=min(recipe.min_lr, recipe.lr),
-            warmup_epochs=warmup,
-            warmup_lr=min(recipe.warmup_lr, recipe.lr),
-        )
+        return self.settings.recipe.learning_rate(step / self.steps_per_epoch)
 
     def _batches(self, epoch: int, workers: int) -> Iterator[tuple[int, list[Part]]]:
         """The batches of an epoch from the current step on: the number of images, and the shards of this rank."""
