@@ -12,41 +12,16 @@ import numpy as np
 import pytest
 from scipy.special import expit
 
+from tests.verify.ops_of_users import IMAGE, POSITIVE, B, Table, W, X, Z
 from vipnp import ops
 from vipnp.verify import RUNGS, verify
 
 ROOT = Path(__file__).parents[2]
 RNG = np.random.default_rng(7)
-X = RNG.normal(size=(3, 4))
-Z = RNG.normal(size=(3, 4))
-W = RNG.normal(size=(2, 4))
-B = RNG.normal(size=2)
-IMAGE = RNG.normal(size=(2, 3, 5))
-POSITIVE = RNG.uniform(0.5, 2, size=(3, 4))
 LABELS = np.array([1, 3, 0])
 
-Wrong = tuple[Callable[..., Any], list[Any], dict[str, Any]]
-OPS: dict[str, Wrong] = {}
-
-
-def wrong(*args: Any, **kwargs: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Add an op to the table, with what it is called on."""
-
-    def add(op: Callable[..., Any]) -> Callable[..., Any]:
-        OPS[op.__name__] = (op, list(args), kwargs)
-        return op
-
-    return add
-
-
-def elementwise(name: str, value: Callable[[Any], Any], slope: Callable[[Any], Any], x: Any = X) -> None:
-    """Add y = value(x) with dx = dy * slope(x)."""
-
-    def op(xp: Any, x: Any) -> Any:
-        return value(x), lambda dy: (dy * slope(x),)
-
-    op.__name__ = name
-    OPS[name] = (op, [x], {})
+OPS = Table()
+wrong, elementwise = OPS.add, OPS.elementwise
 
 
 def gelu_with(name: str, change: Callable[[Any, Any, Callable[[Any], Any]], Any]) -> None:
@@ -57,7 +32,7 @@ def gelu_with(name: str, change: Callable[[Any, Any, Callable[[Any], Any]], Any]
         return y, lambda dy: (change(x, dy, lambda dy: right(dy)[0]),)
 
     op.__name__ = name
-    OPS[name] = (op, [X], {})
+    OPS.add(X)(op)
 
 
 # --- wrong formulas ---------------------------------------------------------------------------------------------------
@@ -445,7 +420,7 @@ def test_a_wrong_op_fails(name: str) -> None:
 
 # --- out of reach -----------------------------------------------------------------------------------------------------
 
-UNSEEN: dict[str, Wrong] = {}
+UNSEEN = Table()
 
 
 def unseen(name: str, change: Callable[[Any, Any, Any], Any], x: Any = X) -> None:
