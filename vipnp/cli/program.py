@@ -18,7 +18,7 @@ from vipnp.core import HostArray
 from vipnp.core.checks import check_library
 from vipnp.core.files import check_outputs
 from vipnp.train.ranks import StoppedError
-from vipnp.train.run import stop_signals
+from vipnp.train.signals import stop_signals
 
 __all__ = ["Bar", "check_files", "number", "one_blas_thread", "progress", "saved_if_stopped", "told"]
 

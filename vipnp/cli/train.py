@@ -217,7 +217,8 @@ def new_run(folder: Path, data: str, given: dict[str, Any], ranks: Any, **option
 def resumed(folder: Path, epochs: int | None, ranks: Any) -> Any:
     """The run in `folder`."""
     from vipnp.data import load_data_set
-    from vipnp.train.run import Run, split_rows, states
+    from vipnp.train.folder import split_rows, states
+    from vipnp.train.run import Run
     from vipnp.train.settings import read_settings
 
     settings = read_settings(folder)
@@ -239,7 +240,7 @@ def resumed(folder: Path, epochs: int | None, ranks: Any) -> Any:
 
 def run_identity(run: Any, save_every: int) -> dict[str, Any]:
     """What must be the same on all ranks."""
-    from vipnp.train.run import split_rows
+    from vipnp.train.folder import split_rows
 
     images = "\n".join(split_rows(run.data)).encode()
     options = {**dataclasses.asdict(run.settings), **dataclasses.asdict(run.settings.recipe)}
@@ -256,7 +257,7 @@ def run_identity(run: Any, save_every: int) -> dict[str, Any]:
 def write_start(run: Any, *, new: bool, epochs: int | None) -> None:
     """Write what a new run begins with, in the place of what stood there; of an old one, its new number of epochs."""
     from vipnp.core.files import write_text
-    from vipnp.train.run import prepare_folder, states
+    from vipnp.train.folder import prepare_folder, states
     from vipnp.train.settings import FILE
 
     if new:
