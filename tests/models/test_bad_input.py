@@ -63,6 +63,20 @@ def test_images(model: VisionPermutator, images: Any, error: type[Exception], me
             call(images)
 
 
+@pytest.mark.parametrize("largest", [255, 65535])
+def test_pixels_as_a_file_has_them_are_warned_of_where_the_model_is_called(
+    model: VisionPermutator, largest: int
+) -> None:
+    pixels = np.random.default_rng(1).integers(0, largest, IMAGES.shape, endpoint=True).astype(np.float32)
+    pixels[0, 0, 0, :2] = 0, largest
+    for call in (model, model.features, model.vjp, lambda value: model.loss_and_grads(value, LABELS)):
+        with pytest.warns(UserWarning, match=rf"images: got values from 0 to {largest}, expected normalised") as caught:
+            call(pixels)
+        assert [warning.filename for warning in caught] == [__file__]
+    for fine in (pixels / largest, pixels / largest * 6 - 3, IMAGES - 40):
+        model(fine.astype(np.float32))
+
+
 @pytest.mark.parametrize(
     ("targets", "error", "message"),
     [
