@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,25 @@ def changed(array: Any, index: Any, value: Any) -> Any:
     copy = array.copy()
     copy[index] = value
     return copy
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        {"num_classes": 10**400},
+        {"in_channels": 2**40},
+        {"layers": (10**12, 1, 1)},
+        {"mlp_ratio": 2**40},
+        {"embed_dims": (12, 16, 12 * 2**20)},
+        {"image_size": (8 * 10**6, 4)},
+        {"branches": "plane", "image_size": (800, 4000)},
+    ],
+    ids=lambda field: next(iter(field)),
+)
+def test_a_model_that_no_memory_holds_is_refused_before_any_work(field: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"^config: got a model of more than 2,147,483,648 weights") as error:
+        dataclasses.replace(CONFIG, **field)
+    assert len(str(error.value)) < 300
 
 
 @pytest.mark.parametrize(
