@@ -305,13 +305,17 @@ class VisionPermutator:
         Raises
         ------
         ValueError, TypeError
-            For a size that the patches or a merge do not divide, naming the nearest that fits.
+            For a size that the patches or a merge do not divide, naming the nearest that fits; for one so large that
+            the model would have more than 2^31 weights.
         """
         old = self.config
         try:
             config = dataclasses.replace(old, image_size=(height, width))
         except ValueError as error:
-            raise ValueError(f"{error}; the nearest size that fits is {nearest_size(old, height, width)}") from error
+            nearest = nearest_size(old, height, width)
+            if nearest == (height, width):  # too large, and not off by a part of a patch
+                raise
+            raise ValueError(f"{error}; the nearest size that fits is {nearest}") from error
         xp = self.backend
         parameters = carried(xp, self.parameters(), self.dtype, old, config)
         tensors = {name: xp.to_numpy(value) for name, value in parameters.items()}
