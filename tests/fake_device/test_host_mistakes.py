@@ -85,6 +85,11 @@ def on_the_second_device() -> None:
     check_step({"device": 1}, COMPUTE_32F, 5e-6)
 
 
+def on_both_devices() -> None:
+    in_float32()
+    on_the_second_device()
+
+
 def on_another_stream() -> None:
     stream = cupy.cuda.Stream(non_blocking=True)
     with stream:
@@ -143,13 +148,15 @@ class Plant(NamedTuple):
 
 
 ASIDE = "with cupy.cuda.Stream(non_blocking=True):"
+COPIED = "(lambda freed: type('Freed', (), {{'data': type('At', (), {{'ptr': freed}})}}))({}.copy().data.ptr)"
+"""Something with the address of a copy that is gone."""
 
 PLANTS = [
     Plant(DEVICE, "backend", "def asarray", "with self.device:", "if True:", on_the_second_device),
     Plant(DEVICE, "backend", "def _outermost", "with self.device, self", "with self", on_the_second_device),
     Plant(DEVICE, "backend", "def on_this_device", "with self.device:", "if True:", on_the_second_device),
     Plant(DEVICE, "backend", "super().__init__(", "Device(device_id)", "Device(0)", on_the_second_device),
-    Plant(ORDER, "kernels", "def launch", "    function(\n", f"    {ASIDE}\n     function(\n"),
+    Plant(ORDER, "kernels", "def start", "        driver.", f"        {ASIDE}\n         driver."),
     Plant(ORDER, "products", "def product", "    libs.cublas.gemmEx(\n", f"    {ASIDE}\n     libs.cublas.gemmEx(\n"),
     Plant(ORDER, "ops", "def column_sum", "    launch(", f"    {ASIDE}\n     launch("),
     Plant(
@@ -166,10 +173,8 @@ PLANTS = [
     ),
     Plant(FREED, "products", "gemmEx(", "b.data.ptr", "b.copy().data.ptr"),
     Plant(FREED, "products", "gemmEx(", "a.data.ptr", "a.copy().data.ptr"),
-    Plant(
-        FREED, "ops", 'launch("column_sum"', "partial, out", "__import__('numpy').uintp(partial.copy().data.ptr), out"
-    ),
-    Plant(FREED, "kernels", "def launch", "else value", "else np.uintp((value + 0).data.ptr)"),
+    Plant(FREED, "ops", 'launch("column_sum"', "partial, out", f"{COPIED.format('partial')}, out"),
+    Plant(FREED, "kernels", "def start", "value.data.ptr", "(value + 0).data.ptr"),
     Plant(LEADING, "products", "gemmEx(", "b.shape[1]", "b.shape[0]"),
     Plant(LEADING, "products", "gemmEx(", "a.shape[1]", "a.shape[0]"),
     Plant(LEADING, "products", "gemmEx(", "columns,\n        compute", "rows,\n        compute"),
@@ -203,7 +208,9 @@ PLANTS = [
     Plant(SIZE, "optimizer", '"adamw_update"', "        p.size,\n", "        p.size - 1,\n"),
     Plant(SIZE, "optimizer", "def joined", "flat[done :", "flat["),
     Plant(FREED, "optimizer", "def joined", "[array.data.ptr for", "[(array + 0).data.ptr for"),
-    Plant(SIZE, "optimizer", "def named_parts", "start += part.nbytes", "start += part.size"),
+    Plant(SIZE, "optimizer", "def named_parts", "* dtype.itemsize", ""),
+    Plant(SIZE, "kernels", "real =", '"d" if', '"f" if', in_float64),
+    Plant(DEVICE, "kernels", "    key =", "runtime.getDevice()", "0", on_both_devices),
     Plant(SIZE, "products", "def product", "empty((rows, columns)", "empty((rows, columns - 1)"),
     Plant(WAIT, "ops", "def column_sum", "    launch(", "    float(partial.sum()); launch("),
     Plant(

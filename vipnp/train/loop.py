@@ -73,6 +73,7 @@ def train_epoch(
     check_labelled(model, images, labels, batch_size=batch_size)
     order = rng.permutation(len(images))
     losses = []
+    grads: Mapping[str, Array]
     for start in range(0, len(order), batch_size):
         batch = order[start : start + batch_size]
         x, targets = images[batch], labels[batch]

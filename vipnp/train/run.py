@@ -9,7 +9,7 @@ import operator
 import signal
 import time
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +22,7 @@ from vipnp.backends import get_backend
 from vipnp.backends.numpy import NumpyBackend
 from vipnp.backends.numpy.threads import Crew
 from vipnp.checkpoint import load_metadata, load_weights, save_weights
-from vipnp.core import HostArray
+from vipnp.core import Array, HostArray
 from vipnp.core.files import replaced_when_done, write_text
 from vipnp.data import DataSet, Split, cutmix, mixup, stream
 from vipnp.data.loader import batches
@@ -181,7 +181,7 @@ class Run:
         recipe, model = self.settings.recipe, self.model
         lr = self.learning_rate(self.step)
         loss, found = self._summed(samples, parts)
-        grads = {name: found[name] for name in self.factors}
+        grads: Mapping[str, Array] = {name: found[name] for name in self.factors}
         norm = math.nan
         if recipe.clip_grad:
             grads, norm = model.backend.find(clip_grad_norm)(model.backend, grads, max_norm=recipe.clip_grad)
@@ -201,7 +201,7 @@ class Run:
         epoch = (self.step - 1) // self.steps_per_epoch
         return Progress(epoch, recipe.epochs, inside, self.steps_per_epoch, loss, lr, speed)
 
-    def _update(self, grads: dict[str, Any], lr: float) -> None:
+    def _update(self, grads: Mapping[str, Array], lr: float) -> None:
         """A step of AdamW. Its change of a weight is in proportion to the learning rate: a factor on the rate is one on
         the change."""
         params = self.model.parameters()

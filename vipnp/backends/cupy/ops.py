@@ -77,7 +77,7 @@ ONE = Scale()
 def path_scale(x: Array, mask: Array | None, rate: float = 0.0, skip_lam: float = 1.0) -> Scale:
     """The scale of a branch like `x`: mask (B,) / (1 - rate) / skip_lam, without the first two where mask is None."""
     wanted = wide(dtype_name(x))
-    held = mask if mask is None or mask.dtype.name == wanted else convert(mask, wanted)
+    held = mask if mask is None or dtype_name(mask) == wanted else convert(mask, wanted)
     return Scale(held, 1 / ((1 - rate) * skip_lam))
 
 
@@ -265,7 +265,7 @@ def check_parameters(x: Array, *parameters: Array) -> None:
     """Raise TypeError unless the parameters are in the dtype of sums beside activations like x."""
     wanted = wide(dtype_name(x))
     for parameter in parameters:
-        if parameter.dtype.name != wanted:
+        if dtype_name(parameter) != wanted:
             raise TypeError(f"got a parameter of dtype {parameter.dtype} for {x.dtype} activations, expected {wanted}")
 
 
