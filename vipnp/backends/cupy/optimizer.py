@@ -15,8 +15,8 @@ import cupy
 import numpy as np
 
 from vipnp.backends.cupy.arrays import contiguous, dtype_name, empty
+from vipnp.backends.cupy.common import column_sum
 from vipnp.backends.cupy.kernels import PARTS, PARTS_LAYOUT, THREADS, WIDE_TYPES, launch, row_blocks
-from vipnp.backends.cupy.ops import column_sum
 from vipnp.core import Array, Replacements
 from vipnp.core.checks import check_real
 from vipnp.core.flat import FlatTensors, Layout, layout
