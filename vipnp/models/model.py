@@ -240,8 +240,9 @@ class VisionPermutator:
         """
         if not isinstance(tensors, Mapping):
             raise TypeError(f"tensors: got {shown(tensors)}, expected a mapping from names to arrays")
+        dtype = getattr(self.backend, self.dtype)
         for name, tensor in tensors.items():
-            if not self.backend.owns(tensor) or tensor.dtype != getattr(self.backend, self.dtype):
+            if not self.backend.owns(tensor) or tensor.dtype != dtype:
                 raise TypeError(
                     f"{name}: got {type(tensor).__name__} of dtype {getattr(tensor, 'dtype', None)}, expected a "
                     f"{self.dtype} array of backend {self.backend.name!r}"

@@ -76,6 +76,7 @@ def train_epoch(
         raise ValueError(f"label_smoothing: got {label_smoothing} with labels that are distributions; smooth those")
     order = rng.permutation(len(images))
     losses = []
+    grads: Mapping[str, Array]
     for start in range(0, len(order), batch_size):
         batch = order[start : start + batch_size]
         x, targets = images[batch], labels[batch]
