@@ -14,7 +14,7 @@ import cupy
 import numpy as np
 import pytest
 
-from tests.cuda_training import BATCH, SIZES, Training, batch
+from tests.backends.cupy.training import BATCH, SIZES, Training, batch
 from tests.fake_device.machine import COMPUTE_32F, COMPUTE_32F_FAST_TF32, Machine
 from vipnp import VisionPermutator, layers, ops
 from vipnp.audit.cases import small_config
