@@ -56,7 +56,7 @@ def main() -> None:
         assert exchange is not None, "run this under mpirun"
         sums, waits = _timed(ranks, "tree_sum"), _timed(exchange, "finish")
         found: dict[str, list[tuple[float, ...]]] = {"alone": [], "beside": [], "after": []}
-        batches = [next(run._batches(0, 0)) for run in (alone, together)]
+        batches = [next(run.batches.from_step(0, workers=0)) for run in (alone, together)]
         for _ in range(given.turns + 1):
             for kind, steps in found.items():
                 ranks.gather(None)

@@ -70,10 +70,10 @@ def other_start(rank: int) -> None:
 
 def other_images(rank: int) -> None:
     """Rank 1 finds its images under other names."""
-    from vipnp.train import run
+    from vipnp.train import folder
 
-    rows = run.split_rows
-    run.split_rows = lambda data: [*rows(data), "one more"] if rank == 1 else rows(data)
+    rows = folder.split_rows
+    folder.split_rows = lambda data: [*rows(data), "one more"] if rank == 1 else rows(data)
 
 
 def other_version(rank: int) -> None:

@@ -18,7 +18,7 @@ import pytest
 
 from tests.train.test_run import assert_same_bits
 from vipnp.checkpoint import load_weights
-from vipnp.train.run import states
+from vipnp.train.folder import states
 from vipnp.train.settings import read_settings
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the wheel with mpirun is for Linux")

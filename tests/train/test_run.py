@@ -25,8 +25,10 @@ from vipnp.checkpoint import load_weights, save_weights
 from vipnp.data import load_data_set
 from vipnp.models import VisionPermutator
 from vipnp.optim import cosine_lr
+from vipnp.train.folder import prepare_folder, states
+from vipnp.train.ranks import StoppedError
 from vipnp.train.recipe import RECIPES, Recipe, recipe_from
-from vipnp.train.run import Run, StoppedError, prepare_folder, states
+from vipnp.train.run import Run
 from vipnp.train.saved import load_saved
 from vipnp.train.settings import Settings, read_settings, tiny_config
 

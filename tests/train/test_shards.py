@@ -17,9 +17,10 @@ from vipnp.backends.numpy.threads import Crew
 from vipnp.core import HostArray
 from vipnp.core.tree import flatten
 from vipnp.data import load_data_set
+from vipnp.train.folder import prepare_folder
 from vipnp.train.ranks import Ranks
 from vipnp.train.recipe import RECIPES
-from vipnp.train.run import Run, blocks_of, prepare_folder
+from vipnp.train.run import Run, blocks_of
 from vipnp.train.settings import Settings
 from vipnp.train.shards import shard_bounds, tree_sum
 
@@ -122,7 +123,7 @@ def test_blocks_are_exchanged_while_the_backward_pass_goes_on(
     assert run.exchange is not None
     finish, on_their_way = run.exchange.finish, []
     monkeypatch.setattr(run.exchange, "finish", lambda *a: (on_their_way.append(len(run.exchange.sums)), finish(*a))[1])
-    samples, parts = next(run._batches(0, 0))
+    samples, parts = next(run.batches.from_step(0, workers=0))
     loss, grads = run._summed(samples, parts)
 
     sizes = [sum(math.prod(p.shape) for _, p in flatten(block)) for block in blocks_of(run.model).values()]

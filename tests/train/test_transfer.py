@@ -13,8 +13,8 @@ from tests.conftest import make_folder
 from vipnp import get_backend
 from vipnp.checkpoint import load_weights, save_pytorch
 from vipnp.models import PUBLISHED, create_model, get_config, parameter_shapes
+from vipnp.train.folder import states
 from vipnp.train.recipe import Recipe
-from vipnp.train.run import states
 from vipnp.train.settings import Settings
 from vipnp.train.transfer import learning_rate_factors, starting_model
 
@@ -108,8 +108,8 @@ def test_published_weights_are_fitted(first: Path, tmp_path: Path, caplog: pytes
     assert "holds another model than vip_tiny for images of 28 x 28" in wrong.output
     assert not (tmp_path / "r").exists()
     caplog.clear()
-    settings = Settings("d", "vip_s14", (28, 42), 3, 1, 0.2, "numpy", 2, Recipe(drop_path=0.1), "float32",
-                        str(tmp_path / "w.pth.tar"))  # fmt: skip
+    settings = Settings("d", "vip_s14", (28, 42), 3, 1, 0.2, "numpy", 2, Recipe(drop_path=0.1),
+                        weights=str(tmp_path / "w.pth.tar"))  # fmt: skip
     model = starting_model(settings, ("cat", "dog"), get_backend("numpy"))
     assert caplog.messages[1:] == [
         "image size: 28 x 42 instead of the file's 28 x 28: the mixing matrices are interpolated",

@@ -30,7 +30,7 @@ def run_evaluation(model: Path, data: str | None, backend: str, workers: int) ->
 
     from vipnp.data import load_data_set
     from vipnp.train import confusion_matrix, report
-    from vipnp.train.run import predict
+    from vipnp.train.prediction import predict
     from vipnp.train.saved import load_saved
     from vipnp.train.settings import read_settings
 

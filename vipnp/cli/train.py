@@ -217,7 +217,8 @@ def new_run(folder: Path, data: str, given: dict[str, Any], ranks: Any, **option
 def resumed(folder: Path, epochs: int | None, ranks: Any) -> Any:
     """The run in `folder`."""
     from vipnp.data import load_data_set
-    from vipnp.train.run import Run, split_rows, states
+    from vipnp.train.folder import split_rows, states
+    from vipnp.train.run import Run
     from vipnp.train.settings import read_settings
 
     settings = read_settings(folder)
@@ -239,7 +240,7 @@ def resumed(folder: Path, epochs: int | None, ranks: Any) -> Any:
 
 def run_identity(run: Any, save_every: int) -> dict[str, Any]:
     """What must be the same on all ranks."""
-    from vipnp.train.run import split_rows
+    from vipnp.train.folder import split_rows
 
     images = "\n".join(split_rows(run.data)).encode()
     options = {**dataclasses.asdict(run.settings), **dataclasses.asdict(run.settings.recipe)}
@@ -256,7 +257,7 @@ def run_identity(run: Any, save_every: int) -> dict[str, Any]:
 def write_start(run: Any, *, new: bool, epochs: int | None) -> None:
     """Write what a new run begins with, in the place of what stood there; of an old one, its new number of epochs."""
     from vipnp.core.files import write_text
-    from vipnp.train.run import prepare_folder, states
+    from vipnp.train.folder import prepare_folder, states
     from vipnp.train.settings import FILE
 
     if new:
@@ -313,9 +314,8 @@ def carry_out(run: Any, workers: int, save_every: int) -> None:
                 figures=f"loss {done.loss:.3f}  lr {done.lr:.1e}  {done.images_per_second:.0f} images/s",
             )
             if done.accuracy is not None:
-                print_line(
-                    f"epoch {done.epoch + 1:3}/{done.epochs}  loss {done.loss:.4f}  accuracy {done.accuracy:.2%}"
-                )
+                row = {"epoch": done.epoch + 1, "loss": done.loss, "accuracy": done.accuracy}
+                print_line(report.epoch_line(row, done.epochs))
 
         try:
             rows = run.train(workers=workers, save_every=save_every, report=tell)
@@ -334,12 +334,7 @@ def carry_out(run: Any, workers: int, save_every: int) -> None:
 
 def versions() -> dict[str, str]:
     """Of Python and the libraries that a run depends on."""
-    from importlib import metadata
+    from vipnp.core.versions import installed
 
-    found = {"python": platform.python_version(), "cores": str(os.cpu_count())}
-    for library in ("vipnp", "numpy", "scipy", "pillow", "numba", "cupy-cuda12x", "cupy-cuda13x"):
-        try:
-            found[library] = metadata.version(library)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
+    libraries = ("vipnp", "numpy", "scipy", "pillow", "numba", "cupy-cuda12x", "cupy-cuda13x")
+    return {"cores": str(os.cpu_count()), **installed(*libraries)}

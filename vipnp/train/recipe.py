@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from vipnp.core.checks import did_you_mean, shown
+from vipnp.optim import cosine_lr
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,18 @@ class Recipe:
         for name in ("reprob", "flip", "backbone_lr", "layer_decay"):
             _real(name, getattr(self, name), 1, closed=True)
         object.__setattr__(self, "scale", tuple(self.scale))
+
+    def learning_rate(self, epoch: float) -> float:
+        """The rate at `epoch`, from 0 (see `vipnp.optim.cosine_lr`). A highest rate below the lowest or that of the
+        warmup is the rate of every epoch."""
+        return cosine_lr(
+            epoch,
+            lr=self.lr,
+            epochs=self.epochs,
+            min_lr=min(self.min_lr, self.lr),
+            warmup_epochs=min(self.warmup_epochs, self.epochs - 1),
+            warmup_lr=min(self.warmup_lr, self.lr),
+        )
 
 
 def _whole(name: str, value: Any, low: int) -> None:

@@ -2,45 +2,34 @@
 
 from __future__ import annotations
 
-import csv
-import json
 import math
 import operator
-import signal
 import time
 import zlib
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
-from typing import Any, NamedTuple, TypeAlias, cast
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 
 from vipnp.backends import get_backend
 from vipnp.backends.numpy import NumpyBackend
 from vipnp.backends.numpy.threads import Crew
-from vipnp.checkpoint import load_metadata, load_weights, save_weights
-from vipnp.core import Array, HostArray
-from vipnp.core.files import replaced_when_done, write_text
-from vipnp.data import DataSet, Split, cutmix, mixup, stream
-from vipnp.data.loader import batches
-from vipnp.data.transforms import Transform, erase_at_random
+from vipnp.core import Array, Generator, HostArray
+from vipnp.data import DataSet, stream
 from vipnp.models import VisionPermutator
-from vipnp.optim import AdamW, AdamWState, clip_grad_norm, cosine_lr
+from vipnp.optim import AdamW, AdamWState, clip_grad_norm
+from vipnp.train.folder import read_state, save_state
 from vipnp.train.overlap import Exchange, data_parallel
+from vipnp.train.parts import Batches, Part
+from vipnp.train.prediction import predict
 from vipnp.train.ranks import Ranks, StoppedError
-from vipnp.train.settings import FILE, Settings
-from vipnp.train.shards import shard_bounds, shards_of, tree_sum
+from vipnp.train.settings import Settings
+from vipnp.train.shards import shards_of, tree_sum
+from vipnp.train.signals import stop_signals
 from vipnp.train.transfer import learning_rate_factors, starting_model
-
-STATES_KEPT = 2
-"""States of a run that are kept; the older one is there in case the newer cannot be read."""
-
-COLUMNS = ("epoch", "loss", "lr", "accuracy", "seconds")
-
-EVALUATION_BATCH = 64
 
 COMPARE_EVERY = 100
 """Steps between two comparisons of the weights of all ranks."""
@@ -58,14 +47,6 @@ class Progress:
     lr: float
     images_per_second: float
     accuracy: float | None = None
-
-
-class Part(NamedTuple):
-    """A shard of a batch: images, distributions over the classes, and its number."""
-
-    x: HostArray
-    targets: HostArray
-    shard: int
 
 
 Summed: TypeAlias = tuple[float, dict[str, Any]]
@@ -107,6 +88,8 @@ class Run:
         self.ranks = ranks or Ranks()
         self.transform = settings.transform()
         self.shards = shards_of(settings.shards, self.ranks.rank, self.ranks.size)
+        self.batches = Batches(settings, data, self.shards)
+        self.steps_per_epoch = self.batches.steps_per_epoch
         on_cpu = settings.backend != "cupy"
         options = {"shards": 1} if on_cpu else {"device": self.ranks.local_rank}
         self.backend = get_backend(settings.backend, **options)
@@ -124,10 +107,6 @@ class Run:
         self.step = 0
         self.loss_sum = 0.0
         self.best = -1.0
-
-    @property
-    def steps_per_epoch(self) -> int:
-        return -(-len(self.data.train) // self.settings.recipe.batch_size)
 
     def take_weights(self) -> None:
         """Begin from the weights of the settings' file. Raises as `vipnp.train.transfer.starting_model`."""
@@ -155,7 +134,7 @@ class Run:
             while self.step < recipe.epochs * self.steps_per_epoch:
                 epoch = self.step // self.steps_per_epoch
                 began = time.perf_counter()
-                for samples, parts in self._batches(epoch, workers):
+                for samples, parts in self.batches.from_step(self.step, workers):
                     told = self._one_step(samples, parts, began)
                     if report is not None:
                         report(told)
@@ -252,7 +231,7 @@ class Run:
             checksum = zlib.crc32(np.ascontiguousarray(self.backend.to_numpy(value)).data, checksum)
         return checksum
 
-    def _loss_and_grads(self, x: HostArray, targets: HostArray, masks: np.random.Generator) -> tuple[float, Any]:
+    def _loss_and_grads(self, x: HostArray, targets: HostArray, masks: Generator) -> tuple[float, Any]:
         """The loss and gradients of a shard, in `grad_accum_steps` parts: each counts by its share of the images."""
         parts = np.array_split(np.arange(len(x)), min(self.settings.recipe.grad_accum_steps, len(x)))
         total, grads = 0.0, None
@@ -268,51 +247,7 @@ class Run:
 
     def learning_rate(self, step: int) -> float:
         """The rate of a step."""
-        recipe = self.settings.recipe
-        warmup = min(recipe.warmup_epochs, recipe.epochs - 1)
-        return cosine_lr(
-            step / self.steps_per_epoch,
-            lr=recipe.lr,
-            epochs=recipe.epochs,
-            min_lr=min(recipe.min_lr, recipe.lr),
-            warmup_epochs=warmup,
-            warmup_lr=min(recipe.warmup_lr, recipe.lr),
-        )
-
-    def _batches(self, epoch: int, workers: int) -> Iterator[tuple[int, list[Part]]]:
-        """The batches of an epoch from the current step on: the number of images, and the shards of this rank."""
-        settings, recipe, train = self.settings, self.settings.recipe, self.data.train
-        order = stream(settings.seed, "order", epoch).permutation(len(train))
-        whole = [order[i : i + recipe.batch_size] for i in range(0, len(order), recipe.batch_size)]
-        whole = whole[self.step % self.steps_per_epoch :]
-        mine = [batch[self._places(len(batch), self.shards)] for batch in whole]
-
-        def sample(index: int) -> HostArray:
-            rng = stream(settings.seed, "augment", epoch, index)
-            image = self.transform.training(train.picture(index, settings.channels), rng)
-            return erase_at_random(image, rng, recipe.reprob).astype(settings.dtype)
-
-        for step, (batch, (indices, x)) in enumerate(
-            zip(whole, batches(sample, mine, workers), strict=True), start=self.step
-        ):
-            labels, first = train.labels[indices], self._places(len(batch), self.shards).start
-            parts = []
-            for shard in self.shards:
-                places = self._places(len(batch), range(shard, shard + 1))
-                inside = slice(places.start - first, places.stop - first)
-                parts.append(self._part(x[inside], labels[inside], step, shard))
-            yield len(batch), parts
-
-    def _places(self, samples: int, shards: range) -> slice:
-        """Where consecutive shards lie in a batch."""
-        bounds = shard_bounds(samples, self.settings.shards)
-        return slice(bounds[shards[0]].start, bounds[shards[-1]].stop)
-
-    def _part(self, x: HostArray, labels: HostArray, step: int, shard: int) -> Part:
-        """A shard of a batch, mixed within itself."""
-        if not len(x):
-            return Part(x, labels, shard)
-        return Part(*mixed(x, labels, self, stream(self.settings.seed, "mix", step, shard)), shard)
+        return self.settings.recipe.learning_rate(step / self.steps_per_epoch)
 
     # --- what is kept -------------------------------------------------------------------------------------------------
 
@@ -344,133 +279,33 @@ class Run:
         """Rank 0 writes the state, which is that of every rank and says nothing of them."""
         if self.ranks.rank:
             return
-        folder = self.folder / "state"
-        folder.mkdir(exist_ok=True)
-        to_numpy = self.backend.to_numpy
         groups = {
             "weight": self.model.parameters(),
             "exp_avg": self.optimizer.state.exp_avg,
             "exp_avg_sq": self.optimizer.state.exp_avg_sq,
             "ema": self.ema or {},
         }
-        tensors = {
-            f"{group}/{name}": to_numpy(value) for group, found in groups.items() for name, value in found.items()
+        on_host = {
+            group: {name: self.backend.to_numpy(value) for name, value in found.items()}
+            for group, found in groups.items()
         }
         counters = {"step": self.step, "loss_sum": self.loss_sum, "best": self.best, "rows": rows}
-        save_weights(folder / f"step-{self.step:08}.safetensors", tensors, counters)
-        for old in states(self.folder)[:-STATES_KEPT]:
-            old.unlink()
-        with replaced_when_done(self.folder / "metrics.csv") as temporary, temporary.open("w", newline="") as file:
-            writer = csv.DictWriter(file, COLUMNS)
-            writer.writeheader()
-            writer.writerows(rows)
+        save_state(self.folder, on_host, counters)
 
     def _restored(self) -> list[dict[str, Any]]:
         """Take up the last state that can be read; the rows of metrics.csv so far."""
-        for path in reversed(states(self.folder)):
-            try:
-                tensors, counters = load_weights(path), load_metadata(path)
-            except ValueError:
-                continue
-            groups: dict[str, dict[str, Any]] = {"weight": {}, "exp_avg": {}, "exp_avg_sq": {}, "ema": {}}
-            for name, tensor in tensors.items():
-                group, _, rest = name.partition("/")
-                groups[group][rest] = self.backend.asarray(np.array(tensor))
-            self.model.set_parameters(groups["weight"])
-            self.step = counters["step"]
-            moments = ({name: groups[group][name] for name in self.factors} for group in ("exp_avg", "exp_avg_sq"))
-            self.optimizer.state = AdamWState(self.step, *moments)
-            self.ema = {name: groups["ema"][name] for name in self.model.parameters()} if groups["ema"] else None
-            self.loss_sum, self.best = counters["loss_sum"], counters["best"]
-            return list(counters["rows"])
-        return []
-
-
-def mixed(x: HostArray, labels: HostArray, run: Run, rng: np.random.Generator) -> tuple[HostArray, HostArray]:
-    """Mixup or cutmix of a shard, by the recipe: one of them where both are asked for, each as often."""
-    recipe = run.settings.recipe
-    common = {"num_classes": len(run.data.classes), "label_smoothing": recipe.smoothing}
-    cut = bool(recipe.cutmix) and (not recipe.mixup or rng.random() < 0.5)
-    if cut:
-        return cutmix(x, labels, rng, alpha=recipe.cutmix, **common)  # type: ignore[arg-type]
-    return mixup(x, labels, rng, alpha=recipe.mixup, **common)  # type: ignore[arg-type]
-
-
-def predict(
-    model: VisionPermutator,
-    split: Split,
-    transform: Transform,
-    *,
-    workers: int = 0,
-    crew: Crew | None = None,
-    ranks: Ranks | None = None,
-) -> HostArray:
-    """The logits (n, K) of every picture of `split`, on every rank; ranks, and the threads of `crew`, take batches in
-    turn.
-
-    Raises FloatingPointError naming the first picture whose logits are not finite, UnreadableImageError naming a file.
-    """
-    ranks = ranks or Ranks()
-    starts = range(0, len(split), EVALUATION_BATCH)[ranks.rank :: ranks.size]
-
-    def sample(index: int) -> HostArray:
-        return transform.evaluation(split.picture(index, transform.channels)).astype(model.dtype)
-
-    def in_turn(first: int, step: int) -> dict[int, HostArray]:
-        mine = starts[first::step]
-        parts = [range(i, min(i + EVALUATION_BATCH, len(split))) for i in mine]
-        made = batches(sample, parts, workers)
-        return {start: model.backend.to_numpy(model(x)) for start, (_, x) in zip(mine, made, strict=True)}
-
-    found = [in_turn(0, 1)] if crew is None else crew.run(lambda i: in_turn(i, crew.size), crew.size)
-    everywhere = {start: part for rank in ranks.gather(found) for thread in rank for start, part in thread.items()}
-    logits: HostArray = np.concatenate([everywhere[start] for start in sorted(everywhere)])
-    wrong = ~np.isfinite(logits).all(axis=1)
-    if wrong.any():
-        raise FloatingPointError(f"the logits of {split.names[int(wrong.argmax())]} are not finite")
-    return logits
-
-
-def states(folder: Path) -> list[Path]:
-    """The saved states of a run, oldest first."""
-    return sorted((folder / "state").glob("step-*.safetensors"))
-
-
-@contextmanager
-def stop_signals() -> Iterator[list[int]]:
-    """Within this context SIGINT, SIGTERM and SIGHUP only fill the list; a second SIGINT interrupts at once."""
-    received: list[int] = []
-
-    def note(number: int, frame: FrameType | None) -> None:
-        if received and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        received.append(number)
-
-    numbers = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
-    before = {number: signal.signal(number, note) for number in numbers}
-    try:
-        yield received
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def split_rows(data: DataSet) -> list[str]:
-    """The lines of split.csv: name (as JSON), class and part of every image."""
-    return [
-        f"{json.dumps(name)},{json.dumps(data.classes[label])},{part}"
-        for part, split in (("train", data.train), ("validation", data.validation))
-        for name, label in zip(split.names, split.labels, strict=True)
-    ]
-
-
-def prepare_folder(folder: Path, settings: Settings, data: DataSet, versions: dict[str, str]) -> None:
-    """Write config.toml, classes.txt and split.csv of a new run."""
-    folder.mkdir(parents=True, exist_ok=True)
-    texts = {
-        FILE: settings.to_toml({"versions": versions}),
-        "classes.txt": "".join(f"{name}\n" for name in data.classes),
-        "split.csv": "".join(f"{row}\n" for row in split_rows(data)),
-    }
-    for name, text in texts.items():
-        write_text(folder / name, text)
+        found = read_state(self.folder)
+        if found is None:
+            return []
+        on_host, counters = found
+        groups = {
+            group: {name: self.backend.asarray(value) for name, value in values.items()}
+            for group, values in on_host.items()
+        }
+        self.model.set_parameters(groups["weight"])
+        self.step = counters["step"]
+        moments = ({name: groups[group][name] for name in self.factors} for group in ("exp_avg", "exp_avg_sq"))
+        self.optimizer.state = AdamWState(self.step, *moments)
+        self.ema = {name: groups["ema"][name] for name in self.model.parameters()} if "ema" in groups else None
+        self.loss_sum, self.best = counters["loss_sum"], counters["best"]
+        return list(counters["rows"])

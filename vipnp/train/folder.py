@@ -1,0 +1,86 @@
+"""What a run folder holds: what the run began with, its states, its figures."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vipnp.checkpoint import load_metadata, load_weights, save_weights
+from vipnp.core import HostArray
+from vipnp.core.files import replaced_when_done, write_text
+from vipnp.data import DataSet
+from vipnp.train.settings import FILE, Settings
+
+STATES_KEPT = 2
+"""States of a run that are kept; the older one is there in case the newer cannot be read."""
+
+COLUMNS = ("epoch", "loss", "lr", "accuracy", "seconds")
+"""Of metrics.csv."""
+
+
+def split_rows(data: DataSet) -> list[str]:
+    """The lines of split.csv: name (as JSON), class and part of every image."""
+    return [
+        f"{json.dumps(name)},{json.dumps(data.classes[label])},{part}"
+        for part, split in (("train", data.train), ("validation", data.validation))
+        for name, label in zip(split.names, split.labels, strict=True)
+    ]
+
+
+def prepare_folder(folder: Path, settings: Settings, data: DataSet, versions: dict[str, str]) -> None:
+    """Write config.toml, classes.txt and split.csv of a new run."""
+    folder.mkdir(parents=True, exist_ok=True)
+    texts = {
+        FILE: settings.to_toml({"versions": versions}),
+        "classes.txt": "".join(f"{name}\n" for name in data.classes),
+        "split.csv": "".join(f"{row}\n" for row in split_rows(data)),
+    }
+    for name, text in texts.items():
+        write_text(folder / name, text)
+
+
+def states(folder: Path) -> list[Path]:
+    """The saved states of a run, oldest first."""
+    return sorted((folder / "state").glob("step-*.safetensors"))
+
+
+def save_state(folder: Path, groups: Mapping[str, Mapping[str, HostArray]], counters: Mapping[str, Any]) -> None:
+    """Write a state, metrics.csv after it, and drop states that are no longer kept.
+
+    groups : tensors by the name of their group and their own. counters : what else a run goes on from, with the step
+    and the rows of metrics.csv.
+    """
+    (folder / "state").mkdir(exist_ok=True)
+    tensors = {f"{group}/{name}": value for group, found in groups.items() for name, value in found.items()}
+    save_weights(folder / "state" / f"step-{counters['step']:08}.safetensors", tensors, dict(counters))
+    for old in states(folder)[:-STATES_KEPT]:
+        old.unlink()
+    write_metrics(folder, counters["rows"])
+
+
+def read_state(folder: Path) -> tuple[dict[str, dict[str, HostArray]], dict[str, Any]] | None:
+    """Groups and counters of the last state that can be read, None where there is none."""
+    for path in reversed(states(folder)):
+        try:
+            tensors, counters = load_weights(path), load_metadata(path)
+        except ValueError:
+            continue
+        groups: dict[str, dict[str, HostArray]] = {}
+        for name, tensor in tensors.items():
+            group, _, rest = name.partition("/")
+            groups.setdefault(group, {})[rest] = np.array(tensor)
+        return groups, counters
+    return None
+
+
+def write_metrics(folder: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write metrics.csv."""
+    with replaced_when_done(folder / "metrics.csv") as temporary, temporary.open("w", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS)
+        writer.writeheader()
+        writer.writerows(rows)
