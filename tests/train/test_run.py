@@ -153,13 +153,40 @@ def test_more_epochs_go_on_from_the_last(whole: Path, tmp_path: Path) -> None:
     assert read_settings(folder).recipe.epochs == 4
 
 
+def test_unreadable_files_are_named_and_left_out_only_when_asked(photos: Path, tmp_path: Path) -> None:
+    """What was left out stays so when the file is whole again: the run goes on with the same images."""
+    data, folder = tmp_path / "d", tmp_path / "r"
+    shutil.copytree(photos, data)
+    good = (data / "dog" / "3.png").read_bytes()
+    (data / "dog" / "3.png").write_bytes(good[: len(good) // 2])
+    (data / "cat" / "1.png").write_bytes(b"")
+    refused = vipnp("train", data, "-o", folder, *OPTIONS)
+    assert refused.exit_code == 2
+    assert "data: 2 of 24 files cannot be read (--skip-unreadable leaves them out)" in refused.output
+    assert "cat/1.png: is no whole image" in refused.output
+    assert "dog/3.png: is no whole image" in refused.output
+    assert not folder.exists()
+    first = vipnp("train", data, "-o", folder, *OPTIONS, "--skip-unreadable")
+    assert first.exit_code == 0, first.output
+    log = (folder / "log.txt").read_text().splitlines()
+    assert log[1:3] == [f"left out, since it cannot be read: {name}" for name in ("cat/1.png", "dog/3.png")]
+    assert (folder / "split.csv").read_text().splitlines()[-1] == '"dog/3.png",,unreadable'
+    assert vipnp("eval", folder, "--backend", "numpy").exit_code == 0
+    (data / "dog" / "3.png").write_bytes(good)
+    again = vipnp("train", "--resume", folder, "--epochs", 4)
+    assert again.exit_code == 0, again.output
+    assert [row["epoch"] for row in rows_of(folder / "metrics.csv")] == ["1", "2", "3", "4"]
+
+
 # --- what is refused --------------------------------------------------------------------------------------------------
 
 
 def test_resume_takes_only_epochs(whole: Path, photos: Path) -> None:
     result = vipnp("train", "--resume", whole, "--lr", 0.1)
     assert result.exit_code == 2
-    assert "--resume: got lr with it; only --epochs may change" in result.output
+    assert "--resume: got --lr with it; only --epochs may change" in result.output
+    others = vipnp("train", photos, "--resume", whole, "--seed", 0, "-b", 3, "--head-only", "--epochs", 5, "-j", 1)
+    assert "--resume: got DATA, --batch-size, --seed, --head-only with it; only" in others.output
 
 
 def test_resume_with_other_images_names_them(whole: Path, photos: Path, tmp_path: Path) -> None:

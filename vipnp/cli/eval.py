@@ -30,17 +30,14 @@ def run_evaluation(model: Path, data: str | None, backend: str, workers: int) ->
 
     from vipnp.data import load_data_set
     from vipnp.train import confusion_matrix, report
+    from vipnp.train.folder import images_of
     from vipnp.train.prediction import predict
     from vipnp.train.saved import load_saved
     from vipnp.train.settings import read_settings
 
     saved = load_saved(model, backend=backend)
     folder = model if model.is_dir() else model.parent
-    if data is None:
-        settings = read_settings(folder)
-        images = load_data_set(settings.data, validation=settings.validation, seed=settings.seed)
-    else:
-        images = load_data_set(data)
+    images = images_of(folder, read_settings(folder)) if data is None else load_data_set(data)
     if images.classes != saved.classes:
         unknown = [name for name in images.classes if name not in saved.classes]
         missing = [name for name in saved.classes if name not in images.classes]
