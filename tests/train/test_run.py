@@ -75,7 +75,8 @@ def assert_same_bits(first: Path, second: Path) -> None:
 def test_what_a_run_leaves(whole: Path) -> None:
     assert (whole / "classes.txt").read_text() == "cat\ndog\nemu\n"
     assert len((whole / "split.csv").read_text().splitlines()) == 24
-    assert (whole / "curves.png").read_bytes().startswith(b"\x89PNG")
+    for name in ("curves.png", "train_batch.png"):
+        assert (whole / name).read_bytes().startswith(b"\x89PNG")
     assert [row["epoch"] for row in rows_of(whole / "metrics.csv")] == ["1", "2", "3"]
     assert len(states(whole)) == 2
     log = (whole / "log.txt").read_text().splitlines()
@@ -266,7 +267,12 @@ def test_eval_gives_the_accuracy_of_the_run(whole: Path) -> None:
     output = Path(result.output.strip().rpartition(" in ")[2])
     rows = rows_of(output / "predictions.csv")
     assert np.mean([row["class"] == row["answer"] for row in rows]) == pytest.approx(best)
-    assert {path.name for path in output.iterdir()} == {"predictions.csv", "per_class.csv", "confusion.png"}
+    assert {path.name for path in output.iterdir()} == {
+        "predictions.csv",
+        "per_class.csv",
+        "confusion.png",
+        "worst.png",
+    }
 
 
 def test_predict_agrees_with_the_model(whole: Path, photos: Path, tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ def evaluate(
 
 
 def run_evaluation(model: Path, data: str | None, backend: str, workers: int) -> None:
-    """Accuracy, predictions.csv, per_class.csv, confusion.png."""
+    """Accuracy, predictions.csv, per_class.csv, confusion.png, worst.png."""
     import numpy as np
 
     from vipnp.data import load_data_set
@@ -58,4 +58,10 @@ def run_evaluation(model: Path, data: str | None, backend: str, workers: int) ->
     report.predictions(output / "predictions.csv", split.names, split.labels, logits, saved.classes)
     report.per_class(output / "per_class.csv", counts, saved.classes)
     report.confusion(output / "confusion.png", counts, saved.classes)
+    least = report.worst(split.labels, logits)
+    report.gallery(
+        output / "worst.png",
+        [saved.transform.pixels(saved.transform.evaluation(split.picture(i, saved.transform.channels))) for i in least],
+        [report.answer_beside_truth(split.names[i], split.labels[i], logits[i], saved.classes) for i in least],
+    )
     typer.echo(f"accuracy {float(np.mean(answers == split.labels)):.2%} on {len(split)} images; details in {output}")

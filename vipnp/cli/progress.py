@@ -66,8 +66,16 @@ def carry_out(run: Run, workers: int, save_every: int) -> None:
                     f"epoch {done.epoch + 1:3}/{done.epochs}  loss {done.loss:.4f}  accuracy {done.accuracy:.2%}"
                 )
 
+        def show(parts: Any) -> None:
+            seen = [pair for part in parts for pair in zip(part.x, part.targets, strict=True)][: report.SHOWN]
+            report.gallery(
+                run.folder / "train_batch.png",
+                [run.transform.pixels(x) for x, _ in seen],
+                [report.soft_label(target, run.data.classes) for _, target in seen],
+            )
+
         try:
-            rows = run.train(workers=workers, save_every=save_every, report=tell)
+            rows = run.train(workers=workers, save_every=save_every, report=tell, show=show if first else None)
         except StoppedError as stopped:
             if first:
                 typer.echo(f"stopped by {stopped}; go on with: vipnp train --resume {run.folder}", err=True)

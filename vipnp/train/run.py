@@ -116,12 +116,17 @@ class Run:
     # --- the loop -----------------------------------------------------------------------------------------------------
 
     def train(
-        self, *, workers: int, save_every: int, report: Callable[[Progress], None] | None = None
+        self,
+        *,
+        workers: int,
+        save_every: int,
+        report: Callable[[Progress], None] | None = None,
+        show: Callable[[list[Part]], None] | None = None,
     ) -> list[dict[str, Any]]:
         """Train to the end of the last epoch; returns the rows of metrics.csv.
 
         workers : threads that decode images; the result does not depend on it. save_every : steps between two states
-        within an epoch; one is written after every epoch in any case.
+        within an epoch; one is written after every epoch in any case. show : gets the first batch of the run.
 
         Raises FloatingPointError where a loss is not finite: the last state and the best weights stay as they are.
         Raises StoppedError after a signal (SIGINT, SIGTERM, SIGHUP), when the state is saved.
@@ -135,6 +140,8 @@ class Run:
                 epoch = self.step // self.steps_per_epoch
                 began = time.perf_counter()
                 for samples, parts in self.batches.from_step(self.step, workers):
+                    if show is not None and self.step == 0:
+                        show(parts)
                     told = self._one_step(samples, parts, began)
                     if report is not None:
                         report(told)
