@@ -315,8 +315,9 @@ class Tracer:
             lambda index: x.at(tuple(i if a else () for a, i in zip(x.axes, index[new:], strict=True))),
         )
 
-    def reshape(self, x: Array, shape: Sequence[Size | int]) -> Array:
-        """Row-major: the factors keep their order, and every new axis takes as many of them as its length has."""
+    def reshape(self, x: Array, shape: Sequence[Size | int], copy: bool | None = None) -> Array:
+        """Row-major: the factors keep their order, and every new axis takes as many of them as its length has. Whether
+        it copies changes no entry."""
         left, axes = flat(x.axes), []
         for n in map(size, shape):
             axis, left = left[: len(n.factors)], left[len(n.factors) :]

@@ -5,6 +5,7 @@ Every test is fast and forks safely, so that a thousand mutants take minutes (to
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -95,6 +96,18 @@ def test_array_api_strict_on_its_second_device(case: Case) -> None:
     for (name, found), (_, truth) in zip(strict_gradients, tree_arrays(tuple(pullback(dy))), strict=True):
         assert STRICT.owns(found), name
         assert_close(STRICT.to_numpy(found), truth, 1e-13, name)
+
+
+@every_case
+def test_the_value_shares_no_memory_with_an_argument_where_sizes_are_one(case: Case) -> None:
+    """Exchanging an axis of one entry moves nothing, and NumPy then gives a view where it copies otherwise."""
+    ones = [letter for letter, (low, _) in case.ranges.items() if low == 1]
+    for chosen in itertools.chain.from_iterable(itertools.combinations(ones, k) for k in (1, 2)):
+        sizes = {letter: max(low, 2) for letter, (low, _) in case.ranges.items()} | dict.fromkeys(chosen, 1)
+        args, kwargs = case.inputs(7, sizes)
+        y, _ = case.op(XP, *args, **kwargs)
+        shared = [name for name, array in tree_arrays(args) if np.shares_memory(y, array)]
+        assert not shared, (sizes, shared)
 
 
 # --- single ops -----------------------------------------------------------------------------------------------------

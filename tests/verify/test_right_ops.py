@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -12,39 +11,11 @@ import pytest
 from scipy.special import erf, expit, log_ndtr, xlogy
 from scipy.special import softmax as scipy_softmax
 
+from tests.verify.ops_of_users import IMAGE, POSITIVE, B, Table, W, X, Z
 from vipnp.verify import RUNGS, Verdict, verify
 
-RNG = np.random.default_rng(5)
-X = RNG.normal(size=(3, 4))
-Z = RNG.normal(size=(3, 4))
-W = RNG.normal(size=(2, 4))
-B = RNG.normal(size=2)
-IMAGE = RNG.normal(size=(2, 3, 5))
-POSITIVE = RNG.uniform(0.5, 2, size=(3, 4))
-
-Right = tuple[Callable[..., Any], list[Any], dict[str, Any]]
-OPS: dict[str, Right] = {}
-
-
-def right(*args: Any, **kwargs: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Add an op to the table, with what it is called on."""
-
-    def add(op: Callable[..., Any]) -> Callable[..., Any]:
-        OPS[op.__name__] = (op, list(args), kwargs)
-        return op
-
-    return add
-
-
-def elementwise(name: str, value: Callable[[Any], Any], slope: Callable[[Any], Any], x: Any = X) -> None:
-    """Add y = value(x) with dx = dy * slope(x)."""
-
-    def op(xp: Any, x: Any) -> Any:
-        return value(x), lambda dy: (dy * slope(x),)
-
-    op.__name__ = name
-    OPS[name] = (op, [x], {})
-
+OPS = Table()
+right, elementwise = OPS.add, OPS.elementwise
 
 SQRT_2_PI = math.sqrt(2 / math.pi)
 

@@ -24,6 +24,8 @@ LADDER: Mapping[str, Rung] = MappingProxyType({**RUNGS, theorem.NAME: theorem.th
 EVERY_SIZE = ("contract", "value", "complex_step", "finite_field")
 """The rungs that climb every set of sizes of a case; planted mistakes meet the same."""
 
+SEVERITY = (Verdict.FAIL, Verdict.INCONCLUSIVE, Verdict.PASS)
+
 
 @dataclass(frozen=True)
 class Step:
@@ -63,14 +65,15 @@ def audit(
 
 def _worst(rows: Sequence[list[Row]]) -> list[Row]:
     """The same rows from several sets of sizes as one list: of each the worst, and of those the first set's."""
-    order = (Verdict.FAIL, Verdict.INCONCLUSIVE, Verdict.PASS)
     if len({len(found) for found in rows}) > 1:
-        return min(rows, key=lambda found: min(order.index(row.verdict) for row in found))
-    return [
-        worst([row for row in same if row.verdict is verdict]) or next(row for row in same if row.verdict is verdict)
-        for same in zip(*rows, strict=True)
-        for verdict in [min((row.verdict for row in same), key=order.index)]
-    ]
+        return min(rows, key=lambda found: min(SEVERITY.index(row.verdict) for row in found))
+    return [_worst_row(same) for same in zip(*rows, strict=True)]
+
+
+def _worst_row(rows: Sequence[Row]) -> Row:
+    verdict = min((row.verdict for row in rows), key=SEVERITY.index)
+    having = [row for row in rows if row.verdict is verdict]
+    return worst(having) or having[0]
 
 
 def plan(

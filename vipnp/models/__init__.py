@@ -1,6 +1,7 @@
 """Configurations, and the model: images in, logits, losses and gradients out."""
 
 from vipnp.core.tree import flatten, unflatten
+from vipnp.models.checks import IncompatibleKeys
 from vipnp.models.config import (
     PUBLISHED,
     PUBLISHED_CROP_PCT,
@@ -12,7 +13,7 @@ from vipnp.models.config import (
 )
 from vipnp.models.draws import draw_masks
 from vipnp.models.initialization import initial_parameters, parameter_shapes
-from vipnp.models.model import IncompatibleKeys, VisionPermutator, create_model
+from vipnp.models.model import VisionPermutator, create_model
 from vipnp.models.saved import load, published_model
 from vipnp.models.summary import Layer, Summary
 from vipnp.models.vision_permutator import VisionPermutatorParams, tokens, vision_permutator

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import numbers
 import os
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from vipnp.backends import get_backend
 from vipnp.checkpoint import save_weights
@@ -19,27 +18,20 @@ from vipnp.core.boundary import (
     receive_labels_or_targets,
     receive_parameter,
 )
-from vipnp.core.checks import check_dtype, check_real, listed, shown
+from vipnp.core.checks import check_dtype, shown
 from vipnp.core.tree import flatten, unflatten
 from vipnp.data.transforms import Transform
+from vipnp.models.checks import IncompatibleKeys, check_names, checked_seed, checked_smoothing
 from vipnp.models.config import ViPConfig, get_config
 from vipnp.models.draws import draw_masks
 from vipnp.models.initialization import initial_head, initial_parameters, parameter_shapes
-from vipnp.models.resolution import carrying as _carrying
-from vipnp.models.resolution import nearest_size as _nearest_size
+from vipnp.models.resolution import carried, nearest_size
 from vipnp.models.summary import Summary, summarize
 from vipnp.models.vision_permutator import VisionPermutatorParams, tokens, vision_permutator
-from vipnp.ops import cross_entropy, resample_mixing, soft_cross_entropy
+from vipnp.ops import cross_entropy, soft_cross_entropy
 
 DTYPES = ("float32", "float64")
 """What the weights of a model can be held in."""
-
-
-class IncompatibleKeys(NamedTuple):
-    """What `load_state_dict(strict=False)` passed over: names missing from the mapping, names the model lacks."""
-
-    missing: list[str]
-    unexpected: list[str]
 
 
 def create_model(
@@ -85,7 +77,7 @@ class VisionPermutator:
         self, config: ViPConfig, *, backend: str | Backend = "numpy", dtype: str = "float32", seed: int = 0
     ) -> None:
         self._of(config, backend, dtype)
-        self.params: VisionPermutatorParams = self._uploaded(initial_parameters(config, _checked_seed(seed)))
+        self.params: VisionPermutatorParams = self._uploaded(initial_parameters(config, checked_seed(seed)))
 
     @classmethod
     def from_weights(
@@ -100,7 +92,7 @@ class VisionPermutator:
         model._of(config, backend, dtype)
         names = parameter_shapes(config)
         arrays = {name: host_parameter(model.backend, name, tensors[name]) for name in names if name in tensors}
-        model._check_names({**tensors, **arrays}, strict=True)
+        check_names(config, {**tensors, **arrays}, strict=True)
         model.params = model._uploaded({name: arrays[name] for name in names})
         return model
 
@@ -205,7 +197,7 @@ class VisionPermutator:
         x = self._receive(images)
         classes = self.config.num_classes
         labels, distributions = receive_labels_or_targets(xp, targets, x.shape[0], classes, self.dtype)
-        smoothing = _checked_smoothing(label_smoothing, distributions)
+        smoothing = checked_smoothing(label_smoothing, distributions)
         check_rng(rng)
         logits, network_back = self._vjp(x, rng)
         if distributions is None:
@@ -254,7 +246,7 @@ class VisionPermutator:
                     f"{name}: got {type(tensor).__name__} of dtype {getattr(tensor, 'dtype', None)}, expected a "
                     f"{self.dtype} array of backend {self.backend.name!r}"
                 )
-        self._check_names(tensors, strict=True)
+        check_names(self.config, tensors, strict=True)
         self.params = unflatten({name: tensors[name] for name in parameter_shapes(self.config)})  # type: ignore[assignment]
 
     def state_dict(self) -> dict[str, HostArray]:
@@ -279,7 +271,7 @@ class VisionPermutator:
             name: host_parameter(self.backend, name, value) if name in known else value
             for name, value in mapping.items()
         }
-        keys = self._check_names(arrays, strict)
+        keys = check_names(self.config, arrays, strict=strict)
         loaded = {
             name: receive_parameter(self.backend, name, arrays[name], self.dtype) if name in arrays else tensor
             for name, tensor in self.parameters().items()
@@ -293,7 +285,7 @@ class VisionPermutator:
         Raises ValueError or TypeError if `num_classes` is not a positive integer.
         """
         config = dataclasses.replace(self.config, num_classes=num_classes)
-        head = self._uploaded(initial_head(config, _checked_seed(seed)))["head"]
+        head = self._uploaded(initial_head(config, checked_seed(seed)))["head"]
         self.config = config
         self.params = {**self.params, "head": head}
         self.classes = None
@@ -319,18 +311,9 @@ class VisionPermutator:
         try:
             config = dataclasses.replace(old, image_size=(height, width))
         except ValueError as error:
-            raise ValueError(f"{error}; the nearest size that fits is {_nearest_size(old, height, width)}") from error
+            raise ValueError(f"{error}; the nearest size that fits is {nearest_size(old, height, width)}") from error
         xp = self.backend
-        parameters = self.parameters()
-        for before, after in zip(old.stages(), config.stages(), strict=True):
-            for block in range(before.depth):
-                for place, kind in zip(("mlp_h", "mlp_w", "mlp_c"), old.branches, strict=True):
-                    name = f"network.{before.place}.{block}.attn.{place}.weight"
-                    matrices = _carrying(kind, before, after)
-                    if matrices is None:
-                        continue
-                    spread, gather = (xp.asarray(matrix.astype(self.dtype)) for matrix in matrices)
-                    parameters[name], _ = xp.run(resample_mixing, parameters[name], spread=spread, gather=gather)
+        parameters = carried(xp, self.parameters(), self.dtype, old, config)
         tensors = {name: xp.to_numpy(value) for name, value in parameters.items()}
         model = VisionPermutator.from_weights(config, tensors, backend=xp, dtype=self.dtype)
         model.classes = self.classes
@@ -374,38 +357,3 @@ class VisionPermutator:
         return unflatten(
             {name: receive_parameter(self.backend, name, value, self.dtype) for name, value in values.items()}
         )
-
-    def _check_names(self, tensors: Mapping[str, Any], strict: bool) -> IncompatibleKeys:
-        expected = parameter_shapes(self.config)
-        missing = [name for name in expected if name not in tensors]
-        unexpected = [name for name in tensors if name not in expected]
-        wrong = [
-            f"{name} {tuple(tensors[name].shape)} instead of {shape}"
-            for name, shape in expected.items()
-            if name in tensors and tuple(tensors[name].shape) != shape
-        ]
-        problems = [f"wrong shapes: {listed(wrong)}"] if wrong else []
-        if strict and missing:
-            problems.append(f"missing: {listed(missing)}")
-        if strict and unexpected:
-            problems.append(f"unexpected: {listed(unexpected)}")
-        if problems:
-            raise ValueError(f"the tensors do not fit the {len(expected)} of this model: " + "; ".join(problems))
-        return IncompatibleKeys(missing, unexpected)
-
-
-def _checked_seed(seed: Any) -> int:
-    if isinstance(seed, bool) or not isinstance(seed, numbers.Integral):
-        raise TypeError(f"seed: got {shown(seed)}, expected a non-negative integer")
-    if seed < 0:
-        raise ValueError(f"seed: got {seed}, expected a non-negative integer")
-    return int(seed)
-
-
-def _checked_smoothing(label_smoothing: Any, distributions: Array | None) -> float:
-    smoothing = check_real("label_smoothing", label_smoothing, low=0, high=1)
-    if smoothing and distributions is not None:
-        raise ValueError(
-            f"label_smoothing: got {label_smoothing} with targets that are distributions; smooth the targets themselves"
-        )
-    return smoothing

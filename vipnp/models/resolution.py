@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
-from vipnp.core import HostArray
+from vipnp.core import Array, Backend, HostArray
 from vipnp.layers import BranchKind
 from vipnp.models.config import StageShape, ViPConfig
+from vipnp.ops import resample_mixing
 
 
 def interpolation(old: int, new: int) -> HostArray:
@@ -35,6 +38,25 @@ def carrying(kind: BranchKind, before: StageShape, after: StageShape) -> tuple[H
     for old, new in sides[1:]:
         spread, gather = np.kron(spread, interpolation(old, new)), np.kron(gather, interpolation(new, old))
     return spread, gather
+
+
+def carried(
+    xp: Backend, parameters: Mapping[str, Array], dtype: str, old: ViPConfig, new: ViPConfig
+) -> dict[str, Array]:
+    """The parameters {official name: array of dtype} of a model of `old`, for one of `new` with another image size.
+
+    Matrices that mix places are carried over by `vipnp.ops.resample_mixing`, all others stay as they are.
+    """
+    found = dict(parameters)
+    for before, after in zip(old.stages(), new.stages(), strict=True):
+        for block in range(before.depth):
+            for place, kind in zip(("mlp_h", "mlp_w", "mlp_c"), old.branches, strict=True):
+                name = f"network.{before.place}.{block}.attn.{place}.weight"
+                matrices = carrying(kind, before, after)
+                if matrices is not None:
+                    spread, gather = (xp.asarray(matrix.astype(dtype)) for matrix in matrices)
+                    found[name], _ = xp.run(resample_mixing, found[name], spread=spread, gather=gather)
+    return found
 
 
 def nearest_size(config: ViPConfig, height: int, width: int) -> tuple[int, int]:

@@ -26,4 +26,4 @@ def permute_height(xp: Backend, x: Array, segments: int) -> tuple[Array, Pullbac
         return (xp.reshape(exchanged_back, (B, H, W, C)),)
 
     exchanged = xp.permute_dims(xp.reshape(x, (B, H, W, N, S)), (0, 3, 2, 1, 4))
-    return xp.reshape(exchanged, (B, N, W, H * S)), pullback
+    return xp.reshape(exchanged, (B, N, W, H * S), copy=True), pullback  # where a size is one it would be a view of x

@@ -26,4 +26,4 @@ def permute_width(xp: Backend, x: Array, segments: int) -> tuple[Array, Pullback
         return (xp.reshape(exchanged_back, (B, H, W, C)),)
 
     exchanged = xp.permute_dims(xp.reshape(x, (B, H, W, N, S)), (0, 1, 3, 2, 4))
-    return xp.reshape(exchanged, (B, H, N, W * S)), pullback
+    return xp.reshape(exchanged, (B, H, N, W * S), copy=True), pullback  # where a size is one it would be a view of x

@@ -1,0 +1,61 @@
+"""Checks of what a model is given: names and shapes of weights, seeds, label smoothing."""
+
+from __future__ import annotations
+
+import numbers
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from vipnp.core import Array
+from vipnp.core.checks import check_real, listed, shown
+from vipnp.models.config import ViPConfig
+from vipnp.models.initialization import parameter_shapes
+
+
+class IncompatibleKeys(NamedTuple):
+    """What `load_state_dict(strict=False)` passed over: names missing from the mapping, names the model lacks."""
+
+    missing: list[str]
+    unexpected: list[str]
+
+
+def check_names(config: ViPConfig, tensors: Mapping[str, Any], *, strict: bool) -> IncompatibleKeys:
+    """Hold names and shapes of `tensors` against those of the model of `config`; what strict=False passes over.
+
+    Raises ValueError listing every wrong shape and, with strict=True, every missing and unexpected name at once.
+    """
+    expected = parameter_shapes(config)
+    missing = [name for name in expected if name not in tensors]
+    unexpected = [name for name in tensors if name not in expected]
+    wrong = [
+        f"{name} {tuple(tensors[name].shape)} instead of {shape}"
+        for name, shape in expected.items()
+        if name in tensors and tuple(tensors[name].shape) != shape
+    ]
+    problems = [f"wrong shapes: {listed(wrong)}"] if wrong else []
+    if strict and missing:
+        problems.append(f"missing: {listed(missing)}")
+    if strict and unexpected:
+        problems.append(f"unexpected: {listed(unexpected)}")
+    if problems:
+        raise ValueError(f"the tensors do not fit the {len(expected)} of this model: " + "; ".join(problems))
+    return IncompatibleKeys(missing, unexpected)
+
+
+def checked_seed(seed: Any) -> int:
+    """A seed as an int. Raises TypeError or ValueError where it is no whole number >= 0."""
+    if isinstance(seed, bool) or not isinstance(seed, numbers.Integral):
+        raise TypeError(f"seed: got {shown(seed)}, expected a non-negative integer")
+    if seed < 0:
+        raise ValueError(f"seed: got {seed}, expected a non-negative integer")
+    return int(seed)
+
+
+def checked_smoothing(label_smoothing: Any, distributions: Array | None) -> float:
+    """The label smoothing as a float. Raises ValueError out of [0, 1), or where the targets are distributions."""
+    smoothing = check_real("label_smoothing", label_smoothing, low=0, high=1)
+    if smoothing and distributions is not None:
+        raise ValueError(
+            f"label_smoothing: got {label_smoothing} with targets that are distributions; smooth the targets themselves"
+        )
+    return smoothing
