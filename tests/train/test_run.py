@@ -24,7 +24,6 @@ from tests.conftest import command_line as vipnp
 from vipnp.checkpoint import load_weights, save_weights
 from vipnp.data import load_data_set
 from vipnp.models import VisionPermutator
-from vipnp.optim import cosine_lr
 from vipnp.train.folder import prepare_folder, states
 from vipnp.train.ranks import StoppedError
 from vipnp.train.recipe import RECIPES, Recipe, recipe_from
@@ -308,18 +307,25 @@ def test_a_weight_file_that_says_nothing_of_its_model(tmp_path: Path) -> None:
 
 
 def test_the_published_learning_rates() -> None:
-    recipe = RECIPES["vip-imagenet"]
+    recipe = recipe_from("vip-imagenet", {}, "vip_l7")
+    assert (recipe.passes, recipe.drop_path, recipe.crop_pct) == (310, 0.3, 0.875)
     expected = {0: 1e-6, 1: 1.009e-4, 10: 1.0e-3, 19: 1.9e-3, 20: 1.978e-3, 150: 1.005e-3, 299: 1.005e-5}
     for epoch, lr in expected.items():
-        found = cosine_lr(
-            epoch,
-            lr=recipe.lr,
-            epochs=recipe.epochs,
-            min_lr=recipe.min_lr,
-            warmup_epochs=recipe.warmup_epochs,
-            warmup_lr=recipe.warmup_lr,
-        )
-        assert found == pytest.approx(lr, rel=1e-3)
+        for step in (0, 625, 1250):
+            assert recipe.learning_rate(epoch + step / 1251) == pytest.approx(lr, rel=1e-3)
+    assert {recipe.learning_rate(epoch) for epoch in range(300, 310)} == {1e-5}
+    assert recipe_from("vip-imagenet", {"sched_on_updates": True}).learning_rate(0.5) > 5e-5
+    assert recipe_from("vip-imagenet", {"drop_path": 0.05}, "vip_l7").drop_path == 0.05
+
+
+def test_a_cooldown_follows_the_epochs(photos: Path, tmp_path: Path) -> None:
+    options = ("--epochs", 2, "--cooldown-epochs", 1, "--no-sched-on-updates", "--warmup-epochs", 1,
+               "--img-size", 16, 16, "--backend", "numpy")  # fmt: skip
+    result = vipnp("train", photos, "-o", tmp_path / "r", *options)
+    assert result.exit_code == 0, result.output
+    assert "epoch   3/3" in result.output
+    rates = [float(row["lr"]) for row in rows_of(tmp_path / "r" / "metrics.csv")]
+    assert rates == pytest.approx([1e-6, (1e-5 + 2e-3) / 2, 1e-5])
 
 
 def test_accumulated_gradients_are_those_of_the_whole_batch(photos: Path, whole: Path, tmp_path: Path) -> None:
@@ -348,6 +354,8 @@ def test_a_recipe_travels_through_its_file(tmp_path: Path) -> None:
     [
         ({"epochs": 0}, "epochs: got 0, expected a whole number >= 1"),
         ({"epochs": True}, "epochs: got True"),
+        ({"sched_on_updates": 1}, "sched_on_updates: got 1, expected true or false"),
+        ({"aa": "rand"}, "aa: got 'rand', expected a name such as rand-m9-mstd0.5-inc1"),
         ({"smoothing": 1.0}, r"smoothing: got 1.0, expected a number in \[0, 1\)"),
         ({"flip": 1.5}, r"flip: got 1.5, expected a number in \[0, 1\]"),
         ({"mixup": float("nan")}, "mixup: got nan, expected a number >= 0"),

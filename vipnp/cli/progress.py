@@ -52,7 +52,7 @@ def carry_out(run: Run, workers: int, save_every: int) -> None:
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=console, transient=True, disable=not (first and console.is_terminal)) as bar:
-        task = bar.add_task("", total=run.settings.recipe.epochs * run.steps_per_epoch, figures="")
+        task = bar.add_task("", total=run.settings.recipe.passes * run.steps_per_epoch, figures="")
 
         def tell(done: Any) -> None:
             bar.update(

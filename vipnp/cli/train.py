@@ -45,13 +45,19 @@ def train(
     skip_unreadable: Annotated[
         bool, typer.Option("--skip-unreadable", help="Leave out files that are no whole images.")
     ] = False,
-    recipe: Annotated[str | None, typer.Option(help="small, tiles, digits or vip-imagenet.")] = None,
+    recipe: Annotated[str | None, typer.Option(help="small, tiles, digits, mnist or vip-imagenet.")] = None,
     config: Annotated[
         Path | None, typer.Option(help="A TOML file with options of the recipe.", rich_help_panel=FINE)
     ] = None,
     validation: Annotated[float, typer.Option(help="Share of the images held out.", rich_help_panel=FINE)] = 0.2,
     min_lr: Annotated[float | None, typer.Option(help="Lowest learning rate.", rich_help_panel=FINE)] = None,
     warmup_lr: Annotated[float | None, typer.Option(help="First learning rate.", rich_help_panel=FINE)] = None,
+    cooldown_epochs: Annotated[
+        int | None, typer.Option(help="Epochs at --min-lr after --epochs.", rich_help_panel=FINE)
+    ] = None,
+    sched_on_updates: Annotated[
+        bool | None, typer.Option(help="Change the rate with every step, not every epoch.", rich_help_panel=FINE)
+    ] = None,
     warmup_epochs: Annotated[int | None, typer.Option(help="Epochs up to --lr.", rich_help_panel=FINE)] = None,
     weight_decay: Annotated[float | None, typer.Option(help="AdamW's.", rich_help_panel=FINE)] = None,
     clip_grad: Annotated[
@@ -66,6 +72,9 @@ def train(
         typer.Option(help="Area of the random crop.", metavar="LOW HIGH", rich_help_panel=FINE),
     ] = None,
     flip: Annotated[float | None, typer.Option(help="Probability of mirroring.", rich_help_panel=FINE)] = None,
+    aa: Annotated[
+        str | None, typer.Option(help='RandAugment, such as rand-m9-mstd0.5-inc1; "": none.', rich_help_panel=FINE)
+    ] = None,
     drop_path: Annotated[float | None, typer.Option(help="Largest drop-path rate.", rich_help_panel=FINE)] = None,
     ema: Annotated[
         float | None, typer.Option(help="Decay of the mean of the weights; 0: none.", rich_help_panel=FINE)

@@ -20,7 +20,7 @@ from vipnp.backends.numpy.threads import Crew
 from vipnp.core import Generator, HostArray
 from vipnp.data import DataSet, stream
 from vipnp.models import VisionPermutator
-from vipnp.optim import AdamW, AdamWState, clip_grad_norm, cosine_lr
+from vipnp.optim import AdamW, AdamWState, clip_grad_norm
 from vipnp.train.folder import read_state, save_state
 from vipnp.train.overlap import Exchange, data_parallel
 from vipnp.train.parts import Batches, Part
@@ -136,7 +136,7 @@ class Run:
             rows = self._restored()
         ranks.compare({"step": self.step, "weights": self._checksum()})
         with stop_signals() as stop:
-            while self.step < recipe.epochs * self.steps_per_epoch:
+            while self.step < recipe.passes * self.steps_per_epoch:
                 epoch = self.step // self.steps_per_epoch
                 began = time.perf_counter()
                 for samples, parts in self.batches.from_step(self.step, workers):
@@ -165,7 +165,7 @@ class Run:
 
     def _one_step(self, samples: int, parts: list[Part], began: float) -> Progress:
         recipe, model = self.settings.recipe, self.model
-        lr = self.learning_rate(self.step)
+        lr = recipe.learning_rate(self.step / self.steps_per_epoch)
         loss, found = self._summed(samples, parts)
         grads = {name: found[name] for name in self.factors}
         norm = math.nan
@@ -185,7 +185,7 @@ class Run:
         inside = (self.step - 1) % self.steps_per_epoch + 1
         speed = inside * recipe.batch_size / max(time.perf_counter() - began, 1e-9)
         epoch = (self.step - 1) // self.steps_per_epoch
-        return Progress(epoch, recipe.epochs, inside, self.steps_per_epoch, loss, lr, speed)
+        return Progress(epoch, recipe.passes, inside, self.steps_per_epoch, loss, lr, speed)
 
     def _update(self, grads: dict[str, Any], lr: float) -> None:
         """A step of AdamW. Its change of a weight is in proportion to the learning rate: a factor on the rate is one on
@@ -251,19 +251,6 @@ class Run:
             scaled = {name: share * gradient for name, gradient in found.items()}
             grads = scaled if grads is None else {name: grads[name] + scaled[name] for name in grads}
         return total, grads
-
-    def learning_rate(self, step: int) -> float:
-        """The rate of a step."""
-        recipe = self.settings.recipe
-        warmup = min(recipe.warmup_epochs, recipe.epochs - 1)
-        return cosine_lr(
-            step / self.steps_per_epoch,
-            lr=recipe.lr,
-            epochs=recipe.epochs,
-            min_lr=min(recipe.min_lr, recipe.lr),
-            warmup_epochs=warmup,
-            warmup_lr=min(recipe.warmup_lr, recipe.lr),
-        )
 
     # --- what is kept -------------------------------------------------------------------------------------------------
 

@@ -55,7 +55,7 @@ def new_settings(
         data=data if data in EMBEDDED else str(Path(data).resolve()),
         img_size=img_size or size,
         channels=channels,
-        recipe=recipe_from(recipe or usual, {**from_file, **options}),
+        recipe=recipe_from(recipe or usual, {**from_file, **options}, others["model"]),
         weights="" if weights is None else str(weights.resolve()),
         **others,
     )
