@@ -82,12 +82,12 @@ def load_data_set(
     seed: int = 0,
     leave_out: Collection[str] = (),
 ) -> DataSet:
-    """A data set by the name of an embedded one, or from a folder of images.
+    """A data set by the name of an embedded one, from a folder of images, or from files of MNIST's or CIFAR's kind.
 
     Parameters
     ----------
     source : one of `EMBEDDED`, or a folder: one folder of images a class, or train/ and val/ (valid/, validation/,
-        test/) with those.
+        test/) with those; or what `vipnp.data.packed` reads.
     validation : the share held out of a folder that has no validation part, in (0, 1). Which files it takes depends on
         `seed` and their names alone: adding files moves none.
     seed : of that choice.
@@ -108,7 +108,12 @@ def load_data_set(
 
         found: DataSet = getattr(embedded, str(source))()
         return found
+    from vipnp.data.packed import load_packed, packed_format
+
     root = Path(source)
+    kind = packed_format(root)
+    if kind is not None:
+        return load_packed(root, kind)
     if not root.is_dir():
         raise FileNotFoundError(
             f"data: there is no folder {str(source)!r}, nor a set of that name ({', '.join(EMBEDDED)})"

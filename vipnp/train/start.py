@@ -13,6 +13,7 @@ from typing import Any
 
 from vipnp.core.files import write_text
 from vipnp.data import load_data_set
+from vipnp.data.packed import Format, packed_format
 from vipnp.data.unreadable import check_readable, files_of, unreadable
 from vipnp.train.folder import LOG, images_of, prepare_folder, split_rows, states
 from vipnp.train.ranks import Ranks
@@ -27,7 +28,12 @@ EMBEDDED: Mapping[str, tuple[tuple[int, int], int, str]] = {
 }
 """Image size, channels and recipe of the embedded sets."""
 
-PHOTO_SIZE = (64, 64)
+PACKED: Mapping[Format | None, tuple[tuple[int, int], int, str]] = {
+    "idx": ((28, 28), 1, "mnist"),
+    "cifar": ((32, 32), 3, "tiles"),
+    None: ((64, 64), 3, "small"),
+}
+"""The same of sets in files, and of photographs."""
 
 
 def new_settings(
@@ -49,7 +55,7 @@ def new_settings(
     Raises ValueError or TypeError for what is no option or out of its bounds, and where `folder` holds a run or is a
     file.
     """
-    size, channels, usual = EMBEDDED.get(data, (PHOTO_SIZE, 3, "small"))
+    size, channels, usual = EMBEDDED[data] if data in EMBEDDED else PACKED[packed_format(Path(data))]
     from_file = read_toml(config) if config is not None else {}
     settings = Settings(
         data=data if data in EMBEDDED else str(Path(data).resolve()),
