@@ -22,7 +22,7 @@ def train(
     data: Annotated[
         str | None,
         typer.Argument(
-            help="A folder of class folders (or train/ and val/ with those), of idx files or of CIFAR's binary version, "
+            help="A folder of class folders (or train/ and val/ with those), of idx files or CIFAR's binary version, "
             "or the archive of that; or digits, mnist5k or phototiles."
         ),
     ] = None,
