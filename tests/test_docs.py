@@ -163,6 +163,10 @@ def test_the_readme_examples_run(capsys: pytest.CaptureFixture[str]) -> None:
     assert np.isfinite(namespace["loss"])
 
 
+def test_the_readme_fits_a_screen_of_120_columns() -> None:
+    assert not [line for line in README.read_text().splitlines() if len(line) > 120]
+
+
 def test_the_readme_table_of_models() -> None:
     rows = re.findall(r"^\| `(\w+)` \| ([\d, ]+) \| ([\d, ]+) \| ([\d,]+) \| ([\d.]+) G \|$", README.read_text(), re.M)
     assert [row[0] for row in rows] == vipnp.list_models()

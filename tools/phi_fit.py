@@ -1,4 +1,4 @@
-"""Makes the coefficients of Phi's tail in vipnp/backends/numba/kernels.py, and shows how far off they are.
+"""Makes the coefficients of Phi's tail in vipnp/backends/numba/kernels/gelu.py, and shows how far off they are.
 
 python -m tools.phi_fit [--plot curve.png]
 
@@ -20,7 +20,7 @@ import numpy as np
 from numpy.polynomial.polynomial import polyval, polyvander
 from scipy.special import erfcx
 
-from vipnp.backends.numba.kernels import PHI_TAIL_DENOMINATOR, PHI_TAIL_NUMERATOR
+from vipnp.backends.numba.kernels.gelu import PHI_TAIL_DENOMINATOR, PHI_TAIL_NUMERATOR
 from vipnp.core.files import replaced_when_done
 
 END = 15.0

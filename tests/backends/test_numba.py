@@ -23,6 +23,7 @@ import pytest
 from scipy.special import ndtr
 from threadpoolctl import threadpool_info, threadpool_limits
 
+import vipnp
 from tools.accuracy import SIZES, UNIT, measure
 from vipnp import VisionPermutator, get_backend
 from vipnp.audit.cases import CASES, Case
@@ -31,6 +32,8 @@ from vipnp.backends.numba import block as numba_block
 from vipnp.backends.numba import kernels as numba_kernels
 from vipnp.backends.numba import optimizer as numba_optimizer
 from vipnp.backends.numba import products as numba_products
+from vipnp.backends.numba.kernels import compiler
+from vipnp.backends.numba.kernels.gelu import normal
 from vipnp.backends.numpy import blas, threads
 from vipnp.backends.numpy import shards as numpy_shards
 from vipnp.backends.numpy.threads import Crew, blas_threads, bounds, making, share, sum_trees
@@ -310,7 +313,7 @@ def test_fused_functions_refuse_what_does_not_fit(
 @numba.njit(**numba_kernels.OPTIONS)
 def normal_of(x: Any, cdf: Any, pdf: Any) -> None:
     for i in range(x.size):
-        cdf[i], pdf[i] = numba_kernels.normal(x[i])
+        cdf[i], pdf[i] = normal(x[i])
 
 
 @pytest.mark.parametrize(("dtype", "units"), [(np.float32, 10 * UNIT), (np.float64, 256 * 2.0**-53)])
@@ -932,9 +935,9 @@ print(kernels.__file__, float(y.sum()))
 
 def test_a_cache_folder_that_cannot_be_written(tmp_path: Path) -> None:
     """A file stands where every folder would be that Numba could write to."""
-    package = Path(numba_kernels.__file__).parents[2]
+    package = Path(vipnp.__file__).parent
     shutil.copytree(package, tmp_path / "vipnp", ignore=shutil.ignore_patterns("__pycache__"))
-    (tmp_path / "vipnp" / "backends" / "numba" / "__pycache__").write_text("")
+    (tmp_path / "vipnp" / "backends" / "numba" / "kernels" / "__pycache__").write_text("")
     blocked = str(tmp_path / "vipnp" / "__init__.py" / "cache")
     environment = {**os.environ, "PYTHONPATH": str(tmp_path), "PYTHONDONTWRITEBYTECODE": "1"}
     environment |= {"NUMBA_CACHE_DIR": blocked, "HOME": blocked, "XDG_CACHE_HOME": blocked}
@@ -942,7 +945,7 @@ def test_a_cache_folder_that_cannot_be_written(tmp_path: Path) -> None:
         [sys.executable, "-c", NO_CACHE], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
     )
     assert run.returncode == 0, run.stderr
-    assert run.stdout.split() == [str(tmp_path / "vipnp" / "backends" / "numba" / "kernels.py"), "96.0"]
+    assert run.stdout.split() == [str(tmp_path / "vipnp" / "backends" / "numba" / "kernels" / "__init__.py"), "96.0"]
     assert run.stderr.count("set NUMBA_CACHE_DIR to a folder that can be written") == 1
 
 
@@ -986,12 +989,29 @@ def test_a_cache_that_cannot_be_written_to_is_told_of(monkeypatch: pytest.Monkey
     def full(*_: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    compiled = numba_kernels.token_sums
+    compiled: Any = numba_kernels.token_sums
     monkeypatch.setattr(compiled._cache.cache, "save_overload", full)
     x, sums = np.ones((1, 2, 3, 4), np.float32), np.empty((1, 4), np.float32)
     with pytest.warns(RuntimeWarning, match=r"Numba's cache in .* cannot be written \(OSError: .*No space left"):
         compiled(x[:, ::-1], sums)
     assert (sums == 6).all()
+
+
+def doubled(x: Any) -> Any:
+    return x + x
+
+
+def test_a_kernel_is_taken_from_the_cache_only_with_the_options_it_was_compiled_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr(compiler, "KERNELS", [])
+    hits = []
+    for options in (compiler.OPTIONS, compiler.OPTIONS, compiler.IN_ORDER):
+        compiled: Any = compiler.kernel(doubled, options)
+        assert compiled(1.5) == 3
+        hits.append(sum(compiled.stats.cache_hits.values()))
+    assert hits == [0, 1, 0]
 
 
 def test_numba_that_compiles_nothing_is_refused(tmp_path: Path) -> None:

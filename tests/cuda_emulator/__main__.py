@@ -47,13 +47,13 @@ def parts() -> list[Part]:
         )
         for n in SEEDS
     ]
-    compiled = Part("compile", ("tests/test_cuda_compile.py", "-s", *everything), {})
+    compiled = Part("compile", ("tests/backends/cupy/test_compile.py", "-s", *everything), {})
     mistakes = Part(
         "mistakes",
-        ("tests/fake_device/test_kernel_mistakes.py", "tests/test_cuda_emulator.py", *everything),
+        ("tests/fake_device/test_kernel_mistakes.py", "tests/cuda_emulator/test_emulator.py", *everything),
         FAKE_DEVICE,
     )
-    benchmark = Part("benchmark", ("tests/test_cuda_benchmark.py", *everything), {})
+    benchmark = Part("benchmark", ("tests/benchmarks/test_gpu_step.py", *everything), {})
     device = Part("device", ("tests/fake_device", "--ignore-glob=*kernel*", *everything), FAKE_DEVICE)
     return [seeds[0], compiled, mistakes, device, benchmark, *seeds[1:]]
 

@@ -14,11 +14,12 @@ import numpy as np
 import pytest
 
 from tests.conftest import ROOT
-from vipnp import VisionPermutator, get_backend
+from vipnp import ViPConfig, VisionPermutator, get_backend
 from vipnp.checkpoint import load_weights, weights_sha256
 from vipnp.core import Backend
 from vipnp.data import load_digits
 from vipnp.train import Evaluation
+from vipnp.train.report import confusion_table
 from vipnp.verify.worlds.namespaces import StrictBackend
 
 EXAMPLES = ROOT / "examples"
@@ -93,39 +94,29 @@ def test_saved_weights_are_tested_without_training(first: Any) -> None:
 def test_the_seed_decides_weights_and_order() -> None:
     untrained = {train_tiny.main(["--epochs", "0", "--seed", seed])["weights_sha256"] for seed in "0123"}
     assert len(untrained) == 4
-    ten = [first_losses(get_backend("numpy"), train_tiny.Recipe(), seed=seed, count=2) for seed in (0, 0, 1)]
+    ten = [first_losses(get_backend("numpy"), train_tiny.CONFIG, seed=seed, count=2) for seed in (0, 0, 1)]
     assert ten[0] == ten[1] != ten[2]
 
 
-def first_losses(
-    xp: Backend, recipe: train_tiny.Recipe, *, seed: int, count: int, dtype: str = "float32"
-) -> list[float]:
+def first_losses(xp: Backend, config: ViPConfig, *, seed: int, count: int, dtype: str = "float32") -> list[float]:
     """The losses of the first steps of the example on split 0."""
     digits = load_digits(0)
-    model = VisionPermutator(recipe.config, backend=xp, seed=seed, dtype=dtype)
+    recipe = replace(train_tiny.RECIPE, epochs=1, warmup_epochs=0)
+    model = VisionPermutator(config, backend=xp, seed=seed, dtype=dtype)
     images = digits.train_images[: count * recipe.batch_size].astype(dtype)
-    losses: list[float] = []
-    train_tiny.train(
-        model,
-        images,
-        digits.train_labels[: len(images)],
-        replace(recipe, epochs=1, warmup_epochs=0),
-        seed=seed,
-        on_epoch=lambda _, values: losses.extend(values),
-    )
-    return losses
+    (losses,) = train_tiny.train(model, images, digits.train_labels[: len(images)], recipe, seed)
+    return list(losses)
 
 
 def test_the_first_ten_losses_agree_with_the_strict_namespace() -> None:
-    recipe = train_tiny.Recipe()
-    recipe = replace(recipe, config=replace(recipe.config, drop_path=0.2, dropout=0.1))
-    ours = first_losses(get_backend("numpy"), recipe, seed=0, count=10, dtype="float64")
-    strict = first_losses(StrictBackend(), recipe, seed=0, count=10, dtype="float64")
+    config = replace(train_tiny.CONFIG, drop_path=0.2, dropout=0.1)
+    ours = first_losses(get_backend("numpy"), config, seed=0, count=10, dtype="float64")
+    strict = first_losses(StrictBackend(), config, seed=0, count=10, dtype="float64")
     assert len(ours) == 10
     assert len(set(ours)) == 10
     assert strict == pytest.approx(ours, rel=1e-12)
-    single = first_losses(StrictBackend(), recipe, seed=0, count=10)
-    assert single == pytest.approx(first_losses(get_backend("numpy"), recipe, seed=0, count=10), rel=1e-5)
+    single = first_losses(StrictBackend(), config, seed=0, count=10)
+    assert single == pytest.approx(first_losses(get_backend("numpy"), config, seed=0, count=10), rel=1e-5)
     assert single == pytest.approx(ours, rel=1e-4)
 
 
@@ -209,18 +200,18 @@ def test_no_epoch_has_a_higher_rate_than_asked_for(lr: float, monkeypatch: pytes
         return [0.0]
 
     monkeypatch.setattr(train_tiny, "train_epoch", note)
-    recipe = replace(train_tiny.Recipe(), lr=lr, epochs=5)
+    recipe = replace(train_tiny.RECIPE, lr=lr, epochs=5)
     digits = load_digits(0)
-    train_tiny.train(VisionPermutator(recipe.config), digits.train_images, digits.train_labels, recipe, seed=0)
+    list(train_tiny.train(VisionPermutator(train_tiny.CONFIG), digits.train_images, digits.train_labels, recipe, 0))
     assert rates == [lr] * 5
 
 
 def test_a_rate_of_zero_leaves_the_weights_alone() -> None:
     digits = load_digits(0)
-    recipe = replace(train_tiny.Recipe(), lr=0.0, epochs=2)
-    model = VisionPermutator(recipe.config)
+    recipe = replace(train_tiny.RECIPE, lr=0.0, epochs=2)
+    model = VisionPermutator(train_tiny.CONFIG)
     before = weights_sha256(model.state_dict())
-    train_tiny.train(model, digits.train_images[:64], digits.train_labels[:64], recipe, seed=0)
+    assert len(list(train_tiny.train(model, digits.train_images[:64], digits.train_labels[:64], recipe, 0))) == 2
     assert weights_sha256(model.state_dict()) == before
 
 
@@ -243,7 +234,7 @@ def test_refusals_are_one_line_and_leave_nothing(
 def test_weights_of_another_model_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from vipnp.checkpoint import save_weights
 
-    weights = VisionPermutator(train_tiny.Recipe().config).state_dict()
+    weights = VisionPermutator(train_tiny.CONFIG).state_dict()
     weights["head.weight"] = weights["head.weight"][:3]
     save_weights(tmp_path / "w.safetensors", weights)
     with pytest.raises(SystemExit):
@@ -252,7 +243,7 @@ def test_weights_of_another_model_are_refused(tmp_path: Path, capsys: pytest.Cap
 
 
 def test_the_confusion_table_has_truth_in_rows() -> None:
-    table = train_tiny.confusion_table(np.array([[5, 0], [2, 31]])).strip("\n").split("\n")
+    table = confusion_table(np.array([[5, 0], [2, 31]])).strip("\n").split("\n")
     assert [line.split() for line in table] == [["true", "\\", "answer", "0", "1"], ["0", "5", "."], ["1", "2", "31"]]
 
 
@@ -291,7 +282,8 @@ def test_the_recipe_was_chosen_among_candidates_without_test_images(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Every image that a candidate is trained or validated on is in no test set."""
-    assert train_tiny.Recipe() in choose_digits_recipe.CANDIDATES.values()
+    chosen = choose_digits_recipe.Candidate(train_tiny.RECIPE, turned=0, moved=0)
+    assert chosen in choose_digits_recipe.CANDIDATES.values()
     tested = {image.tobytes() for split in range(5) for image in load_digits(split).test_images}
     used: list[bytes] = []
 
@@ -301,6 +293,6 @@ def test_the_recipe_was_chosen_among_candidates_without_test_images(
 
     monkeypatch.setattr(choose_digits_recipe, "train", note)
     monkeypatch.setattr(choose_digits_recipe, "evaluate", note)
-    assert choose_digits_recipe.validation_accuracy(train_tiny.Recipe()) == 0.5
+    assert choose_digits_recipe.validation_accuracy(chosen) == 0.5
     assert len(set(used)) == load_digits(0).development
     assert not set(used) & tested

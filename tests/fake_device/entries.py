@@ -307,8 +307,10 @@ def cudaStreamWaitEvent(stream: c_void_p, event: c_void_p, flags: c_uint) -> Non
 
 _numbers = count(1)
 _programs: dict[int, Program] = {}
-_modules: dict[int, Program] = {}
-_functions: dict[int, Any] = {}
+_modules: dict[int, tuple[Program, int]] = {}
+_functions: dict[int, tuple[Any, int]] = {}
+"""A kernel and the device that it was loaded on."""
+
 MAGIC = b"\x7fFAKE"
 
 
@@ -341,7 +343,7 @@ def cuCtxSetCurrent(context: c_void_p) -> None:
 def cuModuleLoadData(module: Pointer, image: c_void_p) -> None:
     number = int(string_at(image, len(MAGIC) + 8)[len(MAGIC) :])
     module[0] = next(_numbers)
-    _modules[module[0]] = _programs[number]
+    _modules[module[0]] = _programs[number], MACHINE.device
 
 
 @entry(DRIVER)
@@ -351,11 +353,12 @@ def cuModuleUnload(module: c_void_p) -> None:
 
 @entry(DRIVER)
 def cuModuleGetFunction(function: Pointer, module: c_void_p, name: c_char_p) -> None:
-    kernel = _modules[module].kernel(name.decode())
+    program, device = _modules[module]
+    kernel = program.kernel(name.decode())
     if kernel is None:
         raise DeviceError(Status.NOT_FOUND, f"no kernel {name.decode()}")
     function[0] = next(_numbers)
-    _functions[function[0]] = kernel
+    _functions[function[0]] = kernel, device
 
 
 @entry(DRIVER)
@@ -377,7 +380,12 @@ def cuLaunchKernel(
     parameters: Pointer,
     extra: c_void_p,
 ) -> None:
-    kernel = _functions[function]
+    kernel, device = _functions[function]
+    if device != MACHINE.device:
+        raise DeviceError(
+            Status.INVALID_HANDLE,
+            f"{kernel.expression}: loaded on device {device}, launched on device {MACHINE.device}",
+        )
     arguments = [string_at(parameters[i], size_of(kind)) for i, kind in enumerate(kernel.parameters)]
     MACHINE.launch(kernel, (grid_x, grid_y, grid_z), (block_x, block_y, block_z), arguments, stream)
 

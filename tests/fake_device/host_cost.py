@@ -70,7 +70,7 @@ def measure(model: str) -> None:
     install_libraries()
     import numpy as np
 
-    from tests.cuda_training import Training
+    from tests.backends.cupy.training import Training
     from vipnp.backends import get_backend
     from vipnp.models import get_config
 

@@ -14,7 +14,7 @@ import cupy
 import numpy as np
 import pytest
 
-from tests.cuda_training import BATCH, SIZES, Training, batch
+from tests.backends.cupy.training import BATCH, SIZES, Training, batch
 from tests.fake_device.machine import COMPUTE_32F, COMPUTE_32F_FAST_TF32, Machine
 from vipnp import VisionPermutator, layers, ops
 from vipnp.audit.cases import small_config
@@ -100,15 +100,13 @@ def test_first_ten_losses_of_the_tiny_example(machine: Machine) -> None:
     example = import_module("importlib.util").module_from_spec(spec)
     sys.modules["train_tiny"] = example
     spec.loader.exec_module(example)
-    recipe = replace(example.Recipe(), epochs=1)
+    recipe = replace(example.RECIPE, epochs=1)
     digits = example.load_digits(0)
     images, labels = digits.train_images[:320], digits.train_labels[:320]
     losses: dict[str, list[float]] = {}
     for name in ("numpy", "cupy"):
-        model = VisionPermutator(recipe.config, backend=name, seed=0)
-        example.train(
-            model, images, labels, recipe, seed=0, on_epoch=lambda _, values, name=name: losses.update({name: values})
-        )
+        model = VisionPermutator(example.CONFIG, backend=name, seed=0)
+        (losses[name],) = example.train(model, images, labels, recipe, 0)
     assert len(losses["numpy"]) == 10
     np.testing.assert_allclose(losses["cupy"], losses["numpy"], rtol=1e-6)
 

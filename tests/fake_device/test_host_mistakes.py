@@ -22,7 +22,7 @@ import numpy as np
 import pytest
 
 import vipnp
-from tests.cuda_training import SIZES, Training
+from tests.backends.cupy.training import SIZES, Training
 from tests.fake_device.machine import COMPUTE_32F, COMPUTE_32F_FAST_TF32, COMPUTE_64F, MACHINE, Machine
 from vipnp import VisionPermutator, ops
 from vipnp.audit.cases import small_config
@@ -85,6 +85,11 @@ def on_the_second_device() -> None:
     check_step({"device": 1}, COMPUTE_32F, 5e-6)
 
 
+def on_both_devices() -> None:
+    in_float32()
+    on_the_second_device()
+
+
 def on_another_stream() -> None:
     stream = cupy.cuda.Stream(non_blocking=True)
     with stream:
@@ -143,18 +148,20 @@ class Plant(NamedTuple):
 
 
 ASIDE = "with cupy.cuda.Stream(non_blocking=True):"
+COPIED = "(lambda freed: type('Freed', (), {{'data': type('At', (), {{'ptr': freed}})}}))({}.copy().data.ptr)"
+"""Something with the address of a copy that is gone."""
 
 PLANTS = [
     Plant(DEVICE, "backend", "def asarray", "with self.device:", "if True:", on_the_second_device),
     Plant(DEVICE, "backend", "def _outermost", "with self.device, self", "with self", on_the_second_device),
     Plant(DEVICE, "backend", "def on_this_device", "with self.device:", "if True:", on_the_second_device),
     Plant(DEVICE, "backend", "super().__init__(", "Device(device_id)", "Device(0)", on_the_second_device),
-    Plant(ORDER, "kernels", "def launch", "    function(\n", f"    {ASIDE}\n     function(\n"),
+    Plant(ORDER, "kernels", "def start", "        driver.", f"        {ASIDE}\n         driver."),
     Plant(ORDER, "products", "def product", "    libs.cublas.gemmEx(\n", f"    {ASIDE}\n     libs.cublas.gemmEx(\n"),
-    Plant(ORDER, "ops", "def column_sum", "    launch(", f"    {ASIDE}\n     launch("),
+    Plant(ORDER, "common", "def column_sum", "    launch(", f"    {ASIDE}\n     launch("),
     Plant(
         ORDER,
-        "ops",
+        "gelu",
         "def gelu_forward",
         "    launch(",
         "    with cupy.cuda.Stream.null:\n     launch(",
@@ -166,10 +173,8 @@ PLANTS = [
     ),
     Plant(FREED, "products", "gemmEx(", "b.data.ptr", "b.copy().data.ptr"),
     Plant(FREED, "products", "gemmEx(", "a.data.ptr", "a.copy().data.ptr"),
-    Plant(
-        FREED, "ops", 'launch("column_sum"', "partial, out", "__import__('numpy').uintp(partial.copy().data.ptr), out"
-    ),
-    Plant(FREED, "kernels", "def launch", "else value", "else np.uintp((value + 0).data.ptr)"),
+    Plant(FREED, "common", 'launch("column_sum"', "partial, out", f"{COPIED.format('partial')}, out"),
+    Plant(FREED, "kernels", "def start", "value.data.ptr", "(value + 0).data.ptr"),
     Plant(LEADING, "products", "gemmEx(", "b.shape[1]", "b.shape[0]"),
     Plant(LEADING, "products", "gemmEx(", "a.shape[1]", "a.shape[0]"),
     Plant(LEADING, "products", "gemmEx(", "columns,\n        compute", "rows,\n        compute"),
@@ -183,29 +188,39 @@ PLANTS = [
     Plant(SWAPPED, "products", "gemmEx(", "_operation(transpose_b)", "_operation(transpose_a)"),
     Plant(SWAPPED, "products", "gemmEx(", "        one,", "        zero,"),
     Plant(SWAPPED, "products", "CUDA_TYPES[name],\n        a.shape[1]", "        zero,", "        one,"),
-    Plant(SWAPPED, "ops", '"norm_forward"', "weight,\n        bias,", "bias,\n        weight,"),
-    Plant(SWAPPED, "ops", '"norm_backward"', "saved.mean,\n        saved.rstd", "saved.rstd,\n        saved.mean"),
-    Plant(SWAPPED, "ops", '"gelu_backward"', "dy,\n        z,", "z,\n        dy,"),
-    Plant(SWAPPED, "ops", '"residual_forward"', "rows,\n        width", "width,\n        rows"),
-    Plant(SWAPPED, "ops", '"exchange"', "first, middle", "middle, first"),
+    Plant(SWAPPED, "layer_norm", '"norm_forward"', "weight,\n        bias,", "bias,\n        weight,"),
+    Plant(
+        SWAPPED, "layer_norm", '"norm_backward"', "saved.mean,\n        saved.rstd", "saved.rstd,\n        saved.mean"
+    ),
+    Plant(SWAPPED, "gelu", '"gelu_backward"', "dy,\n        z,", "z,\n        dy,"),
+    Plant(SWAPPED, "residual", '"residual_forward"', "rows,\n        width", "width,\n        rows"),
+    Plant(SWAPPED, "permutations", '"exchange"', "first, middle", "middle, first"),
     Plant(
         SWAPPED,
-        "ops",
+        "cross_entropy",
         "def _cross_entropy",
         "label_smoothing, label_smoothing / K",
         "label_smoothing / K, label_smoothing",
     ),
     Plant(SWAPPED, "optimizer", '"adamw_update"', "m,\n        v,", "v,\n        m,"),
     Plant(SWAPPED, "optimizer", '"adamw_update"', "beta1,\n        1 - beta1", "1 - beta1,\n        beta1"),
-    Plant(SIZE, "ops", "def gelu_backward", "empty((blocks, width)", "empty((blocks, width - 1)"),
-    Plant(SIZE, "ops", "def split_attention_forward", "empty((grid.rows, grid.C)", "empty((grid.rows - 1, grid.C)"),
-    Plant(SIZE, "ops", "def column_sum", "out, rows,", "out, rows + 1,"),
+    Plant(SIZE, "gelu", "def gelu_backward", "empty((blocks, width)", "empty((blocks, width - 1)"),
+    Plant(
+        SIZE,
+        "split_attention",
+        "def split_attention_forward",
+        "empty((grid.rows, grid.C)",
+        "empty((grid.rows - 1, grid.C)",
+    ),
+    Plant(SIZE, "common", "def column_sum", "out, rows,", "out, rows + 1,"),
     Plant(SIZE, "optimizer", '"adamw_update"', "        p.size,\n", "        p.size - 1,\n"),
     Plant(SIZE, "optimizer", "def joined", "flat[done :", "flat["),
     Plant(FREED, "optimizer", "def joined", "[array.data.ptr for", "[(array + 0).data.ptr for"),
-    Plant(SIZE, "optimizer", "def named_parts", "start += part.nbytes", "start += part.size"),
+    Plant(SIZE, "optimizer", "def named_parts", "* dtype.itemsize", ""),
+    Plant(SIZE, "kernels", "real =", '"d" if', '"f" if', in_float64),
+    Plant(DEVICE, "kernels", "    key =", "runtime.getDevice()", "0", on_both_devices),
     Plant(SIZE, "products", "def product", "empty((rows, columns)", "empty((rows, columns - 1)"),
-    Plant(WAIT, "ops", "def column_sum", "    launch(", "    float(partial.sum()); launch("),
+    Plant(WAIT, "common", "def column_sum", "    launch(", "    float(partial.sum()); launch("),
     Plant(
         WAIT, "optimizer", "def adamw_cuda", "    beta1, beta2 = betas", "    beta1, beta2 = betas; xp.synchronize()"
     ),

@@ -365,7 +365,7 @@ def try_checks(connection: Any, plant: Plant, used: tuple[str, ...], text: str) 
     module.source = lambda name: text if name == file else original(name)
     module.expressions = lambda name, dtype=None: [each for each in names(name, dtype) if each in used]
     module._module.cache_clear()
-    module._function.cache_clear()
+    module._ready.kernels.clear()
     try:
         for expected in {module.KERNELS[name.split("<")[0]].file for name in used}:
             for dtype in module.CPP_TYPES:

@@ -18,6 +18,7 @@ from tests.fake_device.machine import Machine
 from vipnp import layers, ops
 from vipnp.audit.cases import Case, cases_of
 from vipnp.backends import get_backend
+from vipnp.core.flat import layout
 from vipnp.layers import BlockMasks, Mask
 from vipnp.optim.adamw import AdamWState, adamw
 from vipnp.optim.clip import clip_grad_norm
@@ -340,18 +341,18 @@ def test_arrays_are_joined_in_their_order(machine: Machine, dtype: str) -> None:
     arrays = [xp.asarray(array) for array in host]
     arrays[1], arrays[optimizer.PARTS] = (xp.asarray(np.ascontiguousarray(host[i].T)).T for i in (1, optimizer.PARTS))
     machine.forget()
-    flat = optimizer.flattened(arrays)
+    flat = optimizer.flattened_arrays(arrays)
     assert machine.own_launches == [f"join<{'float' if dtype == 'float32' else 'double'}>"] * 3
     assert machine.uploads == 0
     np.testing.assert_array_equal(xp.to_numpy(flat), np.concatenate([array.reshape(-1) for array in host]))
-    parts = optimizer.named_parts(flat, range(len(host)), dict(enumerate(host)))
+    parts = optimizer.named_parts(flat, range(len(host)), layout(dict(enumerate(host))))
     for i, array in enumerate(host):
         np.testing.assert_array_equal(xp.to_numpy(parts[i]), array)
     machine.forget()
-    assert optimizer.flattened(list(parts.values())).data.ptr == flat.data.ptr
-    assert optimizer.flattened(list(parts.values())[2:5]).data.ptr == parts[2].data.ptr
+    assert optimizer.flattened_arrays(list(parts.values())).data.ptr == flat.data.ptr
+    assert optimizer.flattened_arrays(list(parts.values())[2:5]).data.ptr == parts[2].data.ptr
     assert machine.launches == []
-    optimizer.flattened([parts[1], parts[0]])
+    optimizer.flattened_arrays([parts[1], parts[0]])
     assert len(machine.launches) == 1
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.cuda_training import SIZES, Training
+from tests.backends.cupy.training import SIZES, Training
 from tests.fake_device.machine import Machine
 from vipnp.audit.cases import small_config
 from vipnp.backends import get_backend

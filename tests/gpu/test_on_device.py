@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.cuda_training import SIZES, Training, batch
+from tests.backends.cupy.training import SIZES, Training, batch
 from tests.fake_device.test_kernels import EPS, all_cases, compare_case
 from vipnp import VisionPermutator, create_model
 from vipnp.audit.cases import CASES, Case, small_config

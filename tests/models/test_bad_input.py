@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,25 @@ def changed(array: Any, index: Any, value: Any) -> Any:
     copy = array.copy()
     copy[index] = value
     return copy
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        {"num_classes": 10**400},
+        {"in_channels": 2**40},
+        {"layers": (10**12, 1, 1)},
+        {"mlp_ratio": 2**40},
+        {"embed_dims": (12, 16, 12 * 2**20)},
+        {"image_size": (8 * 10**6, 4)},
+        {"branches": "plane", "image_size": (800, 4000)},
+    ],
+    ids=lambda field: next(iter(field)),
+)
+def test_a_model_that_no_memory_holds_is_refused_before_any_work(field: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"^config: got a model of more than 2,147,483,648 weights") as error:
+        dataclasses.replace(CONFIG, **field)
+    assert len(str(error.value)) < 300
 
 
 @pytest.mark.parametrize(
@@ -61,6 +81,20 @@ def test_images(model: VisionPermutator, images: Any, error: type[Exception], me
     for call in (model, model.features, lambda value: model.loss_and_grads(value, LABELS)):
         with pytest.raises(error, match=message):
             call(images)
+
+
+@pytest.mark.parametrize("largest", [255, 65535])
+def test_pixels_as_a_file_has_them_are_warned_of_where_the_model_is_called(
+    model: VisionPermutator, largest: int
+) -> None:
+    pixels = np.random.default_rng(1).integers(0, largest, IMAGES.shape, endpoint=True).astype(np.float32)
+    pixels[0, 0, 0, :2] = 0, largest
+    for call in (model, model.features, model.vjp, lambda value: model.loss_and_grads(value, LABELS)):
+        with pytest.warns(UserWarning, match=rf"images: got values from 0 to {largest}, expected normalised") as caught:
+            call(pixels)
+        assert [warning.filename for warning in caught] == [__file__]
+    for fine in (pixels / largest, pixels / largest * 6 - 3, IMAGES - 40):
+        model(fine.astype(np.float32))
 
 
 @pytest.mark.parametrize(

@@ -110,3 +110,10 @@ def test_sizes_that_do_not_fit_name_the_nearest(size: tuple[int, int], message: 
         model.at_resolution(*size)
     fits: Any = nearest_size(model.config, *size)
     assert model.at_resolution(*fits).config.image_size == fits
+
+
+def test_a_size_that_no_memory_holds_is_refused_before_any_work() -> None:
+    model = VisionPermutator(small_config(SIZES), seed=1)
+    with pytest.raises(ValueError, match=r"^config: got a model of more than .* weights, .* image_size") as error:
+        model.at_resolution(400_000, 8)
+    assert "nearest" not in str(error.value)

@@ -88,7 +88,8 @@ def test_another_size_keeps_classes_and_moves_the_transform() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"config": {"layers": [10**12, 1]}}, "has other tensors than the model that it describes"),
+        ({"config": {"layers": [10**6, 1]}}, "has other tensors than the model that it describes; 1000001 blocks"),
+        ({"config": {"layers": [10**12, 1]}}, "has metadata of another kind (config: got a model of more than"),
         ({"config": {"mlp_ratio": 2}}, "of another shape: network.0.0.mlp.fc1.weight (24, 8), not (16, 8)"),
         ({"config": {"num_classes": 6}}, "names 5 classes for 6 outputs"),
         ({"config": {"patch_size": -1}}, "has metadata of another kind (patch_size: got -1"),
@@ -142,6 +143,14 @@ def test_a_pytorch_file_of_vip_s7_gives_the_logits_of_its_weights(tmp_path: Path
     assert_same_weights(model, again)
     image = np.random.default_rng(0).standard_normal((1, 3, 28, 56), dtype=np.float32)
     np.testing.assert_array_equal(again(image), model(image))
+
+
+def test_names_of_a_foreign_file_reach_no_terminal_as_they_are(tmp_path: Path) -> None:
+    save_weights(tmp_path / "w.safetensors", {"\x1b[31mred" + "n" * 200_000: np.ones(2, np.float32)})
+    with pytest.raises(ValueError, match="fits no published model") as error:
+        vipnp.load(tmp_path / "w.safetensors")
+    assert str(error.value).isprintable()
+    assert len(str(error.value)) < 600
 
 
 def test_a_wrong_name_says_the_right_one(tmp_path: Path) -> None:

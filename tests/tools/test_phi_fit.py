@@ -7,7 +7,7 @@ import pytest
 
 from tools import phi_fit
 from tools.phi_fit import alternations, points, relative_error
-from vipnp.backends.numba.kernels import PHI_TAIL_DENOMINATOR, PHI_TAIL_NUMERATOR
+from vipnp.backends.numba.kernels.gelu import PHI_TAIL_DENOMINATOR, PHI_TAIL_NUMERATOR
 
 
 def test_the_fit_in_the_kernels_is_the_best_and_as_good_as_it_says() -> None:

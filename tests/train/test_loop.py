@@ -101,6 +101,58 @@ def test_options_reach_the_step() -> None:
         assert norm == pytest.approx(1e-3, rel=2e-3)
 
 
+def test_labels_are_taken_as_a_list_and_as_distributions() -> None:
+    images, labels = some_images(6)
+    soft = np.random.default_rng(2).dirichlet(np.ones(5), 6).astype("float32")
+    model = VisionPermutator(small_config(), seed=0)
+    assert epoch(model, Recorder(), images, labels.tolist()) == epoch(model, Recorder(), images, labels)
+    found, expected = (evaluate(model, images, given, batch_size=4).accuracy for given in (labels.tolist(), labels))
+    assert found == expected
+    order = np.random.default_rng(7).permutation(6)
+    losses = [model.loss_and_grads(images[part], soft[part])[0] for part in (order[:3], order[3:])]
+    np.testing.assert_array_equal(epoch(model, Recorder(), images, soft), np.array(losses, np.float64))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "options", "error", "message"),
+    [
+        (lambda soft: soft.astype("float64"), {}, TypeError, "labels: got distributions of dtype float64"),
+        (lambda soft: 2 * soft, {}, ValueError, "labels: row . sums to 2, expected 1"),
+        (lambda soft: soft[:, :4], {}, ValueError, r"labels: got shape \(6, 4\) for 6 images"),
+        (lambda soft: soft, {"label_smoothing": 0.1}, ValueError, "label_smoothing: got 0.1 with labels that are"),
+    ],
+)
+def test_wrong_distributions_are_refused_before_the_first_step(
+    spoil: Any, options: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    images, _ = some_images(6)
+    soft = spoil(np.random.default_rng(2).dirichlet(np.ones(5), 6).astype("float32"))
+    recorder = Recorder()
+    with pytest.raises(error, match=message):
+        epoch(VisionPermutator(small_config(), seed=0), recorder, images, soft, **options)
+    assert recorder.seen == []
+
+
+def test_evaluation_wants_labels() -> None:
+    images, _ = some_images(6)
+    soft = np.full((6, 5), 0.2, "float32")
+    with pytest.raises(ValueError, match=r"labels: got shape \(6, 5\) for 6 images"):
+        evaluate(VisionPermutator(small_config(), seed=0), images, soft, batch_size=4)
+
+
+def test_the_rate_may_change_with_every_step() -> None:
+    images, labels = some_images(8)
+    recorder = Recorder()
+    model = VisionPermutator(small_config(), seed=0)
+    epoch(model, recorder, images, labels, lr=lambda done: cosine_lr(2 + done, epochs=5, lr=0.5))
+    rates = [cosine_lr(2 + seen / 8, epochs=5, lr=0.5) for seen in (0, 3, 6)]
+    assert [lr for _, lr in recorder.seen] == rates
+    assert len(set(rates)) == 3
+    with pytest.raises(ValueError, match=r"lr: got -0\.5"):
+        epoch(model, recorder, images, labels, lr=lambda done: done - 0.5)
+    assert len(recorder.seen) == 3
+
+
 def test_training_reduces_the_loss() -> None:
     images, labels = some_images(12)
     model = VisionPermutator(small_config(), seed=0)
@@ -190,7 +242,9 @@ WRONG_SETS: list[tuple[Callable[[HostArray, HostArray], tuple[Any, Any]], type[E
     (lambda x, y: (x[0], y), ValueError, r"images: got shape \(2, 12, 8\)"),
     (lambda x, y: (x.tolist(), y), TypeError, "images: got list, expected a NumPy array"),
     (lambda x, y: (np.ma.masked_array(x), y), TypeError, "images: got MaskedArray"),
-    (lambda x, y: (x, y.tolist()), TypeError, "labels: got list, expected a NumPy array"),
+    (lambda x, y: (x, [[0], *y[1:].tolist()]), ValueError, "labels: got a sequence of unequal lengths"),
+    (lambda x, y: (x, y.astype(float).tolist()), TypeError, "labels: got dtype float64, expected integers"),
+    (lambda x, y: (x, "012340"), TypeError, "labels: got str, expected a NumPy array"),
     (lambda x, y: (x, y.astype(float)), TypeError, "labels: got dtype float64, expected integers"),
     (lambda x, y: (x, y > 0), TypeError, "labels: got dtype bool, expected integers"),
     (lambda x, y: (x, np.array([0, 1, 2, 3, 4, 5])), ValueError, r"labels: got values from 0 to 5, .* in \[0, 5\)"),

@@ -302,6 +302,16 @@ def value_wrong_in_float32(xp: Any, x: Any) -> Any:
 
 
 @wrong(X)
+def overflow_in_float32_alone(xp: Any, x: Any) -> Any:
+    return np.sqrt(x * x * 1e60 + 1e60) / 1e30, lambda dy: (dy * x / np.sqrt(x * x + 1),)
+
+
+@wrong(X)
+def underflow_in_float32_alone(xp: Any, x: Any) -> Any:
+    return x * x, lambda dy: (2 * x * (dy * 1e-60) * 1e60,)
+
+
+@wrong(X)
 def second_call_of_the_pullback(xp: Any, x: Any) -> Any:
     y, right = ops.gelu(xp, x)
     calls: list[int] = []

@@ -62,9 +62,8 @@ def carry_out(run: Run, workers: int, save_every: int) -> None:
                 figures=f"loss {done.loss:.3f}  lr {done.lr:.1e}  {done.images_per_second:.0f} images/s",
             )
             if done.accuracy is not None:
-                print_line(
-                    f"epoch {done.epoch + 1:3}/{done.epochs}  loss {done.loss:.4f}  accuracy {done.accuracy:.2%}"
-                )
+                row = {"epoch": done.epoch + 1, "loss": done.loss, "accuracy": done.accuracy}
+                print_line(report.epoch_line(row, done.epochs))
 
         def show(parts: Any) -> None:
             seen = [pair for part in parts for pair in zip(part.x, part.targets, strict=True)][: report.SHOWN]

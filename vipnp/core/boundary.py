@@ -6,6 +6,7 @@ their values would make the host wait for the device.
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -15,12 +16,15 @@ from vipnp.core.backend import Array, Backend, HostArray
 SUM_TOLERANCE = 1e-4
 """How far the sum of a target distribution may be from one: float32 targets over many classes round that much."""
 
+RAW = (32, 2**16)
+"""Images without a negative value whose largest is between these are pixels as a file has them, of 8 or 16 bits."""
+
 
 def receive_images(xp: Backend, images: Any, shape: tuple[int, int, int], dtype: str) -> Array:
     """Images (B, channels, height, width) of `dtype`, on the device of `xp`.
 
     Raises TypeError for a foreign array or another dtype, ValueError for another shape, an empty batch, and NaN or
-    infinity in host images.
+    infinity in host images. Warns of host images with values as in 0 to 255.
     """
     array, on_host = _receive(xp, "images", images)
     expected = f"(B, {', '.join(map(str, shape))}) with B >= 1"
@@ -29,6 +33,12 @@ def receive_images(xp: Backend, images: Any, shape: tuple[int, int, int], dtype:
     _check_dtype(xp, "images", array, dtype, on_host)
     if on_host:
         _check_finite("images", array)
+        low, high = array.min(), array.max()
+        if low >= 0 and RAW[0] < high < RAW[1]:
+            warnings.warn(
+                f"images: got values from {low:g} to {high:g}, expected normalised pixels, about -3 to 3 or 0 to 1",
+                stacklevel=4,
+            )
     return xp.asarray(array)
 
 
@@ -45,7 +55,7 @@ def receive_labels_or_targets(
     if shape == (batch, classes):
         _check_dtype(xp, "targets", array, dtype, on_host)
         if on_host:
-            _check_distributions(array)
+            check_distributions("targets", array)
         return None, xp.asarray(array)
     if shape != (batch,):
         raise ValueError(
@@ -102,6 +112,17 @@ def host_parameter(xp: Backend, name: str, value: Any) -> HostArray:
     return array
 
 
+def check_distributions(name: str, targets: HostArray) -> None:
+    """Raises ValueError unless every row of `targets`, (B, K), is a distribution over the K classes."""
+    _check_finite(name, targets)
+    if targets.min() < 0:
+        raise ValueError(f"{name}: got a negative entry {targets.min()}, expected distributions over the classes")
+    sums = targets.sum(axis=1, dtype=np.float64)
+    worst = int(np.abs(sums - 1).argmax())
+    if abs(sums[worst] - 1) > SUM_TOLERANCE:
+        raise ValueError(f"{name}: row {worst} sums to {sums[worst]:.6g}, expected 1")
+
+
 def check_rng(rng: object) -> None:
     """Raises TypeError unless `rng` is None or a numpy.random.Generator."""
     if rng is not None and not isinstance(rng, np.random.Generator):
@@ -143,13 +164,3 @@ def _check_finite(name: str, array: HostArray) -> None:
             f"{name}: {len(bad)} of {array.size} values are NaN or infinite (the first at index "
             f"{tuple(map(int, bad[0]))}), expected finite numbers"
         )
-
-
-def _check_distributions(targets: HostArray) -> None:
-    _check_finite("targets", targets)
-    if targets.min() < 0:
-        raise ValueError(f"targets: got a negative entry {targets.min()}, expected distributions over the classes")
-    sums = targets.sum(axis=1, dtype=np.float64)
-    worst = int(np.abs(sums - 1).argmax())
-    if abs(sums[worst] - 1) > SUM_TOLERANCE:
-        raise ValueError(f"targets: row {worst} sums to {sums[worst]:.6g}, expected 1")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import importlib
 import math
 import numbers
 from collections.abc import Iterable, Sequence
@@ -49,6 +50,14 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     """What ends an error's line: " (did you mean 'the nearest of the known names'?)", or "" where none is near."""
     near = difflib.get_close_matches(name, list(known), n=1)
     return f" (did you mean {near[0]!r}?)" if near else ""
+
+
+def check_library(option: str, module: str, *, extra: str) -> None:
+    """Raise ImportError, naming the extra of vipnp to install, where the library that `option` needs is missing."""
+    try:
+        importlib.import_module(module)
+    except ImportError as error:
+        raise ImportError(f'{option} needs {module.split(".")[0]}: pip install "vipnp[{extra}]"') from error
 
 
 def check_real(name: str, value: Any, *, low: float, high: float = math.inf, low_included: bool = True) -> float:

@@ -7,7 +7,7 @@ import os
 import secrets
 import stat
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -86,6 +86,22 @@ def check_outputs(outputs: Mapping[str, str | os.PathLike[str] | None]) -> None:
         other = seen.setdefault(str(target), option)
         if other != option and (target.is_file() or not target.exists()):
             raise ValueError(f"{other} and {option}: both are {name}, expected different files")
+
+
+def write_outputs(*outputs: tuple[str, Path | None, Callable[[Path], None]]) -> None:
+    """Write one file after the other, (option, file or None, how): one that cannot be written costs no other.
+
+    Raises OSError naming every option that failed.
+    """
+    failed = []
+    for option, path, write in outputs:
+        try:
+            if path is not None:
+                write(path)
+        except OSError as error:
+            failed.append(f"{option}: {error}")
+    if failed:
+        raise OSError("; ".join(failed))
 
 
 def _flush(path: Path) -> None:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 
-def flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def flatten(tree: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
     """(name, tensor) of every tensor in nested dicts, in order; names are paths joined with dots."""
+    flat: list[tuple[str, Any]] = []
     for key, value in tree.items():
         if isinstance(value, Mapping):
-            yield from flatten(value, f"{prefix}{key}.")
+            flat += flatten(value, f"{prefix}{key}.")
         else:
-            yield f"{prefix}{key}", value
+            flat.append((f"{prefix}{key}", value))
+    return flat
 
 
 def unflatten(tensors: Mapping[str, Any]) -> dict[str, Any]:

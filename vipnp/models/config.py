@@ -12,6 +12,9 @@ from typing import Any, NamedTuple
 from vipnp.core.checks import check_flag, did_you_mean, shown
 from vipnp.layers import BRANCHES, MIXINGS, PERMUTE_MLPS, SHIFTS, STANDARD_BRANCHES, BranchKind, FusionKind
 
+LARGEST = 2**31
+"""Weights of a model, at most: a size that is off by some digits is an error, and does not take all of the memory."""
+
 
 class StageShape(NamedTuple):
     """The grid of tokens in a stage: height x width tokens of `channels` channels in `segments` segments; `depth`
@@ -97,7 +100,7 @@ class ViPConfig:
                 raise ValueError(f"{name}: got {rate}, expected a rate in [0, 1)")
         if not (math.isfinite(self.skip_lam) and self.skip_lam > 0):
             raise ValueError(f"skip_lam: got {self.skip_lam}, expected a positive finite number")
-        self.stages()
+        self._check_size(self.stages())
 
     def _check_lengths(self) -> None:
         stages = len(self.layers)
@@ -119,6 +122,19 @@ class ViPConfig:
             raise ValueError(f"fusion: got {shown(self.fusion)}, expected one of {', '.join(PERMUTE_MLPS)}")
         if len(self.branches) != 3 or any(kind not in list(BRANCHES) for kind in self.branches):
             raise ValueError(f"branches: got {self.branches}, expected three of {', '.join(BRANCHES)}")
+
+    def _check_size(self, stages: list[StageShape]) -> None:
+        weights = self.in_channels * self.patch_size**2 * self.embed_dims[0] + self.embed_dims[-1] * self.num_classes
+        for shape in stages:
+            C = shape.channels
+            S = C // shape.segments
+            sides = {"height": shape.height * S, "width": shape.width * S, "plane": shape.height * shape.width}
+            mixing = sum(sides.get(kind, C) ** 2 for kind in self.branches)
+            weights += shape.depth * (mixing + (2 * self.mlp_ratio + 1) * C**2)
+        if weights > LARGEST:
+            names = ("image_size", "patch_size", "layers", "embed_dims", "segments", "num_classes", "in_channels")
+            made = ", ".join(f"{name} {shown(getattr(self, name))}" for name in names)
+            raise ValueError(f"config: got a model of more than {LARGEST:,} weights, expected no more: {made}")
 
     def stages(self) -> list[StageShape]:
         """The grid of tokens of every stage, in order.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from functools import lru_cache
 
 import numpy as np
 
@@ -15,6 +16,12 @@ LINEAR_STD = 0.02
 
 def parameter_shapes(config: ViPConfig) -> dict[str, tuple[int, ...]]:
     """Official name -> shape of every parameter of `config`, in the order of the official state dict."""
+    return dict(_parameter_shapes(config))
+
+
+@lru_cache(maxsize=8)
+def _parameter_shapes(config: ViPConfig) -> dict[str, tuple[int, ...]]:
+    """A training step asks for them three times, and they take longer than its optimiser."""
     shapes = config.stages()
     P = config.patch_size
     named: dict[str, tuple[int, ...]] = {

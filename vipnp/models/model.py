@@ -240,8 +240,9 @@ class VisionPermutator:
         """
         if not isinstance(tensors, Mapping):
             raise TypeError(f"tensors: got {shown(tensors)}, expected a mapping from names to arrays")
+        dtype = getattr(self.backend, self.dtype)
         for name, tensor in tensors.items():
-            if not self.backend.owns(tensor) or tensor.dtype != getattr(self.backend, self.dtype):
+            if not self.backend.owns(tensor) or tensor.dtype != dtype:
                 raise TypeError(
                     f"{name}: got {type(tensor).__name__} of dtype {getattr(tensor, 'dtype', None)}, expected a "
                     f"{self.dtype} array of backend {self.backend.name!r}"
@@ -305,13 +306,17 @@ class VisionPermutator:
         Raises
         ------
         ValueError, TypeError
-            For a size that the patches or a merge do not divide, naming the nearest that fits.
+            For a size that the patches or a merge do not divide, naming the nearest that fits; for one so large that
+            the model would have more than 2^31 weights.
         """
         old = self.config
         try:
             config = dataclasses.replace(old, image_size=(height, width))
         except ValueError as error:
-            raise ValueError(f"{error}; the nearest size that fits is {nearest_size(old, height, width)}") from error
+            nearest = nearest_size(old, height, width)
+            if nearest == (height, width):  # too large, and not off by a part of a patch
+                raise
+            raise ValueError(f"{error}; the nearest size that fits is {nearest}") from error
         xp = self.backend
         parameters = carried(xp, self.parameters(), self.dtype, old, config)
         tensors = {name: xp.to_numpy(value) for name, value in parameters.items()}

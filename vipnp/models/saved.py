@@ -11,7 +11,7 @@ from typing import Any
 from vipnp.backends import Backend
 from vipnp.checkpoint import load_metadata, load_weights
 from vipnp.core import HostArray
-from vipnp.core.checks import check_whole
+from vipnp.core.checks import check_whole, printable
 from vipnp.data.transforms import IMAGENET_MEAN, IMAGENET_STD, Transform
 from vipnp.models.config import PUBLISHED, PUBLISHED_CROP_PCT, ViPConfig, get_config
 from vipnp.models.initialization import parameter_shapes
@@ -199,7 +199,7 @@ def _differences(config: ViPConfig, tensors: Mapping[str, HostArray]) -> str:
             name if kind != "of another shape" else f"{name} {tensors[name].shape}, not {expected[name]}"
         )
     return "".join(
-        f"; {len(names)} {kind}: {', '.join(name[:80] for name in names[:SHOWN])}{', ...' if names[SHOWN:] else ''}"
+        f"; {len(names)} {kind}: {', '.join(map(printable, names[:SHOWN]))}{', ...' if names[SHOWN:] else ''}"
         for kind, names in kinds.items()
         if names
     )

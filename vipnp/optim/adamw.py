@@ -16,8 +16,8 @@ class AdamWState(NamedTuple):
     """What AdamW remembers between two steps: how many there were, and two running means for every parameter."""
 
     step: int
-    exp_avg: dict[str, Array]
-    exp_avg_sq: dict[str, Array]
+    exp_avg: Mapping[str, Array]
+    exp_avg_sq: Mapping[str, Array]
 
 
 def adamw(

@@ -7,6 +7,7 @@ from typing import Any
 
 from vipnp.core import Array, Backend
 from vipnp.core.checks import shown
+from vipnp.core.flat import FlatTensors, layout
 
 
 def check_backend(xp: Any) -> None:
@@ -21,7 +22,8 @@ def check_owned(xp: Any, name: str, tensors: Any) -> None:
     check_backend(xp)
     if not isinstance(tensors, Mapping):
         raise TypeError(f"{name}: got {type(tensors).__name__}, expected a mapping from names to arrays")
-    for key, tensor in tensors.items():
+    parts = {tensors.order[0]: tensors.flat} if isinstance(tensors, FlatTensors) else tensors
+    for key, tensor in parts.items():
         if not xp.owns(tensor):
             raise TypeError(
                 f"{name}: {key} is of type {type(tensor).__module__}.{type(tensor).__name__}, expected an array of "
@@ -51,11 +53,13 @@ def check_state(params: Mapping[str, Array], state: Mapping[str, Mapping[str, Ar
 
 
 def _differences(params: Mapping[str, Array], others: Mapping[str, Array]) -> list[str]:
-    problems = [f"missing {name}" for name in params if name not in others]
-    problems += [f"unexpected {name}" for name in others if name not in params]
-    problems += [
-        f"{name} is {others[name].dtype} {tuple(others[name].shape)}, its parameter {p.dtype} {tuple(p.shape)}"
-        for name, p in params.items()
-        if name in others and (others[name].shape != p.shape or others[name].dtype != p.dtype)
-    ]
+    expected, found = layout(params), layout(others)
+    if found == expected:
+        return []
+    problems = [f"missing {name}" for name in expected if name not in found]
+    problems += [f"unexpected {name}" for name in found if name not in expected]
+    for name in expected:
+        if name in found and found[name] != expected[name]:
+            (shape, dtype), (own_shape, own_dtype) = found[name], expected[name]
+            problems.append(f"{name} is {dtype} {tuple(shape)}, its parameter {own_dtype} {tuple(own_shape)}")
     return problems

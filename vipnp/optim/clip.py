@@ -12,7 +12,7 @@ EPS = 1e-6
 """PyTorch's guard against a division by a zero norm."""
 
 
-def clip_grad_norm(xp: Backend, grads: Mapping[str, Array], *, max_norm: float) -> tuple[dict[str, Array], Array]:
+def clip_grad_norm(xp: Backend, grads: Mapping[str, Array], *, max_norm: float) -> tuple[Mapping[str, Array], Array]:
     """Gradients scaled by min(1, max_norm / (norm + 1e-6)), and the norm before: the root of the sum of all squares.
 
     The norm is a 0-d array of the backend; nothing waits for the device.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -36,10 +36,10 @@ def train_epoch(
     model: VisionPermutator,
     optimizer: Optimizer,
     images: HostArray,
-    labels: HostArray,
+    labels: HostArray | Sequence[int],
     *,
     batch_size: int,
-    lr: float,
+    lr: float | Callable[[float], float],
     rng: np.random.Generator,
     label_smoothing: float = 0.0,
     max_norm: float | None = None,
@@ -49,11 +49,12 @@ def train_epoch(
     """One pass over the images in a random order; returns the loss of every step, before its update.
 
     model : its weights are replaced step by step. optimizer : on the backend of the model. images : host array
-    (n, channels, height, width) in the dtype of the model. labels : host integers (n,) in [0, num_classes).
-    batch_size : the last batch takes what is left. lr : learning rate of the epoch. rng : draws order, augmentation,
-    drop path and dropout. label_smoothing : see `VisionPermutator.loss_and_grads`. max_norm : clip the gradients to
-    this norm, None does not. augment : what to do to the images and labels of a batch. on_step : called after every
-    step.
+    (n, channels, height, width) in the dtype of the model. labels : host integers (n,) in [0, num_classes), or
+    distributions (n, num_classes) in the dtype of the model. batch_size : the last batch takes what is left.
+    lr : learning rate of the epoch, or a function that gives it for every step from the share of the epoch that is
+    done, in [0, 1). rng : draws order, augmentation, drop path and dropout. label_smoothing : see
+    `VisionPermutator.loss_and_grads`. max_norm : clip the gradients to this norm, None does not. augment : what to do
+    to the images and labels of a batch. on_step : called after every step.
 
     Losses stay on the device until the epoch is over, so that steps need not wait for each other.
     Raises ValueError or TypeError for what does not fit, before the first step; only what `augment` returns is checked
@@ -62,7 +63,7 @@ def train_epoch(
     `state_dict` to go back to.
     """
     batch_size = check_whole("batch_size", batch_size, low=1)
-    lr = check_real("lr", lr, low=0)
+    rate = _rate(lr, 0)
     check_generator(rng)
     label_smoothing = check_real("label_smoothing", label_smoothing, low=0, high=1)
     if max_norm is not None:
@@ -70,9 +71,12 @@ def train_epoch(
     for name, function in (("augment", augment), ("on_step", on_step)):
         if function is not None and not callable(function):
             raise TypeError(f"{name}: got {shown(function)}, expected a function or None")
-    check_labelled(model, images, labels, batch_size=batch_size)
+    labels = check_labelled(model, images, labels, batch_size=batch_size, distributions=True)
+    if label_smoothing and labels.ndim == 2:
+        raise ValueError(f"label_smoothing: got {label_smoothing} with labels that are distributions; smooth those")
     order = rng.permutation(len(images))
     losses = []
+    grads: Mapping[str, Array]
     for start in range(0, len(order), batch_size):
         batch = order[start : start + batch_size]
         x, targets = images[batch], labels[batch]
@@ -81,16 +85,21 @@ def train_epoch(
         loss, grads = model.loss_and_grads(x, targets, label_smoothing=label_smoothing, rng=rng)
         if max_norm is not None:
             grads, _ = model.backend.find(clip_grad_norm)(model.backend, grads, max_norm=max_norm)
-        model.set_parameters(optimizer.update(model.parameters(), grads, lr=lr))
+        rate = _rate(lr, start / len(order))
+        model.set_parameters(optimizer.update(model.parameters(), grads, lr=rate))
         losses.append(loss)
         if on_step is not None:
             on_step()
     values = [float(model.backend.to_numpy(loss)) for loss in losses]
     for step, value in enumerate(values):
         if not math.isfinite(value):
-            raise FloatingPointError(f"the loss of step {step} of this epoch is {value}; try a smaller lr than {lr}")
-    _check_finite_parameters(model, lr)
+            raise FloatingPointError(f"the loss of step {step} of this epoch is {value}; try a smaller lr than {rate}")
+    _check_finite_parameters(model, rate)
     return values
+
+
+def _rate(lr: float | Callable[[float], float], done: float) -> float:
+    return check_real("lr", lr(done) if callable(lr) else lr, low=0)
 
 
 def _check_finite_parameters(model: VisionPermutator, lr: float) -> None:
@@ -103,7 +112,9 @@ def _check_finite_parameters(model: VisionPermutator, lr: float) -> None:
             )
 
 
-def evaluate(model: VisionPermutator, images: HostArray, labels: HostArray, *, batch_size: int) -> Evaluation:
+def evaluate(
+    model: VisionPermutator, images: HostArray, labels: HostArray | Sequence[int], *, batch_size: int
+) -> Evaluation:
     """Run the model on host images (n, channels, height, width) and compare with labels, host integers (n,)
     in [0, num_classes).
 
@@ -111,7 +122,7 @@ def evaluate(model: VisionPermutator, images: HostArray, labels: HostArray, *, b
     whose logits are not finite: no class is the largest of them.
     """
     batch_size = check_whole("batch_size", batch_size, low=1)
-    check_labelled(model, images, labels, batch_size=batch_size)
+    labels = check_labelled(model, images, labels, batch_size=batch_size)
     starts = range(0, len(images), batch_size)
     logits = np.concatenate([model.backend.to_numpy(model(images[start : start + batch_size])) for start in starts])
     finite = np.isfinite(logits).all(axis=1)

@@ -20,39 +20,65 @@ if TYPE_CHECKING:
 SHOWN = 16
 """Pictures in a gallery."""
 
+NAMED = 40
+"""Classes above which a confusion matrix has no names."""
 
-def curves(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Loss and accuracy over the epochs as a PNG. rows : of metrics.csv."""
+
+def epoch_line(row: Mapping[str, Any], epochs: int) -> str:
+    """What is printed of an epoch. row : with epoch, loss and accuracy, as in metrics.csv."""
+    return f"epoch {row['epoch']:3}/{epochs}  loss {row['loss']:.4f}  accuracy {row['accuracy']:.2%}"
+
+
+def confusion_table(counts: HostArray) -> str:
+    """The confusion matrix (K, K) as text: a row for every true class, a column for every answer, dots for zeros."""
+    lines = ["", "true \\ answer" + "".join(f"{answer:5}" for answer in range(len(counts)))]
+    for true, row in enumerate(counts):
+        lines.append(f"{true:13}" + "".join(f"{count or '.':>5}" for count in row))
+    return "\n".join([*lines, ""])
+
+
+def curves(path: Path, rows: Sequence[Mapping[str, Any]], counts: HostArray | None = None) -> None:
+    """Loss and accuracy over the epochs as a PNG, and the confusion matrix beside them where there is one.
+
+    rows : of metrics.csv. counts : see `confusion`.
+    """
     from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-    with _figure(path, 9, 3.6) as figure:
-        panels = figure.subplots(1, 2)
+    number = 2 if counts is None else 3
+    with _figure(path, 4.5 * number, 3.6) as figure:
+        panels = figure.subplots(1, number)
         epochs = [row["epoch"] for row in rows]
         for axes, key, title in zip(
-            panels, ("loss", "accuracy"), ("training loss", "accuracy on held-out images"), strict=True
+            panels[:2], ("loss", "accuracy"), ("training loss", "accuracy on held-out images"), strict=True
         ):
             axes.plot(epochs, [row[key] for row in rows], marker="." if len(rows) < 10 else None)
             axes.set(title=title, xlabel="epoch")
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
             axes.grid(alpha=0.3)
         panels[1].yaxis.set_major_formatter(PercentFormatter(1))
+        if counts is not None:
+            _draw_confusion(panels[2], counts, range(len(counts)))
 
 
 def confusion(path: Path, counts: HostArray, classes: Sequence[str]) -> None:
     """The confusion matrix as a PNG. counts (K, K): rows are true classes, columns answers."""
-    named = len(classes) <= 40
-    size = max(4.0, 0.35 * len(classes) + 2) if named else 16.0
+    size = max(4.0, 0.35 * min(len(classes), NAMED) + 2)
     with _figure(path, size, size) as figure:
-        axes = figure.subplots()
-        axes.imshow(np.sqrt(counts), cmap="Blues")
-        if named:
-            axes.set_xticks(range(len(classes)), classes, rotation=90, fontsize=8)
-            axes.set_yticks(range(len(classes)), classes, fontsize=8)
-            for (row, column), count in np.ndenumerate(counts):
-                if count:
-                    colour = "white" if np.sqrt(count) > np.sqrt(counts.max()) * 0.6 else "black"
-                    axes.text(column, row, str(count), ha="center", va="center", fontsize=7, color=colour)
-        axes.set(xlabel="answer", ylabel="true class")
+        _draw_confusion(figure.subplots(), counts, classes)
+
+
+def _draw_confusion(axes: Any, counts: HostArray, classes: Sequence[Any]) -> None:
+    axes.imshow(np.sqrt(counts), cmap="Blues")
+    if len(classes) <= NAMED:
+        axes.set_xticks(range(len(classes)), classes, rotation=90, fontsize=8)
+        axes.set_yticks(range(len(classes)), classes, fontsize=8)
+        for (row, column), count in np.ndenumerate(counts):
+            if count:
+                dark = np.sqrt(count) > np.sqrt(counts.max()) * 0.6
+                axes.text(
+                    column, row, str(count), ha="center", va="center", fontsize=7, color="white" if dark else "black"
+                )
+    axes.set(xlabel="answer", ylabel="true class")
 
 
 def gallery(path: Path, pictures: Sequence[HostArray], captions: Sequence[str]) -> None:

@@ -6,7 +6,7 @@ import math
 import operator
 import time
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,7 @@ import numpy as np
 from vipnp.backends import get_backend
 from vipnp.backends.numpy import NumpyBackend
 from vipnp.backends.numpy.threads import Crew
-from vipnp.core import Generator, HostArray
+from vipnp.core import Array, Generator, HostArray
 from vipnp.data import DataSet, stream
 from vipnp.models import VisionPermutator
 from vipnp.optim import AdamW, AdamWState, clip_grad_norm
@@ -167,7 +167,7 @@ class Run:
         recipe, model = self.settings.recipe, self.model
         lr = recipe.learning_rate(self.step / self.steps_per_epoch)
         loss, found = self._summed(samples, parts)
-        grads = {name: found[name] for name in self.factors}
+        grads: Mapping[str, Array] = {name: found[name] for name in self.factors}
         norm = math.nan
         if recipe.clip_grad:
             grads, norm = model.backend.find(clip_grad_norm)(model.backend, grads, max_norm=recipe.clip_grad)
@@ -187,7 +187,7 @@ class Run:
         epoch = (self.step - 1) // self.steps_per_epoch
         return Progress(epoch, recipe.passes, inside, self.steps_per_epoch, loss, lr, speed)
 
-    def _update(self, grads: dict[str, Any], lr: float) -> None:
+    def _update(self, grads: Mapping[str, Array], lr: float) -> None:
         """A step of AdamW. Its change of a weight is in proportion to the learning rate: a factor on the rate is one on
         the change."""
         params = self.model.parameters()

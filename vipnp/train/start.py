@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import platform
 import zlib
 from collections.abc import Mapping
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from vipnp.core.files import write_text
+from vipnp.core.versions import installed
 from vipnp.data import load_data_set
 from vipnp.data.packed import Format, packed_format
 from vipnp.data.unreadable import check_readable, files_of, unreadable
@@ -145,10 +144,5 @@ def write_start(run: Run, *, new: bool, epochs: int | None) -> None:
 
 def versions() -> dict[str, str]:
     """Of Python and the libraries that a run depends on."""
-    found = {"python": platform.python_version(), "cores": str(os.cpu_count())}
-    for library in ("vipnp", "numpy", "scipy", "pillow", "numba", "cupy-cuda12x", "cupy-cuda13x"):
-        try:
-            found[library] = metadata.version(library)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
+    libraries = ("vipnp", "numpy", "scipy", "pillow", "numba", "cupy-cuda12x", "cupy-cuda13x")
+    return {"cores": str(os.cpu_count()), **installed(*libraries)}

@@ -1,14 +1,14 @@
 """The audit: gradients held against a ladder of checks that share no code with them.
 
-    from vipnp.verify import verify
+    from vipnp.verify import check_pullback
 
-    report = verify(my_op, [x, weight])      # y, pullback = my_op(xp, x, weight)
-    assert report.ok, report
+    check_pullback(my_op, [x, weight])       # y, pullback = my_op(xp, x, weight)
 
-`verify` takes any function of that shape, not only those of this library; `vipnp audit` runs it over the whole library.
+It takes any function of that shape, not only those of this library, and raises AssertionError with the report; `verify`
+returns the report. `vipnp audit` runs it over the whole library.
 """
 
-from vipnp.verify.ladder import RUNGS, verify
+from vipnp.verify.ladder import RUNGS, check_pullback, verify
 from vipnp.verify.report import Report, Row, Verdict
 
-__all__ = ["RUNGS", "Report", "Row", "Verdict", "verify"]
+__all__ = ["RUNGS", "Report", "Row", "Verdict", "check_pullback", "verify"]

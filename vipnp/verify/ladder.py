@@ -119,6 +119,27 @@ def verify(
     return report
 
 
+def check_pullback(op: Callable[..., Any], args: Sequence[Any], **options: Any) -> None:
+    """Assert that every hand-written gradient of `op` is right: one line of a test suite.
+
+    Parameters
+    ----------
+    op : `y, pullback = op(xp, *args, **kwargs)`, as for `verify`.
+    args : the differentiated arguments, float64 NumPy arrays or nested dicts of them.
+    options : of `verify`, such as kwargs and rungs.
+
+    Raises
+    ------
+    AssertionError
+        With the report, where a check fails or none looked at a gradient.
+    TypeError, ValueError
+        As `verify`.
+    """
+    report = verify(op, args, **options)
+    if not report.decided:
+        raise AssertionError(str(report))
+
+
 def whole_seed(seed: Any) -> int:
     """`seed` as an integer. Raises TypeError or ValueError unless it is one and not negative."""
     try:

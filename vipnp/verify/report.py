@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import math
 import platform
 from collections import Counter
@@ -10,6 +9,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
+
+from vipnp.core.versions import installed
 
 SCHEMA = 1
 """Version of the JSON form; it grows when a field changes its meaning or goes away."""
@@ -150,8 +151,7 @@ def _figure(value: float | None) -> float | str | None:
 
 def versions() -> dict[str, str]:
     """Python, and every package the rungs may use, with its version; "missing" where it is not installed."""
-    found = {"python": platform.python_version(), "machine": f"{platform.system()} {platform.machine()}"}
-    for package in (
+    packages = (
         "vipnp",
         "numpy",
         "scipy",
@@ -165,12 +165,10 @@ def versions() -> dict[str, str]:
         "numba",
         "onednn-cpu-gomp",
         "mkl",
-    ):
-        try:
-            found[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            found[package] = "missing"
-    return found
+    )
+    found = installed(*packages)
+    machine = {"python": found["python"], "machine": f"{platform.system()} {platform.machine()}"}
+    return {**machine, **{package: found.get(package, "missing") for package in packages}}
 
 
 def worst(rows: Sequence[Row]) -> Row | None:

@@ -15,13 +15,22 @@ import re
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import cache, partial
 from importlib import import_module
-from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar, cast
+from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
 import cupy
 
+from vipnp.backends.cupy.memory import (
+    POOL_YIELD,
+    STEP_DOWN,
+    DeviceMemoryError,
+    Memory,
+    PeakMemory,
+    first_images,
+    size_text,
+)
+from vipnp.backends.cupy.requirements import check_device, check_libraries
 from vipnp.backends.cupy.table import TABLE
 from vipnp.core.backend import NO_REPLACEMENTS, Array, Backend, HostArray, Op
 from vipnp.core.checks import check_flag, is_whole
@@ -33,33 +42,8 @@ Back = TypeVar("Back")
 
 PRECISIONS = ("float32", "tf32", "bfloat16")
 
-OLDEST_COMPUTE_CAPABILITY = 75
-
 DTYPES = ("float16", "float32", "float64", "bfloat16", "bool", "int8", "int16", "int32", "int64", "uint8")
 """What arrays on the device may hold; bfloat16 is the type of ml_dtypes."""
-
-CUDA_INSUFFICIENT_DRIVER = 35
-
-PROBE = '#include <cuda_bf16.h>\n#include <cuda_fp16.h>\nextern "C" __global__ void probe() {}\n'
-
-
-POOL_YIELD = 0.95
-"""The share of free memory that arrays can have: the pool's blocks are larger than what they hold."""
-
-
-STEP_DOWN = 0.95
-
-
-class DeviceMemoryError(MemoryError):
-    """The device has no memory left; the message says how much was asked for, in use and free."""
-
-
-class Memory(NamedTuple):
-    """Bytes on the device: in use by arrays, still available to them, and in all."""
-
-    used: int
-    available: int
-    total: int
 
 
 class CupyBackend(Backend):
@@ -136,8 +120,8 @@ class CupyBackend(Backend):
         batch = next((array.shape[0] for array in arrays if array.ndim == 4), None)
 
         def measure(images: int) -> int:
-            first = {name: _first(value, images, batch) for name, value in kwargs.items()}
-            return self._peak(op, _first(args, images, batch), first)
+            first = {name: first_images(value, images, batch) for name, value in kwargs.items()}
+            return self._peak(op, first_images(args, images, batch), first)
 
         y, pullback = self._outermost(batch, measure, super().run, op, *args, **kwargs)
         if not self.keep:
@@ -183,8 +167,8 @@ class CupyBackend(Backend):
         found = re.search(r"allocating ([\d,]+) bytes", error)
         asked = int(found[1].replace(",", "")) if found else 0
         return (
-            f"out of memory on CUDA device {self.device_id}: asked for {_size(asked)}, in use {_size(memory.used)}, "
-            f"free {_size(memory.available)} of {_size(memory.total)}"
+            f"out of memory on CUDA device {self.device_id}: asked for {size_text(asked)}, "
+            f"in use {size_text(memory.used)}, free {size_text(memory.available)} of {size_text(memory.total)}"
         )
 
     def _what_fits(self, batch: int, measure: Callable[[int], int]) -> str:
@@ -281,14 +265,6 @@ class CupyBackend(Backend):
             self.cupy.get_default_memory_pool().free_all_blocks()
 
 
-@dataclass
-class PeakMemory:
-    """Bytes in use before watching began, and the most that were added to them at a time."""
-
-    before: int
-    added: int = 0
-
-
 @cache
 def _is_known(dtype: Any) -> bool:
     return dtype.name in DTYPES
@@ -312,23 +288,6 @@ class _Shared:
     def __init__(self) -> None:
         self.depth = _Depth()
         self.host_waits = 0
-
-
-def _first(tree: Any, images: int, batch: int | None) -> Any:
-    """`tree` with every array over the batch cut to its first `images`; dicts are parameters and stay whole."""
-    if isinstance(tree, list | tuple):
-        parts = [_first(part, images, batch) for part in tree]
-        return type(tree)(*parts) if hasattr(tree, "_fields") else type(tree)(parts)
-    if hasattr(tree, "shape") and tree.ndim and tree.shape[0] == batch:
-        return tree[:images]
-    return tree
-
-
-def _size(count: int) -> str:
-    for unit, name in ((2**30, "GiB"), (2**20, "MiB")):
-        if count >= unit:
-            return f"{count / unit:.2f} {name}"
-    return f"{count / 2**10:.2f} KiB"
 
 
 def create(
@@ -358,73 +317,9 @@ def create(
     if memory_limit is not None and memory_limit <= 0:
         raise ValueError(f"memory_limit: got {memory_limit}, expected a positive number of bytes")
     device = int(device)
-    _check_device(cupy, device)
+    check_device(cupy, device)
     with cupy.cuda.Device(device):
-        _check_libraries(cupy, precision)
+        check_libraries(cupy, precision)
         if memory_limit is not None:
             cupy.get_default_memory_pool().set_limit(size=memory_limit)
     return CupyBackend(cupy, device, precision, fused)
-
-
-def _check_device(cupy: Any, device: int) -> None:
-    runtime = cupy.cuda.runtime
-    try:
-        count = runtime.getDeviceCount()
-    except runtime.CUDARuntimeError as error:
-        if error.status != CUDA_INSUFFICIENT_DRIVER:
-            raise RuntimeError(f'backend "cupy": found no CUDA device ({error})') from error
-        driver, needed = runtime.driverGetVersion(), runtime.runtimeGetVersion()
-        if driver == 0:
-            raise RuntimeError('backend "cupy": found no NVIDIA driver on this machine') from error
-        raise RuntimeError(
-            f'backend "cupy": the driver supports CUDA {_version(driver)}, this CuPy was built for CUDA '
-            f"{_version(needed)}: update the driver, or install the CuPy of CUDA {driver // 1000} "
-            f'(pip uninstall cupy-cuda{needed // 1000}x; pip install "vipnp[cuda{driver // 1000}]")'
-        ) from error
-    if count == 0:
-        raise RuntimeError('backend "cupy": found no CUDA device')
-    if not 0 <= device < count:
-        raise ValueError(f"device: got {device}, expected 0 to {count - 1}: there are {count} CUDA devices")
-    capability = cupy.cuda.Device(device).compute_capability
-    if int(capability) < OLDEST_COMPUTE_CAPABILITY:
-        raise RuntimeError(
-            f'backend "cupy": device {device} has compute capability {capability}, the kernels need '
-            f"{OLDEST_COMPUTE_CAPABILITY} or newer"
-        )
-
-
-def _check_libraries(cupy: Any, precision: str) -> None:
-    major = cupy.cuda.runtime.runtimeGetVersion() // 1000
-    if precision == "bfloat16":
-        try:
-            import_module("ml_dtypes")
-        except ImportError as error:
-            raise ImportError(f"precision 'bfloat16' needs ml_dtypes: pip install \"vipnp[cuda{major}]\"") from error
-    try:
-        # The package's __getattr__ loads pip's cuBLAS first; importing the module goes past it.
-        _ = import_module("cupy_backends.cuda.libs").cublas
-    except ImportError as error:
-        raise ImportError(
-            f'backend "cupy": cuBLAS of CUDA {major} is missing: pip install "cupy-cuda{major}x[ctk]", or install the '
-            f"CUDA toolkit ({error})"
-        ) from error
-    try:
-        cupy.cuda.nvrtc.getVersion()
-    except (ImportError, RuntimeError) as error:
-        raise RuntimeError(
-            f'backend "cupy": the compiler NVRTC of CUDA {major} is missing: pip install "vipnp[cuda{major}]" ({error})'
-        ) from error
-    try:
-        cupy.RawModule(code=PROBE).get_function("probe")
-    except (RuntimeError, cupy.cuda.compiler.CompileException) as error:
-        raise RuntimeError(
-            f'backend "cupy": NVRTC finds no CUDA headers (cuda_fp16.h, cuda_bf16.h): pip install "vipnp[cuda{major}]" '
-            f"({error})"
-        ) from error
-
-
-def _version(code: int) -> str:
-    return f"{code // 1000}.{code % 1000 // 10}"
-
-
-__all__: list[str] = ["CupyBackend", "DeviceMemoryError", "Memory", "create"]

@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping
+import threading
+from collections.abc import Iterator, Mapping
+from ctypes import addressof, c_void_p, create_string_buffer
 from functools import cache
 from pathlib import Path
+from struct import Struct, calcsize
 from typing import Any, NamedTuple
 
 import cupy
 import numpy as np
+from cupy.cuda import driver, get_current_stream, runtime
 
 from vipnp.core import Array
 
@@ -55,7 +59,10 @@ NORM_TEMPLATES: Mapping[str, tuple[tuple[int, int], ...]] = {
 VECTORS = (1, 2, 4)
 """Neighbouring elements that one instruction moves."""
 
-NULL = np.uintp(0)
+PARTS = 128
+"""Arrays that one launch joins, as in optimizer.cu."""
+
+PARTS_LAYOUT = np.dtype([("from", np.uint64, PARTS), ("start", np.int64, PARTS + 1)])
 
 
 class Kernel(NamedTuple):
@@ -171,17 +178,63 @@ def _module(file: str, dtype: str) -> Any:
     return cupy.RawModule(code=source(file), options=OPTIONS, name_expressions=expressions(file, dtype))
 
 
-@cache
-def _function(name: str, dtype: str, template: tuple[str, ...]) -> tuple[Any, tuple[Callable[[Any], Any] | None, ...]]:
-    wide_type = np.dtype(wide(dtype)).type
-    scalars: dict[str, Callable[[Any], Any]] = {
-        "A": wide_type,
-        "Wide<T>": wide_type,
-        "int": np.int32,
-        "long long": np.int64,
-    }
-    function = _module(KERNELS[name].file, dtype).get_function(expression(name, dtype, template))
-    return function, tuple(scalars.get(kind) for kind in signature(name))
+SCALARS: Mapping[str, str] = {"int": "i", "long long": "q"}
+"""C++ type of a number that a kernel takes -> its letter in the module struct."""
+
+
+class Prepared:
+    """One instantiation on one device, as one thread starts it: its arguments are packed where the driver reads them.
+
+    Numbers become scalars of the types that the source declares, arrays their addresses.
+    """
+
+    def __init__(self, name: str, dtype: str, template: tuple[str, ...]) -> None:
+        self.name, self.dtype = name, dtype
+        function = _module(KERNELS[name].file, dtype).get_function(expression(name, dtype, template))
+        self._function = function.kernel.ptr
+        real = "d" if wide(dtype) == "float64" else "f"
+        letters = ["P" if kind.endswith("*") else SCALARS.get(kind, real) for kind in signature(name)]
+        letters = [
+            f"{PARTS_LAYOUT.itemsize}s" if kind.startswith("Parts<") else letter
+            for kind, letter in zip(signature(name), letters, strict=True)
+        ]
+        self._arrays = [letter == "P" for letter in letters]
+        self._struct = Struct("".join(letters))
+        self._arguments = create_string_buffer(self._struct.size)
+        begin = addressof(self._arguments)
+        ends = [calcsize("".join(letters[: i + 1])) for i in range(len(letters))]
+        starts = (begin + end - calcsize(letter) for end, letter in zip(ends, letters, strict=True))
+        self._addresses = (c_void_p * len(letters))(*starts)
+        self._parameters = addressof(self._addresses)
+
+    def start(self, grid: tuple[int, ...], block: tuple[int, ...], arguments: tuple[Any, ...]) -> None:
+        """Enqueue it on the current stream."""
+        values = [
+            (0 if value is None else value.data.ptr) if is_array else value
+            for is_array, value in zip(self._arrays, arguments, strict=True)
+        ]
+        self._struct.pack_into(self._arguments, 0, *values)
+        x, y, z = (*grid, 1, 1)[:3]
+        # CUDA takes no grid of no blocks: over empty arrays one block finds nothing to do.
+        driver.launchKernel(
+            self._function,
+            *(x or 1, y or 1, z or 1),
+            *(*block, 1, 1)[:3],
+            0,
+            get_current_stream().ptr,
+            self._parameters,
+            0,
+        )
+
+
+class _Ready(threading.local):
+    """What this thread has prepared, by device, name, dtype and template."""
+
+    def __init__(self) -> None:
+        self.kernels: dict[tuple[int, str, str, tuple[str, ...]], Prepared] = {}
+
+
+_ready = _Ready()
 
 
 def launch(
@@ -189,18 +242,14 @@ def launch(
 ) -> None:
     """Start one instantiation on the current stream; nothing waits for it.
 
-    arguments : arrays, C-contiguous and of the dtypes the kernel takes; None for a null pointer; numbers, which become
-    scalars of the kernel's types; a structure of NumPy in the layout of the kernel's.
+    arguments : arrays, C-contiguous and of the dtypes the kernel takes; None for a null pointer; numbers; the bytes of
+    a structure in the layout of the kernel's.
     """
-    function, scalars = _function(name, dtype, template)
-    function(
-        grid,
-        block,
-        tuple(
-            scalar(value) if scalar else NULL if value is None else value
-            for scalar, value in zip(scalars, arguments, strict=True)
-        ),
-    )
+    key = (runtime.getDevice(), name, dtype, template)
+    prepared = _ready.kernels.get(key)
+    if prepared is None:
+        prepared = _ready.kernels[key] = Prepared(name, dtype, template)
+    prepared.start(grid, block, arguments)
 
 
 def row_blocks(rows: int, rows_a_block: int) -> int:

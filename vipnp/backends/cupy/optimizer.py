@@ -1,8 +1,8 @@
 """CUDA kernels in the place of the optimiser's step: all parameters lie in one flat buffer.
 
 The buffer is a private view: every parameter, gradient and running mean that is returned is a part of it under its own
-name and shape. Tensors that decay come first. Arrays that lie so already, as those of the step before do, are used as
-they are; others are copied together.
+name and shape, gradients and means only once somebody asks for them. Tensors that decay come first. Arrays that lie so
+already, as those of the step before do, are used as they are; others are copied together.
 """
 
 from __future__ import annotations
@@ -15,10 +15,11 @@ import cupy
 import numpy as np
 
 from vipnp.backends.cupy.arrays import contiguous, dtype_name, empty
-from vipnp.backends.cupy.kernels import THREADS, WIDE_TYPES, launch, row_blocks
-from vipnp.backends.cupy.ops import column_sum
+from vipnp.backends.cupy.common import column_sum
+from vipnp.backends.cupy.kernels import PARTS, PARTS_LAYOUT, THREADS, WIDE_TYPES, launch, row_blocks
 from vipnp.core import Array, Replacements
 from vipnp.core.checks import check_real
+from vipnp.core.flat import FlatTensors, Layout, layout
 from vipnp.optim.adamw import AdamWState, adamw
 from vipnp.optim.checks import check_owned
 from vipnp.optim.clip import EPS, clip_grad_norm
@@ -28,24 +29,26 @@ TABLE = Replacements()
 
 ENTRIES_A_BLOCK = 8 * THREADS
 
-PARTS = 128
-"""Arrays that one launch joins, as in optimizer.cu."""
 
-PARTS_LAYOUT = np.dtype([("from", np.uint64, PARTS), ("start", np.int64, PARTS + 1)])
-
-
-def flat_order(tensors: Mapping[str, Array]) -> list[str] | None:
+def flat_order(like: Layout) -> list[str] | None:
     """The names in the order of the flat buffer: two or more dimensions first.
 
     None where the kernels do not apply: no tensor at all, dtypes that differ, or one the kernels do not take.
     """
-    dtypes = {tensor.dtype for tensor in tensors.values()}
+    dtypes = {dtype for _, dtype in like.values()}
     if len(dtypes) != 1 or dtypes.pop().name not in WIDE_TYPES:
         return None
-    return sorted(tensors, key=lambda name: tensors[name].ndim < 2)
+    return sorted(like, key=lambda name: len(like[name][0]) < 2)
 
 
-def flattened(arrays: Sequence[Array]) -> Array:
+def flattened(tensors: Mapping[str, Array], order: Sequence[str]) -> Array:
+    """The tensors one after another in one flat array, in `order`: where they lie so already that memory itself."""
+    if isinstance(tensors, FlatTensors) and list(tensors.order) == order:
+        return tensors.flat
+    return flattened_arrays([tensors[name] for name in order])
+
+
+def flattened_arrays(arrays: Sequence[Array]) -> Array:
     """The arrays one after another in one flat array: where they lie so already that memory itself, else a copy."""
     first = arrays[0]
     address, size = first.data.ptr, 0
@@ -69,18 +72,27 @@ def joined(arrays: Sequence[Array]) -> Array:
         parts["from"][:count] = [array.data.ptr for array in held]
         parts["start"][1 : count + 1] = np.cumsum([array.size for array in held])
         size = int(parts["start"][count])
-        launch("join", dtype, (), (math.ceil(size / THREADS),), (THREADS,), parts, count, flat[done : done + size])
+        launch(
+            "join",
+            dtype,
+            (),
+            (math.ceil(size / THREADS),),
+            (THREADS,),
+            parts.tobytes(),
+            count,
+            flat[done : done + size],
+        )
         done += size
     return flat
 
 
-def named_parts(flat: Array, order: Sequence[str], like: Mapping[str, Array]) -> dict[str, Array]:
+def named_parts(flat: Array, order: Sequence[str], like: Layout) -> dict[str, Array]:
     """Views of `flat` under the names, shapes and the order of `like`."""
-    parts, start = {}, 0
+    parts, start, dtype = {}, 0, flat.dtype
     for name in order:
-        shape = like[name].shape
-        parts[name] = part = cupy.ndarray(shape, flat.dtype, flat.data + start)
-        start += part.nbytes
+        shape = like[name][0]
+        parts[name] = cupy.ndarray(shape, dtype, flat.data + start)
+        start += math.prod(shape) * dtype.itemsize
     return {name: parts[name] for name in like}
 
 
@@ -97,19 +109,16 @@ def adamw_cuda(
     weight_decay: float,
 ) -> tuple[dict[str, Array], AdamWState]:
     """One kernel for all parameters."""
-    order = flat_order(params)
+    like = layout(params)
+    order = flat_order(like)
     if order is None:
         return xp.readable(  # type: ignore[no-any-return]
             adamw, params, grads, state, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay
         )
     beta1, beta2 = betas
     t = state.step + 1
-    p = flattened([params[name] for name in order])
-    g = flattened([grads[name] for name in order])
-    m = v = None
-    if t > 1:
-        m = flattened([state.exp_avg[name] for name in order])
-        v = flattened([state.exp_avg_sq[name] for name in order])
+    p, g = flattened(params, order), flattened(grads, order)
+    m, v = (flattened(means, order) if t > 1 else None for means in (state.exp_avg, state.exp_avg_sq))
     dtype = dtype_name(p)
     new_p, new_m, new_v = (empty(p.shape, dtype) for _ in range(3))
     launch(
@@ -126,7 +135,7 @@ def adamw_cuda(
         new_m,
         new_v,
         p.size,
-        sum(tensor.size for tensor in params.values() if tensor.ndim >= 2),
+        sum(math.prod(shape) for shape, _ in like.values() if len(shape) >= 2),
         1 - lr * weight_decay,
         beta1,
         1 - beta1,
@@ -136,21 +145,22 @@ def adamw_cuda(
         lr / (1 - beta1**t),
         math.sqrt(1 - beta2**t),
     )
-    named = [named_parts(flat, order, params) for flat in (new_p, new_m, new_v)]
-    return named[0], AdamWState(t, named[1], named[2])
+    means = [FlatTensors(flat, order, like) for flat in (new_m, new_v)]
+    return named_parts(new_p, order, like), AdamWState(t, *means)
 
 
 @TABLE.replaces(clip_grad_norm)
-def clip_grad_norm_cuda(xp: Any, grads: Mapping[str, Array], *, max_norm: float) -> tuple[dict[str, Array], Array]:
+def clip_grad_norm_cuda(xp: Any, grads: Mapping[str, Array], *, max_norm: float) -> tuple[Mapping[str, Array], Array]:
     """Two kernels for all gradients; what they return lies flat for the AdamW kernel."""
     max_norm = check_real("max_norm", max_norm, low=0, low_included=False)
     check_owned(xp, "grads", grads)
-    order = flat_order(grads)
+    like = layout(grads)
+    order = flat_order(like)
     if order is None:
         return xp.readable(  # type: ignore[no-any-return]
             clip_grad_norm, grads, max_norm=max_norm
         )
-    g = flattened([grads[name] for name in order])
+    g = flattened(grads, order)
     dtype = dtype_name(g)
     blocks = row_blocks(g.size, ENTRIES_A_BLOCK)
     partial = empty((blocks, 1), dtype)
@@ -158,4 +168,4 @@ def clip_grad_norm_cuda(xp: Any, grads: Mapping[str, Array], *, max_norm: float)
     clipped, norm = empty(g.shape, dtype), empty((), dtype)
     grid = (math.ceil(g.size / THREADS),)
     launch("clip_gradient", dtype, (), grid, (THREADS,), g, column_sum(partial), max_norm, EPS, clipped, norm, g.size)
-    return named_parts(clipped, order, grads), norm
+    return FlatTensors(clipped, order, like), norm

@@ -15,30 +15,20 @@ from typing import Any, NamedTuple
 import cupy
 
 from vipnp.backends.cupy.arrays import convert, dtype_name
-from vipnp.backends.cupy.ops import (
-    CHANNEL,
-    HEIGHT,
-    WIDTH,
+from vipnp.backends.cupy.common import CHANNEL, HEIGHT, WIDTH, Grid, Scale, check_parameters, path_scale
+from vipnp.backends.cupy.gelu import gelu_backward, gelu_forward
+from vipnp.backends.cupy.layer_norm import NormSaved, norm_backward, norm_forward
+from vipnp.backends.cupy.linear import linear_rows
+from vipnp.backends.cupy.permutations import exchange
+from vipnp.backends.cupy.products import operand, product, rows_of
+from vipnp.backends.cupy.residual import residual_backward, residual_forward
+from vipnp.backends.cupy.split_attention import (
     Branches,
-    Grid,
-    NormSaved,
-    Scale,
-    check_parameters,
-    exchange,
-    gelu_backward,
-    gelu_forward,
-    linear_rows,
-    norm_backward,
-    norm_forward,
-    path_scale,
     pool_forward,
-    residual_backward,
-    residual_forward,
     split_attention_backward_branches,
     split_attention_backward_logits,
     split_attention_forward,
 )
-from vipnp.backends.cupy.products import operand, product, rows_of
 from vipnp.core import Array, Replacements
 from vipnp.layers import (
     STANDARD_BRANCHES,

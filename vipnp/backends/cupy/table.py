@@ -4,12 +4,21 @@
 kernel does what. Activations are float32, float16 or bfloat16 with float32 sums, or float64.
 """
 
-from vipnp.backends.cupy import ops, optimizer, stage
+from vipnp.backends.cupy import (
+    cross_entropy,
+    gelu,
+    layer_norm,
+    linear,
+    optimizer,
+    permutations,
+    residual,
+    split_attention,
+    stage,
+)
 from vipnp.core import Replacements
 
 TABLE = Replacements()
-TABLE.update(ops.TABLE)
-TABLE.update(stage.TABLE)
-TABLE.update(optimizer.TABLE)
+for module in (layer_norm, gelu, residual, linear, permutations, split_attention, cross_entropy, stage, optimizer):
+    TABLE.update(module.TABLE)
 
 __all__ = ["TABLE"]

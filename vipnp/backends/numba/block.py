@@ -1,7 +1,7 @@
 """The fused CPU table: a Permutator block as matrix products with Numba kernels between them.
 
 These run in one thread, on one shard of the batch (vipnp.backends.numpy.shards): products of the linear layers through
-products.py, and one kernel of kernels.py between two of them. What the kernels do not cover runs the readable
+products.py, and one kernel of kernels/ between two of them. What the kernels do not cover runs the readable
 layer: the plain sum of the branches, other branches than height, width and channel in their places, dropout, mixed
 dtypes, and dtypes other than float32 and float64.
 """

@@ -29,6 +29,9 @@ SUM_BOUND = 1e-12
 UNITS_32 = 32.0
 """How many times the rounding of the inputs the error in float32 may be."""
 
+SMALLEST_32, LARGEST_32 = float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max)
+"""The smallest and the largest normal float32: what float64 has beyond these, float32 is not asked for."""
+
 FACTORS = MappingProxyType({2.0: "2", -1.0: "-1", 0.0: "0", 2.0**60: "2^60", 2.0**-60: "2^-60"})
 """Cotangents are scaled by these, which rounds nothing."""
 
@@ -80,15 +83,21 @@ def shapes_and_dtypes(subject: Subject) -> Iterator[Fault]:
         y, pullback = subject.run(subject.numpy, arrays, constants)
         if getattr(y, "dtype", None) != dtype:
             yield Fault(None, f"{np.dtype(dtype)} arguments give y of dtype {getattr(y, 'dtype', type(y).__name__)}")
-        if not np.all(np.isfinite(np.asarray(y))):
+        if not _finite(np.asarray(y), subject.value):
             yield Fault(None, f"y is not finite in {np.dtype(dtype)}")
         gradients = subject.gradients(subject.numpy, pullback, _scalar_or_array(subject.cotangent.astype(dtype)))
-        for name, gradient in zip(subject.names, gradients, strict=True):
+        for name, gradient, truth in zip(subject.names, gradients, subject.float64_gradients, strict=True):
             found = getattr(gradient, "dtype", None)
             if found != dtype:
                 yield Fault(name, f"{np.dtype(dtype)} arguments give a gradient of dtype {found}")
-            elif not np.all(np.isfinite(gradient)):
+            elif not _finite(np.asarray(gradient), truth):
                 yield Fault(name, f"the gradient is not finite in {np.dtype(dtype)}")
+
+
+def _finite(found: HostArray, truth: HostArray) -> bool:
+    """Whether all is finite; in float32, all that float32 can hold."""
+    beyond = (np.abs(truth) > LARGEST_32) & np.isfinite(truth) & (found.dtype == np.float32)
+    return bool(np.all(np.isfinite(found) | beyond))
 
 
 def writes_nothing(subject: Subject) -> Iterator[Fault]:
@@ -208,7 +217,7 @@ def as_right_in_float32(subject: Subject) -> Iterator[Fault]:
     """y and gradients in float32 are those in float64, up to what rounding explains.
 
     Rounding explains a multiple of 2^-24 of the largest entry, and of what float64 itself changes by where every input
-    and the cotangent move by 2^-24 of themselves.
+    and the cotangent move by 2^-24 of themselves. Entries that float32 cannot hold are left out.
     """
     if subject.hard:
         return
@@ -222,10 +231,11 @@ def as_right_in_float32(subject: Subject) -> Iterator[Fault]:
         moved = [v * (1 + UNIT_32 * rng.choice([-1.0, 1.0], v.shape)) for v in (*rounded.arrays, dy)]
         shaken.append(_value_and_gradients(rounded, moved[:-1], np.asarray(moved[-1]), np.float64))
     for i, (name, single, truth) in enumerate(zip(["y", *subject.names], found, truths, strict=True)):
-        scale = float(np.max(np.abs(truth)))
-        moves = max(float(np.max(np.abs(other[i] - truth))) for other in shaken)
-        error = float(np.max(np.abs(single - truth)))
-        if not error <= UNITS_32 * (UNIT_32 * scale + moves):
+        held = np.abs(truth) <= LARGEST_32
+        scale = float(np.max(np.abs(truth), where=held, initial=0))
+        moves = max(float(np.max(np.abs(other[i] - truth), where=held, initial=0)) for other in shaken)
+        error = float(np.max(np.abs(single - truth), where=held, initial=0))
+        if not error <= UNITS_32 * (UNIT_32 * scale + moves) + SMALLEST_32:
             where = "y" if name == "y" else "the gradient"
             share = f"{error / scale:.2g} of its largest entry" if scale else f"{error:.2g}"
             yield Fault(None if name == "y" else name, f"{where} in float32 is off that in float64 by {share}")

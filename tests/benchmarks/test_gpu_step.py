@@ -17,7 +17,7 @@ pytestmark = pytest.mark.kernels
 
 @pytest.fixture(scope="module")
 def gpu_step() -> Any:
-    path = Path(__file__).parent.parent / "benchmarks" / "gpu_step.py"
+    path = Path(__file__).parent.parent.parent / "benchmarks" / "gpu_step.py"
     spec = util.spec_from_file_location("gpu_step", path)
     assert spec is not None
     assert spec.loader is not None

@@ -195,7 +195,7 @@ kernel((1,), (32,), [*addresses, np.int32(64).tobytes()])
     done = subprocess.run(
         [sys.executable, "-c", program],
         env=emulator.sanitizer_environment(),
-        cwd=Path(__file__).parent.parent,
+        cwd=Path(__file__).parent.parent.parent,
         capture_output=True,
         text=True,
         check=False,

@@ -1,0 +1,52 @@
+"""Softmax cross-entropy against labels or distributions."""
+
+from __future__ import annotations
+
+import cupy
+
+from vipnp.backends.cupy.arrays import convert, dtype_name, empty
+from vipnp.backends.cupy.common import column_sum
+from vipnp.backends.cupy.kernels import launch, wide
+from vipnp.backends.cupy.products import HasPrecision
+from vipnp.core import Array, Pullback1, Replacements
+from vipnp.ops import cross_entropy, soft_cross_entropy
+
+TABLE = Replacements()
+"""Readable op -> the function here that runs CUDA kernels."""
+
+
+CROSS_ENTROPY_THREADS = 128
+
+
+def _cross_entropy(
+    logits: Array, targets: Array | None, labels: Array | None, label_smoothing: float
+) -> tuple[Array, Pullback1]:
+    dtype = wide(dtype_name(logits))
+    z = convert(logits, dtype)
+    B, K = z.shape
+    row_loss, saved = empty((B,), dtype), empty((B, 3), dtype)
+    against = (targets, labels, label_smoothing, label_smoothing / K)
+    block = (CROSS_ENTROPY_THREADS,)
+    launch("cross_entropy_forward", dtype, (), (B,), block, z, *against, row_loss, saved, 1 / B, K)
+    loss = column_sum(row_loss.reshape(B, 1)).reshape(())
+
+    def pullback(dloss: Array) -> tuple[Array]:
+        dlogits = empty((B, K), dtype)
+        launch("cross_entropy_backward", dtype, (), (B,), block, dloss, z, *against, saved, dlogits, 1 / B, K)
+        return (convert(dlogits, dtype_name(logits)),)
+
+    return loss, pullback
+
+
+@TABLE.replaces(cross_entropy)
+def cross_entropy_cuda(
+    xp: HasPrecision, logits: Array, *, labels: Array, label_smoothing: float = 0.0
+) -> tuple[Array, Pullback1]:
+    """Saves: logits (B, K), labels (B,), and three numbers for each row."""
+    return _cross_entropy(logits, None, cupy.ascontiguousarray(labels, dtype="int64"), label_smoothing)
+
+
+@TABLE.replaces(soft_cross_entropy)
+def soft_cross_entropy_cuda(xp: HasPrecision, logits: Array, *, targets: Array) -> tuple[Array, Pullback1]:
+    """Saves: logits, targets (B, K), and three numbers for each row."""
+    return _cross_entropy(logits, convert(targets, wide(dtype_name(logits))), None, 0.0)

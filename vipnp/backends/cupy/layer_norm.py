@@ -1,0 +1,179 @@
+"""LayerNorm with what crosses the edge of a block: residual, drop path and the layouts of the branches."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+from vipnp.backends.cupy.arrays import dtype_name, empty
+from vipnp.backends.cupy.common import ONE, Grid, Scale, check_parameters, column_sum
+from vipnp.backends.cupy.kernels import NORM_TEMPLATES, NORM_WARPS, WARP, launch, row_blocks, vector_length, wide
+from vipnp.backends.cupy.products import HasPrecision, rows_of
+from vipnp.core import Array, Pullback3, Replacements
+from vipnp.ops import layer_norm
+
+TABLE = Replacements()
+"""Readable op -> the function here that runs CUDA kernels."""
+
+
+def norm_template(dtype: str, width: int, vector: int) -> tuple[str, str]:
+    """(VEC, CHUNKS) of the smallest kernel that takes rows of `width` channels.
+
+    Raises ValueError if there is none.
+    """
+    best = None
+    for kernel_vector, chunks in NORM_TEMPLATES[dtype]:
+        if vector % kernel_vector == 0 and width <= WARP * kernel_vector * chunks:
+            rank = (kernel_vector * chunks, -kernel_vector)
+            if best is None or rank < best[0]:
+                best = (rank, (str(kernel_vector), str(chunks)))
+    if best is None:
+        largest = max(WARP * v * chunks for v, chunks in NORM_TEMPLATES[dtype] if vector % v == 0)
+        raise ValueError(
+            f"C: got {width} channels of {dtype} that come in multiples of {vector}; the LayerNorm kernels take at "
+            f"most {largest} of these: use get_backend('cupy', fused=False)"
+        )
+    return best[1]
+
+
+class NormSaved(NamedTuple):
+    """What the backward pass of a LayerNorm needs: x (M, C), mean (M,), rstd (M,)."""
+
+    x: Array
+    mean: Array
+    rstd: Array
+
+
+def norm_forward(
+    x: Array,
+    weight: Array,
+    bias: Array,
+    eps: float,
+    grid: Grid,
+    *,
+    branch: Array | None = None,
+    branch_bias: Array | None = None,
+    scale: Scale = ONE,
+    permuted: bool = False,
+) -> tuple[Array, Any, Any, NormSaved]:
+    """LayerNorm of r = x + (branch + branch_bias) * scale, or of x: y, y_height, y_width and what backward needs.
+
+    x, branch, y, r (M, C); y_height (B*N*W, H*S), y_width (B*H*N, W*S) are None unless `permuted`. saved.x is r.
+    """
+    dtype, wide_dtype = dtype_name(x), wide(dtype_name(x))
+    r = x if branch is None else empty(x.shape, dtype)
+    outputs = [empty(x.shape, dtype) if wanted else None for wanted in (True, permuted, permuted)]
+    mean, rstd = empty((grid.rows,), wide_dtype), empty((grid.rows,), wide_dtype)
+    template = norm_template(dtype, grid.C, vector_length(math.gcd(grid.S, grid.C), x, branch, r, *outputs))
+    blocks = math.ceil(grid.rows / NORM_WARPS)
+    launch(
+        "norm_forward",
+        dtype,
+        template,
+        (blocks,),
+        (NORM_WARPS * WARP,),
+        x,
+        branch,
+        branch_bias,
+        *scale.arguments,
+        weight,
+        bias,
+        eps,
+        r,
+        *outputs,
+        mean,
+        rstd,
+        grid.rows,
+        *grid.sizes,
+    )
+    y, y_height, y_width = outputs
+    return y, y_height, y_width, NormSaved(r, mean, rstd)
+
+
+class NormGradients(NamedTuple):
+    """dx (M, C); dbranch (M, C), the gradient of the branch that was added to x; dweight, dbias, dbranch_bias (C,);
+    y, y_height, y_width once more, None where not asked for."""
+
+    dx: Array
+    dbranch: Array
+    dweight: Array
+    dbias: Array
+    dbranch_bias: Array | None
+    y: tuple[Any, ...]
+
+
+def norm_backward(
+    dy: tuple[Array, Array | None, Array | None],
+    saved: NormSaved,
+    weight: Array,
+    bias: Array,
+    grid: Grid,
+    *,
+    dresidual: Array | None = None,
+    scale: Scale | None = None,
+    again: tuple[bool, bool, bool] = (False, False, False),
+) -> NormGradients:
+    """The backward pass of `norm_forward`.
+
+    dy : gradients of y, y_height, y_width. dresidual : what reaches x past the LayerNorm. scale : that of the branch,
+    None where none was added. again : which of y, y_height, y_width to write once more.
+    """
+    dtype, wide_dtype = dtype_name(saved.x), wide(dtype_name(saved.x))
+    dx = empty(saved.x.shape, dtype)
+    dbranch = None if scale is None or scale.is_one else empty(saved.x.shape, dtype)
+    y = [empty(saved.x.shape, dtype) if wanted else None for wanted in again]
+    sums = 2 if scale is None else 3
+    blocks = row_blocks(grid.rows, NORM_WARPS)
+    partial = empty((blocks, sums * grid.C), wide_dtype)
+    template = norm_template(
+        dtype, grid.C, vector_length(math.gcd(grid.S, grid.C), *dy, saved.x, dresidual, dx, dbranch, *y)
+    )
+    launch(
+        "norm_backward",
+        dtype,
+        template,
+        (blocks,),
+        (NORM_WARPS * WARP,),
+        *dy,
+        saved.x,
+        saved.mean,
+        saved.rstd,
+        weight,
+        bias,
+        dresidual,
+        *(scale or ONE).arguments,
+        dx,
+        dbranch,
+        *y,
+        partial,
+        sums,
+        grid.rows,
+        *grid.sizes,
+    )
+    total = column_sum(partial)
+    dweight, dbias, *rest = (total[i * grid.C : (i + 1) * grid.C] for i in range(sums))
+    return NormGradients(
+        dx,
+        dx if dbranch is None else dbranch,
+        dweight,
+        dbias,
+        rest[0] if rest else None,
+        tuple(y),
+    )
+
+
+@TABLE.replaces(layer_norm)
+def layer_norm_cuda(
+    xp: HasPrecision, x: Array, weight: Array, bias: Array, eps: float = 1e-5
+) -> tuple[Array, Pullback3]:
+    """Saves: x (*, C), mean, rstd (M,), weight, bias (C,)."""
+    check_parameters(x, weight, bias)
+    rows = rows_of(x)
+    grid = Grid(rows.shape[0], 1, 1, rows.shape[1], rows.shape[1])
+    y, _, _, saved = norm_forward(rows, weight, bias, eps, grid)
+
+    def pullback(dy: Array) -> tuple[Array, Array, Array]:
+        gradients = norm_backward((rows_of(dy), None, None), saved, weight, bias, grid)
+        return gradients.dx.reshape(x.shape), gradients.dweight, gradients.dbias
+
+    return y.reshape(x.shape), pullback
