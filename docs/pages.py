@@ -12,6 +12,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from tools.formulas import sections
 from vipnp import ops
 from vipnp.audit.audit import audit
 from vipnp.audit.terminal import figure
@@ -42,18 +43,12 @@ def write(docs: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     (folder / "ops").mkdir(parents=True)
     (folder / "api").mkdir()
-    sections = math_sections((docs / "math.md").read_text(encoding="utf-8"))
+    derivations = sections((docs / "math.md").read_text(encoding="utf-8"))
     report = audit(ops=ops.__all__)
     for name in ops.__all__:
-        (folder / "ops" / f"{name}.md").write_text(op_page(name, sections[name], report), encoding="utf-8")
+        (folder / "ops" / f"{name}.md").write_text(op_page(name, derivations[name], report), encoding="utf-8")
     for part in PARTS:
         (folder / "api" / f"{part}.md").write_text(api_page(part), encoding="utf-8")
-
-
-def math_sections(text: str) -> dict[str, str]:
-    """The sections of the math book that are headed by the name of a function."""
-    parts = re.split(r"^#+ (.+)$", text, flags=re.MULTILINE)
-    return {heading.strip("`"): body for heading, body in zip(parts[1::2], parts[2::2], strict=True)}
 
 
 def op_page(name: str, section: str, report: Report) -> str:
