@@ -50,7 +50,7 @@ KINDS = [(backend, dtype) for backend in ("numpy", "numba") for dtype in ("float
 def train(folder: Path, ranks: int, batch_size: int, kinds: list[tuple[str, str]]) -> None:
     """An epoch of the digits, of 1437 images, in one process (ranks = 0) or under mpirun."""
     common = f"{DIGITS} --epochs 1 --batch-size {batch_size}"
-    commands = [f"{common} --backend {b} --dtype {d} -o {folder / f'{b}-{d}-{ranks}'}" for b, d in kinds]
+    commands = [f"{common} --backend {b} --precision {d} -o {folder / f'{b}-{d}-{ranks}'}" for b, d in kinds]
     done = ran(ranks, *commands)
     assert done.returncode == 0, done.stdout + done.stderr
     assert (f"{ranks} ranks, each {8 // max(ranks, 1)} of 8 shards" in done.stdout) == (ranks > 1), done.stdout
@@ -79,7 +79,7 @@ def test_two_and_four_ranks_give_the_same_bits(tmp_path: Path) -> None:
 def test_the_fast_sum_is_near_the_exact_one(tmp_path: Path) -> None:
     """Float64 gradients are added in another order: after ten steps the weights differ by 1e-9 at most, the tolerance
     stated in docs/scale.md."""
-    common = f"{DIGITS} --epochs 2 --batch-size 359 --backend numpy --dtype float64"
+    common = f"{DIGITS} --epochs 2 --batch-size 359 --backend numpy --precision float64"
     done = ran(4, *(f"{common} --reduce {how} -o {tmp_path / how}" for how in ("exact", "fast")))
     assert done.returncode == 0, done.stderr
     exact, fast = (load_weights(states(tmp_path / how)[-1]) for how in ("exact", "fast"))

@@ -100,7 +100,7 @@ class Run:
         self.overlaps = self.exchange is not None and on_cpu and settings.recipe.grad_accum_steps == 1
         if self.exchange is not None and self.overlaps:
             working = data_parallel(cast("NumpyBackend", self.backend), self.exchange)
-        self.model = VisionPermutator(config, backend=working, dtype=settings.dtype, seed=settings.seed)
+        self.model = VisionPermutator(config, backend=working, dtype=settings.precision, seed=settings.seed)
         self.optimizer = AdamW(self.backend, weight_decay=settings.recipe.weight_decay)
         self.ema: dict[str, Any] | None = self.model.parameters() if settings.recipe.ema else None
         self.factors = learning_rate_factors(config, settings.recipe.backbone_lr, settings.recipe.layer_decay)
