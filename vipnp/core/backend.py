@@ -39,7 +39,8 @@ CONSTANTS: Mapping[str, float] = MappingProxyType({"rsqrt_2pi": 0.39894228040143
 NO_REPLACEMENTS: Mapping[Op, Op] = MappingProxyType({})
 
 
-def _dropped(*_: object) -> NoReturn:
+def dropped(*_: object) -> NoReturn:
+    """The pullback of what was computed for inference; raises RuntimeError."""
     raise RuntimeError("this result was computed for inference (keep=False): it has no pullback")
 
 
@@ -182,7 +183,7 @@ class Backend(ABC):
                 raise TypeError(f"{op.__name__}: {self._foreign(value)}")
         y, pullback = self.find(op)(self, *args, **kwargs)
         if not self.keep:
-            return y, cast("Back", _dropped)
+            return y, cast("Back", dropped)
         return y, self._guarded(op, y, pullback)
 
     def readable(
