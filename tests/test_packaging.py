@@ -209,3 +209,12 @@ def test_no_path_of_a_machine_is_committed() -> None:
         if leak.search(line)
     ]
     assert leaks == []
+
+
+def test_no_file_of_the_package_is_longer_than_400_lines() -> None:
+    files = [
+        path for ending in ("py", "cu", "cuh", "js", "css", "html") for path in (ROOT / "vipnp").rglob(f"*.{ending}")
+    ]
+    assert len(files) > 100
+    long = {path.name: count for path in files if (count := path.read_text(encoding="utf-8").count("\n")) > 400}
+    assert not long

@@ -45,11 +45,26 @@ def list_backends() -> list[str]:
 
 
 def get_backend(name: str | Backend, **options: Any) -> Backend:
-    """The backend called `name`, made with `options`; a `Backend` is returned as it is.
+    """The backend called `name`, made with `options`.
 
-    Raises ValueError for an unknown name (naming the nearest) or option, TypeError if `name` is no string or if
-    options come with a ready-made backend, ImportError naming the extra to install where the library behind the
-    backend is missing.
+    Parameters
+    ----------
+    name : one of `list_backends`; a `Backend` is returned as it is.
+    **options : what the backend takes, see its page or docs/cpu.md and docs/cuda.md.
+
+    Returns
+    -------
+    Backend
+        Made with the options, or `name` itself.
+
+    Raises
+    ------
+    ValueError
+        For an unknown name (naming the nearest) or option.
+    TypeError
+        If `name` is no string, or options come with a ready-made backend.
+    ImportError
+        Naming the extra to install where the library behind the backend is missing.
     """
     if isinstance(name, Backend):
         if options:

@@ -17,8 +17,16 @@ LARGEST = 2**31
 
 
 class StageShape(NamedTuple):
-    """The grid of tokens in a stage: height x width tokens of `channels` channels in `segments` segments; `depth`
-    blocks; `place`, its index in `network`; `merge`, the patch of the transition behind it, 0 where there is none."""
+    """The grid of tokens in a stage.
+
+    Attributes
+    ----------
+    place : its index in `network`.
+    depth : blocks.
+    height, width, channels : of the grid, in tokens.
+    segments : N, of the channels.
+    merge : the patch of the transition behind it, 0 where there is none.
+    """
 
     place: int
     depth: int
@@ -54,7 +62,10 @@ class ViPConfig:
     dropout : rate of the dropouts after the GELU and the second layer of the MLP and after the projection of the
         Permute-MLP.
 
-    Raises ValueError or TypeError naming the field, what it was and what was expected.
+    Raises
+    ------
+    ValueError, TypeError
+        Naming the field, what it was and what was expected.
     """
 
     layers: tuple[int, ...]
@@ -139,8 +150,11 @@ class ViPConfig:
     def stages(self) -> list[StageShape]:
         """The grid of tokens of every stage, in order.
 
-        Raises ValueError where the image is not a multiple of the patch, a grid not a multiple of the merge, or the
-        channels not a multiple of the segments.
+        Raises
+        ------
+        ValueError
+            Where the image is not a multiple of the patch, a grid not a multiple of the merge, or the channels not a
+            multiple of the segments.
         """
         height, width = self.image_size
         if height % self.patch_size or width % self.patch_size:
@@ -261,9 +275,22 @@ def list_models() -> list[str]:
 
 
 def get_config(name: str, **overrides: Any) -> ViPConfig:
-    """The published configuration `name` with fields of `ViPConfig` replaced.
+    """The published configuration `name` with some fields replaced.
 
-    Raises ValueError for an unknown name or field, naming the nearest right one.
+    Parameters
+    ----------
+    name : one of `list_models`.
+    **overrides : fields of `ViPConfig`.
+
+    Returns
+    -------
+    ViPConfig
+        With drop path and dropout 0 unless given.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For an unknown name or field, naming the nearest right one, and whatever `ViPConfig` refuses.
     """
     _known("name", name, list(PUBLISHED))
     names = [field.name for field in fields(ViPConfig)]

@@ -15,6 +15,19 @@ def draw_masks(xp: Backend, rng: Generator, config: ViPConfig, batch: int, dtype
 
     They come from `rng` alone and cross to the device in one array for all blocks of either kind, whatever the depth;
     where a rate is 0 there is no mask.
+
+    Parameters
+    ----------
+    xp : the backend of the masks.
+    rng : draws them, on the host.
+    config : of the model.
+    batch : images.
+    dtype : of the masks, that of the activations.
+
+    Returns
+    -------
+    list of BlockMasks
+        One a block.
     """
     blocks = [shape for shape in config.stages() for _ in range(shape.depth)]
     rates = config.drop_path_rates()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 
 import numpy as np
@@ -57,6 +58,18 @@ def carried(
                     spread, gather = (xp.asarray(matrix.astype(dtype)) for matrix in matrices)
                     found[name], _ = xp.run(resample_mixing, found[name], spread=spread, gather=gather)
     return found
+
+
+def resized(config: ViPConfig, height: int, width: int) -> ViPConfig:
+    """`config` for images of another size. Raises ValueError naming the nearest size that fits, where this one does
+    not."""
+    try:
+        return dataclasses.replace(config, image_size=(height, width))
+    except ValueError as error:
+        nearest = nearest_size(config, height, width)
+        if nearest == (height, width):  # too large, and not off by a part of a patch
+            raise
+        raise ValueError(f"{error}; the nearest size that fits is {nearest}") from error
 
 
 def nearest_size(config: ViPConfig, height: int, width: int) -> tuple[int, int]:

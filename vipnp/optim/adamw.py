@@ -13,7 +13,13 @@ from vipnp.optim.state import Pickled, copied, uploaded
 
 
 class AdamWState(NamedTuple):
-    """What AdamW remembers between two steps: how many there were, and two running means for every parameter."""
+    """What AdamW remembers between two steps.
+
+    Attributes
+    ----------
+    step : how many there were.
+    exp_avg, exp_avg_sq : {name: array}, the running means of every gradient and of its square.
+    """
 
     step: int
     exp_avg: Mapping[str, Array]
@@ -70,7 +76,12 @@ class AdamW(Pickled):
     eps : > 0, added to the root of the mean square.
     weight_decay : >= 0, for tensors of two or more dimensions only.
 
-    Raises ValueError for a number outside these bounds, TypeError for what is no number or no backend.
+    Raises
+    ------
+    ValueError
+        For a number outside these bounds.
+    TypeError
+        For what is no number or no backend.
     """
 
     def __init__(
@@ -94,10 +105,25 @@ class AdamW(Pickled):
         self.state = AdamWState(0, {}, {})
 
     def update(self, params: Mapping[str, Array], grads: Mapping[str, Array], *, lr: float) -> dict[str, Array]:
-        """The parameters after one step with learning rate `lr`; both mappings stay as they were.
+        """One step; both mappings stay as they were.
 
-        Raises TypeError if `lr` is no number or an array is not of the backend, ValueError if `lr` is negative or if
-        names, shapes or dtypes of gradients, parameters and earlier parameters differ; the state is then as it was.
+        Parameters
+        ----------
+        params, grads : {name: array of the backend}, alike in names, shapes and dtypes.
+        lr : learning rate, >= 0.
+
+        Returns
+        -------
+        dict
+            {name: array}, the parameters after the step.
+
+        Raises
+        ------
+        TypeError
+            If `lr` is no number or an array is not of the backend; the state is then as it was.
+        ValueError
+            If `lr` is negative, or names, shapes or dtypes of gradients, parameters and earlier parameters differ;
+            likewise.
         """
         lr = check_real("lr", lr, low=0)
         check_gradients(self.xp, params, grads)
@@ -128,7 +154,14 @@ class AdamW(Pickled):
     def load_state_dict(self, mapping: Mapping[str, Any]) -> None:
         """Go on from `state_dict()` of an optimiser of this kind, on any backend.
 
-        Raises ValueError or TypeError for a mapping of another kind; the state is then as it was.
+        Parameters
+        ----------
+        mapping : what `state_dict` returned.
+
+        Raises
+        ------
+        ValueError, TypeError
+            For a mapping of another kind; the state is then as it was.
         """
         exp_avg, exp_avg_sq = uploaded(self.xp, mapping, ("step", "exp_avg", "exp_avg_sq"))
         self.state = AdamWState(check_whole("step", mapping["step"], low=0), exp_avg, exp_avg_sq)

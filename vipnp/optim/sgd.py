@@ -12,7 +12,12 @@ from vipnp.optim.state import Pickled, copied, uploaded
 
 
 class SGDState(NamedTuple):
-    """What SGD remembers between two steps: the momentum buffer of every parameter, empty before the first step."""
+    """What SGD remembers between two steps.
+
+    Attributes
+    ----------
+    momentum_buffer : {name: array} of every parameter, empty before the first step.
+    """
 
     momentum_buffer: dict[str, Array]
 
@@ -64,7 +69,12 @@ class SGD(Pickled):
     nesterov : look ahead along the momentum; needs momentum > 0.
     weight_decay : >= 0.
 
-    Raises ValueError for a number outside these bounds, TypeError for what is no number or no backend.
+    Raises
+    ------
+    ValueError
+        For a number outside these bounds.
+    TypeError
+        For what is no number or no backend.
     """
 
     def __init__(
@@ -80,10 +90,25 @@ class SGD(Pickled):
         self.state = SGDState({})
 
     def update(self, params: Mapping[str, Array], grads: Mapping[str, Array], *, lr: float) -> dict[str, Array]:
-        """The parameters after one step with learning rate `lr`; both mappings stay as they were.
+        """One step; both mappings stay as they were.
 
-        Raises TypeError if `lr` is no number or an array is not of the backend, ValueError if `lr` is negative or if
-        names, shapes or dtypes of gradients, parameters and earlier parameters differ; the state is then as it was.
+        Parameters
+        ----------
+        params, grads : {name: array of the backend}, alike in names, shapes and dtypes.
+        lr : learning rate, >= 0.
+
+        Returns
+        -------
+        dict
+            {name: array}, the parameters after the step.
+
+        Raises
+        ------
+        TypeError
+            If `lr` is no number or an array is not of the backend; the state is then as it was.
+        ValueError
+            If `lr` is negative, or names, shapes or dtypes of gradients, parameters and earlier parameters differ;
+            likewise.
         """
         lr = check_real("lr", lr, low=0)
         check_gradients(self.xp, params, grads)
@@ -111,7 +136,14 @@ class SGD(Pickled):
     def load_state_dict(self, mapping: Mapping[str, Any]) -> None:
         """Go on from `state_dict()` of an optimiser of this kind, on any backend.
 
-        Raises ValueError or TypeError for a mapping of another kind; the state is then as it was.
+        Parameters
+        ----------
+        mapping : what `state_dict` returned.
+
+        Raises
+        ------
+        ValueError, TypeError
+            For a mapping of another kind; the state is then as it was.
         """
         (momentum_buffer,) = uploaded(self.xp, mapping, ("momentum_buffer",))
         self.state = SGDState(momentum_buffer)

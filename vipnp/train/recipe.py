@@ -93,8 +93,19 @@ class Recipe:
         return self.epochs + self.cooldown_epochs
 
     def learning_rate(self, epoch: float) -> float:
-        """The rate at `epoch`, from 0, which is step / (steps of an epoch); see `vipnp.optim.cosine_lr`. A highest rate
-        below the lowest or that of the warmup is the rate of every epoch."""
+        """The rate at a point of the run.
+
+        A highest rate below the lowest or that of the warmup is the rate of every epoch.
+
+        Parameters
+        ----------
+        epoch : from 0, step / (steps of an epoch); see `vipnp.optim.cosine_lr`.
+
+        Returns
+        -------
+        float
+            The rate.
+        """
         return cosine_lr(
             epoch if self.sched_on_updates else math.floor(epoch),
             lr=self.lr,

@@ -117,7 +117,19 @@ def tiny_config(
     """A small model for images of this size: the patch is the divisor of both sides, two or more, that makes the grid's
     shorter side nearest to eight.
 
-    Raises ValueError if no patch fits.
+    Parameters
+    ----------
+    num_classes, in_channels, image_size, drop_path : fields of `vipnp.ViPConfig`.
+
+    Returns
+    -------
+    ViPConfig
+        Of four blocks with 64 channels in four segments.
+
+    Raises
+    ------
+    ValueError
+        If no patch fits.
     """
     height, width = image_size
     fits = [p for p in range(2, min(height, width) // 2 + 1) if height % p == 0 and width % p == 0]
