@@ -239,6 +239,8 @@ def _check_readable(path: str | os.PathLike[str]) -> None:
         raise FileNotFoundError(f"path: there is no file {name!r}") from error
     except OSError as error:
         raise OSError(f"path: {name!r} cannot be read: {error.strerror}") from error
+    except ValueError as error:  # a zero byte, which no name of a file has
+        raise ValueError(f"path: {name!r} is no name of a file ({error})") from error
     if not stat.S_ISREG(kind):
         raise ValueError(f"path: {name!r} is a folder, a pipe or a device, expected a file")
 

@@ -71,8 +71,7 @@ class Transform:
                     f"{name}: got {len(getattr(self, name))} numbers, expected {self.channels}, one a channel"
                 )
         check_real("crop_pct", self.crop_pct, low=0, low_included=False)
-        if not 0 <= check_real("flip", self.flip, low=0) <= 1:
-            raise ValueError(f"flip: got {self.flip}, expected a probability in [0, 1]")
+        check_real("flip", self.flip, low=0, high=1, high_included=True)
         if self.interpolation not in ("nearest", "bilinear", "bicubic"):
             raise ValueError(f"interpolation: got {self.interpolation!r}, expected nearest, bilinear or bicubic")
         if not 0 < self.scale[0] <= self.scale[1] <= 1:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 import numbers
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from vipnp.core.checks import check_flag, did_you_mean, shown
+from vipnp.core.checks import check_flag, check_real, check_whole, did_you_mean, shown
 from vipnp.layers import BRANCHES, MIXINGS, PERMUTE_MLPS, SHIFTS, STANDARD_BRANCHES, BranchKind, FusionKind
 
 LARGEST = 2**31
@@ -88,10 +87,10 @@ class ViPConfig:
         if isinstance(side, numbers.Integral):
             object.__setattr__(self, "image_size", (side, side))
         for name in ("patch_size", "num_classes", "in_channels", "mlp_ratio"):
-            object.__setattr__(self, name, _positive(name, getattr(self, name)))
+            object.__setattr__(self, name, check_whole(name, getattr(self, name), low=1))
         for name in ("layers", "embed_dims", "segments", "image_size"):
             values = _sequence(name, getattr(self, name))
-            object.__setattr__(self, name, tuple(_positive(f"{name}[{i}]", v) for i, v in enumerate(values)))
+            object.__setattr__(self, name, tuple(check_whole(f"{name}[{i}]", v, low=1) for i, v in enumerate(values)))
         flags = enumerate(_sequence("transitions", self.transitions))
         object.__setattr__(self, "transitions", tuple(check_flag(f"transitions[{i}]", flag) for i, flag in flags))
         mixing: Any = self.branches
@@ -102,15 +101,9 @@ class ViPConfig:
         object.__setattr__(self, "branches", _sequence("branches", mixing))
         self._check_lengths()
         self._check_kinds()
-        # Python floats, because a NumPy scalar would turn float32 arrays into float64 ones.
-        for name in ("drop_path", "dropout", "skip_lam"):
-            object.__setattr__(self, name, _real(name, getattr(self, name)))
         for name in ("drop_path", "dropout"):
-            rate = getattr(self, name)
-            if not 0 <= rate < 1:
-                raise ValueError(f"{name}: got {rate}, expected a rate in [0, 1)")
-        if not (math.isfinite(self.skip_lam) and self.skip_lam > 0):
-            raise ValueError(f"skip_lam: got {self.skip_lam}, expected a positive finite number")
+            object.__setattr__(self, name, check_real(name, getattr(self, name), low=0, high=1))
+        object.__setattr__(self, "skip_lam", check_real("skip_lam", self.skip_lam, low=0, low_included=False))
         self._check_size(self.stages())
 
     def _check_lengths(self) -> None:
@@ -231,20 +224,6 @@ def _sequence(name: str, values: Any) -> tuple[Any, ...]:
     if isinstance(values, str) or not hasattr(values, "__iter__"):
         raise TypeError(f"{name}: got {shown(values)}, expected a sequence")
     return tuple(values)
-
-
-def _positive(name: str, value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
-        raise TypeError(f"{name}: got {shown(value)}, expected a positive integer")
-    if value < 1:
-        raise ValueError(f"{name}: got {value}, expected a positive integer")
-    return int(value)
-
-
-def _real(name: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, numbers.Real):
-        raise TypeError(f"{name}: got {shown(value)}, expected a number")
-    return float(value)
 
 
 PUBLISHED: Mapping[str, ViPConfig] = MappingProxyType(
