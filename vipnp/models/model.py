@@ -21,6 +21,7 @@ from vipnp.core.boundary import (
 from vipnp.core.checks import check_dtype, shown
 from vipnp.core.tree import flatten, unflatten
 from vipnp.data.transforms import Transform
+from vipnp.layers import BlockMasks
 from vipnp.models.checks import IncompatibleKeys, check_names, checked_seed, checked_smoothing
 from vipnp.models.config import ViPConfig, get_config
 from vipnp.models.draws import draw_masks
@@ -166,12 +167,15 @@ class VisionPermutator:
         self._check_keeps()
         x = self._receive(images)
         check_rng(rng)
-        return self._vjp(x, rng)
+        return self._vjp(x, self._masks(x, rng))
 
-    def _vjp(self, x: Array, rng: Generator | None) -> tuple[Array, Callable[[Array], tuple[Array, dict[str, Array]]]]:
-        xp, config = self.backend, self.config
-        masks = None if rng is None else draw_masks(xp, rng, config, x.shape[0], self.dtype)
-        logits, network_back = xp.run(vision_permutator, x, self.params, config=config, masks=masks)
+    def _masks(self, x: Array, rng: Generator | None) -> list[BlockMasks] | None:
+        return None if rng is None else draw_masks(self.backend, rng, self.config, x.shape[0], self.dtype)
+
+    def _vjp(
+        self, x: Array, masks: list[BlockMasks] | None
+    ) -> tuple[Array, Callable[[Array], tuple[Array, dict[str, Array]]]]:
+        logits, network_back = self.backend.run(vision_permutator, x, self.params, config=self.config, masks=masks)
 
         def pullback(dlogits: Array) -> tuple[Array, dict[str, Array]]:
             dimages, grads = network_back(dlogits)
@@ -199,9 +203,24 @@ class VisionPermutator:
         labels, distributions = receive_labels_or_targets(xp, targets, x.shape[0], classes, self.dtype)
         smoothing = checked_smoothing(label_smoothing, distributions)
         check_rng(rng)
-        logits, network_back = self._vjp(x, rng)
+        return self.received_loss_and_grads(x, labels, distributions, smoothing, self._masks(x, rng))
+
+    def received_loss_and_grads(
+        self,
+        x: Array,
+        labels: Array | None,
+        distributions: Array | None,
+        label_smoothing: float,
+        masks: list[BlockMasks] | None,
+    ) -> tuple[Array, dict[str, Array]]:
+        """`loss_and_grads` of what is checked and on the device: the host takes no look at it.
+
+        labels (B,) or distributions (B, K), the other None. masks : see `vipnp.models.draws.draw_masks`.
+        """
+        xp = self.backend
+        logits, network_back = self._vjp(x, masks)
         if distributions is None:
-            loss, loss_back = xp.run(cross_entropy, logits, labels=labels, label_smoothing=smoothing)
+            loss, loss_back = xp.run(cross_entropy, logits, labels=labels, label_smoothing=label_smoothing)
         else:
             loss, loss_back = xp.run(soft_cross_entropy, logits, targets=distributions)
         (dlogits,) = loss_back(xp.ones_like(loss))
