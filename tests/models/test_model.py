@@ -312,6 +312,10 @@ def test_features_are_the_grids_after_each_stage() -> None:
     images, _ = small_batch()
     grids = model.features(images)
     assert [grid.shape for grid in grids] == [(4, 4, 2, 12), (4, 2, 1, 16), (4, 2, 1, 12)]
+    assert model.config.strides == (2, 4, 4)
+    assert {tuple(np.multiply(grid.shape[1:3], n)) for grid, n in zip(grids, model.config.strides, strict=True)} == {
+        model.config.image_size
+    }
     state = model.state_dict()
     last = grids[-1]
     centred = last - last.mean(-1, keepdims=True)

@@ -12,6 +12,7 @@ import sys
 
 from vipnp.audit.audit import subject_of
 from vipnp.audit.cases import CASES
+from vipnp.core.output import readers_may_leave
 from vipnp.verify.ladder import climb
 from vipnp.verify.report import Report, worst
 
@@ -51,4 +52,6 @@ def _line(name: str, report: Report) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    with readers_may_leave():
+        status = main()
+    sys.exit(status)

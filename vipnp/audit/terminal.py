@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,14 +22,20 @@ FILE_WIDTH = 132
 """Columns for what is written to a file or a pipe, where no window sets a width."""
 
 
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """Let the command end as it ends wherever else its reader leaves; rich's own status, 1, means "it fails"."""
+        raise BrokenPipeError(errno.EPIPE, "the reader of standard output has left")
+
+
 def new_console() -> Console:
     """The terminal, or standard output at `FILE_WIDTH` columns where that is no terminal."""
-    console = Console()
-    return console if console.is_terminal else Console(width=max(console.width, FILE_WIDTH))
+    console = _Console()
+    return console if console.is_terminal else _Console(width=max(console.width, FILE_WIDTH))
 
 
 def bar(console: Console) -> Progress:
-    """A progress bar that leaves no trace when it is done."""
+    """A progress bar that leaves no trace when it is done; none where there is no terminal to draw it on."""
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -36,6 +43,7 @@ def bar(console: Console) -> Progress:
         TimeElapsedColumn(),
         console=console,
         transient=True,
+        disable=not console.is_terminal,
     )
 
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+
+from vipnp.cli.errors import told
 
 UNDECIDED = 3
 """The exit status where nothing fails and no rung that looks at derivatives was climbed: not checked is not right."""
@@ -23,6 +26,22 @@ def audit(
 ) -> None:
     """Hold every hand-written gradient against the ladder of checks. Exit status 1 if anything fails, 3 if no
     gradient was checked."""
+    with told():
+        status = run_audit(op, rung, backend, seed, json, html, sabotage)
+    if status:
+        raise typer.Exit(status)
+
+
+def run_audit(
+    op: Sequence[str] | None,
+    rung: Sequence[str] | None,
+    backend: str | None,
+    seed: int,
+    json: Path | None,
+    html: Path | None,
+    sabotage: bool,
+) -> int:
+    """Audit, write the files, and only then print, so that a closed pipe loses none; the exit status."""
     from vipnp.audit import page, terminal
     from vipnp.backends import get_backend
     from vipnp.core.files import check_outputs, write_json, write_text
@@ -39,23 +58,26 @@ def audit(
         report = terminal.audit_with_progress(console, ops=op, rungs=rung, backend=held, seed=seed)
     except (ValueError, ImportError, RuntimeError) as error:
         raise typer.BadParameter(str(error)) from error
+    planted: Any = None
+
+    def write(appendix: Any = None) -> None:
+        if json is not None:
+            content = report.to_json()
+            write_json(json, content if planted is None else {**content, "sabotage": planted.to_json()})
+        if html is not None:
+            write_text(html, page.render(report, appendix, ops=op))
+
+    write()
     terminal.print_report(console, report, every_argument=op is not None)
-    planted, appendix = None, None
     if sabotage:
         from tools import planting, planting_page
 
         planted = planting.sabotage_with_progress(console, ops=op, seed=seed)
+        write(planting_page.appendix(planted))
         planting.print_sabotage(console, planted)
-        appendix = planting_page.appendix(planted)
-    if json is not None:
-        content = report.to_json()
-        write_json(json, content if planted is None else {**content, "sabotage": planted.to_json()})
-    if html is not None:
-        write_text(html, page.render(report, appendix, ops=op))
     if not report.ok or (planted is not None and not planted.ok):
-        raise typer.Exit(1)
-    if not report.decided:
-        raise typer.Exit(UNDECIDED)
+        return 1
+    return 0 if report.decided else UNDECIDED
 
 
 def _reach_tools() -> None:

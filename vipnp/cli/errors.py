@@ -7,15 +7,17 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from vipnp.core.output import readers_may_leave
 from vipnp.train.ranks import StoppedError, ToldElsewhereError
 
 
 @contextmanager
 def told() -> Iterator[None]:
-    """Errors of input end the program with one line and status 2, a diverged run with status 1, and one that a signal
-    stopped with 128 and the number of the signal; of several ranks one tells."""
+    """Errors of input end the program with one line and status 2, a diverged run with status 1, and one
+    that a signal or a closed pipe stopped with 128 and the number of the signal; of several ranks one tells."""
     try:
-        yield
+        with readers_may_leave():
+            yield
     except ToldElsewhereError as error:
         raise SystemExit(2) from error
     except KeyboardInterrupt as error:

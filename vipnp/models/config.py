@@ -170,6 +170,11 @@ class ViPConfig:
             place += 2 if merge else 1
         return shapes
 
+    @property
+    def strides(self) -> tuple[int, ...]:
+        """Pixels of the image from one token to the next in each stage: of the grids of `VisionPermutator.features`."""
+        return tuple(self.image_size[0] // shape.height for shape in self.stages())
+
     def drop_path_rates(self) -> list[float]:
         """The drop-path rate of every block, in order: 0 to `drop_path`, evenly spaced."""
         blocks = sum(self.layers)

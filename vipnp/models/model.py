@@ -134,6 +134,8 @@ class VisionPermutator:
     def features(self, images: Any) -> list[Array]:
         """The grid of tokens (B, h, w, C) after each stage, before any transition and before the final LayerNorm.
 
+        What a backbone is asked for: the grids' channels are `config.embed_dims`, their strides `config.strides`.
+
         Raises ValueError or TypeError if the images do not fit.
         """
         x = self._receive(images)

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from vipnp.core.checks import did_you_mean, shown
+from vipnp.data.rand_augment import parse
+from vipnp.models import PUBLISHED, PUBLISHED_CROP_PCT, PUBLISHED_DROP_PATH
 from vipnp.optim import cosine_lr
 
 
@@ -21,9 +23,11 @@ class Recipe:
 
     Attributes
     ----------
-    epochs : passes over the training images.
+    epochs : passes over the training images, before the cooldown.
+    cooldown_epochs : passes at `min_lr` after those.
     batch_size : images of a step, the last of an epoch takes what is left.
-    lr, min_lr, warmup_lr, warmup_epochs : see `vipnp.optim.cosine_lr`; the rate changes with every step.
+    lr, min_lr, warmup_lr, warmup_epochs : see `vipnp.optim.cosine_lr`.
+    sched_on_updates : whether the rate changes with every step, or with every epoch.
     weight_decay : AdamW's, of tensors of two or more dimensions.
     clip_grad : the gradients are scaled down to this norm; 0 leaves them.
     smoothing : share of every target spread over all classes.
@@ -32,6 +36,7 @@ class Recipe:
     reprob : probability of erasing a rectangle of an image.
     scale : (lowest, highest) area of the random crop as a share of the image; (1, 1) takes the middle.
     flip : probability of mirroring.
+    aa : RandAugment by timm's name for it, such as rand-m9-mstd0.5-inc1; "" for none.
     drop_path : see `vipnp.ViPConfig`.
     ema : decay of a running mean of the weights, which is then evaluated and kept; 0 for none.
     grad_accum_steps : parts a batch is computed in, with the same gradient.
@@ -41,11 +46,13 @@ class Recipe:
     """
 
     epochs: int = 30
+    cooldown_epochs: int = 0
     batch_size: int = 32
     lr: float = 2e-3
     min_lr: float = 1e-5
     warmup_lr: float = 1e-6
     warmup_epochs: int = 2
+    sched_on_updates: bool = True
     weight_decay: float = 0.05
     clip_grad: float = 1.0
     smoothing: float = 0.1
@@ -54,6 +61,7 @@ class Recipe:
     reprob: float = 0.0
     scale: tuple[float, float] = (0.35, 1.0)
     flip: float = 0.5
+    aa: str = ""
     drop_path: float = 0.0
     ema: float = 0.0
     grad_accum_steps: int = 1
@@ -63,21 +71,32 @@ class Recipe:
     interpolation: str = "bicubic"
 
     def __post_init__(self) -> None:
-        for name, low in (("epochs", 1), ("batch_size", 1), ("warmup_epochs", 0), ("grad_accum_steps", 1)):
-            _whole(name, getattr(self, name), low)
+        for name in ("epochs", "batch_size", "grad_accum_steps"):
+            _whole(name, getattr(self, name), 1)
+        for name in ("warmup_epochs", "cooldown_epochs"):
+            _whole(name, getattr(self, name), 0)
+        if not isinstance(self.sched_on_updates, bool):
+            raise ValueError(f"sched_on_updates: got {shown(self.sched_on_updates)}, expected true or false")
         for name in ("lr", "min_lr", "warmup_lr", "weight_decay", "clip_grad", "mixup", "cutmix"):
             _real(name, getattr(self, name), math.inf)
         for name in ("smoothing", "drop_path", "ema"):
             _real(name, getattr(self, name), 1)
         for name in ("reprob", "flip", "backbone_lr", "layer_decay"):
             _real(name, getattr(self, name), 1, closed=True)
+        if self.aa != "":
+            parse(self.aa)
         object.__setattr__(self, "scale", tuple(self.scale))
 
+    @property
+    def passes(self) -> int:
+        """Over the training images, with those of the cooldown."""
+        return self.epochs + self.cooldown_epochs
+
     def learning_rate(self, epoch: float) -> float:
-        """The rate at `epoch`, from 0 (see `vipnp.optim.cosine_lr`). A highest rate below the lowest or that of the
-        warmup is the rate of every epoch."""
+        """The rate at `epoch`, from 0, which is step / (steps of an epoch); see `vipnp.optim.cosine_lr`. A highest rate
+        below the lowest or that of the warmup is the rate of every epoch."""
         return cosine_lr(
-            epoch,
+            epoch if self.sched_on_updates else math.floor(epoch),
             lr=self.lr,
             epochs=self.epochs,
             min_lr=min(self.min_lr, self.lr),
@@ -98,30 +117,36 @@ def _real(name: str, value: Any, high: float, *, closed: bool = False) -> None:
         raise ValueError(f"{name}: got {shown(value)}, expected {bounds}")
 
 
+OFFICIAL = "vip-imagenet"
+"""The recipe whose drop path and evaluation crop are those of the published model that is trained."""
+
 RECIPES: Mapping[str, Recipe] = {
     "small": Recipe(epochs=60, batch_size=16),
     "tiles": Recipe(scale=(1.0, 1.0), flip=0.5),
     "digits": Recipe(scale=(1.0, 1.0), flip=0.0, mixup=0.4),
     "mnist": Recipe(epochs=25, scale=(0.7, 1.0), flip=0.0),
-    "vip-imagenet": Recipe(
+    OFFICIAL: Recipe(
         epochs=300,
+        cooldown_epochs=10,
         batch_size=2048,
         lr=2e-3,
         warmup_epochs=20,
+        sched_on_updates=False,
         clip_grad=0.0,
         mixup=0.8,
         cutmix=1.0,
         reprob=0.25,
         scale=(0.08, 1.0),
+        aa="rand-m9-mstd0.5-inc1",
         crop_pct=0.9,
     ),
 }
 """Recipes by name: for a few hundred to a few thousand photographs, for tiles of one scale, for small and for larger
-handwritten digits (no mirroring), and that of the published models but for RandAugment."""
+handwritten digits (no mirroring), and that of the published models."""
 
 
-def recipe_from(name: str, options: Mapping[str, Any]) -> Recipe:
-    """The recipe `name` with some options replaced.
+def recipe_from(name: str, options: Mapping[str, Any], model: str = "") -> Recipe:
+    """The recipe `name` for `model` with some options replaced.
 
     Raises ValueError for an unknown recipe or option, naming the nearest, and for a value out of its bounds.
     """
@@ -131,7 +156,10 @@ def recipe_from(name: str, options: Mapping[str, Any]) -> Recipe:
     for option in options:
         if option not in names:
             raise ValueError(f"{option}: is no option{did_you_mean(option, names)}")
-    return dataclasses.replace(RECIPES[name], **options)
+    of_model = {}
+    if name == OFFICIAL and model in PUBLISHED:
+        of_model = {"drop_path": PUBLISHED_DROP_PATH[model], "crop_pct": PUBLISHED_CROP_PCT[model]}
+    return dataclasses.replace(RECIPES[name], **{**of_model, **options})
 
 
 def read_toml(path: Path) -> dict[str, Any]:

@@ -1,0 +1,57 @@
+"""Standard output that is closed, full or left by its reader."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from vipnp.core.output import CLOSED_PIPE
+
+VIPNP = [sys.executable, "-c", "from vipnp.cli import app; app()"]
+AUDIT = [*VIPNP, "audit", "--op", "gelu", "--rung", "value", "--rung", "finite_field"]
+GRADCHECK = [sys.executable, "-m", "vipnp.audit.gradcheck"]
+
+
+@pytest.mark.parametrize("command", [[*VIPNP, "models"], AUDIT, GRADCHECK], ids=["models", "audit", "gradcheck"])
+def test_a_reader_that_leaves_ends_the_command_without_a_word(command: list[str]) -> None:
+    ours, theirs = os.pipe()
+    os.close(ours)
+    done = subprocess.run(command, stdout=theirs, stderr=subprocess.PIPE, text=True)
+    os.close(theirs)
+    assert done.stderr == ""
+    assert done.returncode == CLOSED_PIPE
+
+
+def test_the_files_of_an_audit_are_there_before_anything_is_printed(tmp_path: Path) -> None:
+    ours, theirs = os.pipe()
+    os.close(ours)
+    outputs = ["--json", str(tmp_path / "a.json"), "--html", str(tmp_path / "a.html")]
+    done = subprocess.run([*AUDIT, *outputs], stdout=theirs, stderr=subprocess.PIPE)
+    os.close(theirs)
+    assert done.returncode == CLOSED_PIPE
+    assert json.loads((tmp_path / "a.json").read_text())["ok"]
+    assert "gelu" in (tmp_path / "a.html").read_text()
+
+
+@pytest.mark.parametrize("command", [[*VIPNP, "models"], AUDIT, [*AUDIT, "--json", "/dev/full"]])
+def test_a_full_disk_is_one_line(command: list[str]) -> None:
+    with open("/dev/full" if "--json" not in command else os.devnull, "w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: ")
+    assert "No space left on device" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", [[*VIPNP, "models"], AUDIT], ids=["models", "audit"])
+def test_a_closed_output_is_said_before_any_work(command: list[str]) -> None:
+    done = subprocess.run(["sh", "-c", 'exec "$@" >&-', "sh", *command], stderr=subprocess.PIPE, text=True)
+    assert (done.returncode, done.stderr) == (
+        2,
+        "error: standard output: it is closed, expected a terminal, a file or a pipe\n",
+    )

@@ -1,0 +1,30 @@
+"""Standard output, which may be closed by whoever reads it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+CLOSED_PIPE = 141
+"""The exit status of a program whose reader has left: 128 and the number of SIGPIPE."""
+
+
+@contextmanager
+def readers_may_leave() -> Iterator[None]:
+    """Where the pipe at standard output is closed, as by `| head`, the program ends without a word.
+
+    Raises SystemExit with CLOSED_PIPE then; OSError where standard output is closed from the start.
+    """
+    if sys.stdout is None:
+        raise OSError("standard output: it is closed, expected a terminal, a file or a pipe")
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # What is still in Python's buffer goes nowhere, so that the interpreter does not fail on it at its end.
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(CLOSED_PIPE)
