@@ -25,10 +25,10 @@ from vipnp.models.checks import IncompatibleKeys, check_arrays, check_names, che
 from vipnp.models.config import ViPConfig
 from vipnp.models.draws import draw_masks
 from vipnp.models.initialization import initial_head, initial_parameters, parameter_shapes
+from vipnp.models.loss import loss_and_grads
 from vipnp.models.resolution import carried, resized
 from vipnp.models.summary import Summary, summarize
 from vipnp.models.vision_permutator import VisionPermutatorParams, tokens, vision_permutator
-from vipnp.ops import cross_entropy, soft_cross_entropy
 
 DTYPES = ("float32", "float64")
 """What the weights of a model can be held in."""
@@ -172,12 +172,8 @@ class VisionPermutator:
         self._check_keeps()
         x = self._receive(images)
         check_rng(rng)
-        return self._vjp(x, rng)
-
-    def _vjp(self, x: Array, rng: Generator | None) -> tuple[Array, Callable[[Array], tuple[Array, dict[str, Array]]]]:
-        xp, config = self.backend, self.config
-        masks = None if rng is None else draw_masks(xp, rng, config, x.shape[0], self.dtype)
-        logits, network_back = xp.run(vision_permutator, x, self.params, config=config, masks=masks)
+        masks = draw_masks(self.backend, rng, self.config, x.shape[0], self.dtype)
+        logits, network_back = self.backend.run(vision_permutator, x, self.params, config=self.config, masks=masks)
 
         def pullback(dlogits: Array) -> tuple[Array, dict[str, Array]]:
             dimages, grads = network_back(dlogits)
@@ -208,20 +204,22 @@ class VisionPermutator:
             Naming the argument, before any work; ValueError if the model is on a backend made for inference.
         """
         self._check_keeps()
-        xp = self.backend
         x = self._receive(images)
-        classes = self.config.num_classes
-        labels, distributions = receive_labels_or_targets(xp, targets, x.shape[0], classes, self.dtype)
+        labels, distributions = receive_labels_or_targets(
+            self.backend, targets, x.shape[0], self.config.num_classes, self.dtype
+        )
         smoothing = checked_smoothing(label_smoothing, distributions)
         check_rng(rng)
-        logits, network_back = self._vjp(x, rng)
-        if distributions is None:
-            loss, loss_back = xp.run(cross_entropy, logits, labels=labels, label_smoothing=smoothing)
-        else:
-            loss, loss_back = xp.run(soft_cross_entropy, logits, targets=distributions)
-        (dlogits,) = loss_back(xp.ones_like(loss))
-        _, grads = network_back(dlogits)
-        return xp.asarray(loss), grads
+        return loss_and_grads(
+            self.backend,
+            x,
+            self.params,
+            labels,
+            distributions,
+            config=self.config,
+            label_smoothing=smoothing,
+            masks=draw_masks(self.backend, rng, self.config, x.shape[0], self.dtype),
+        )
 
     # --- files ------------------------------------------------------------------------------------------------------
 

@@ -3,37 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple, Protocol
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
-from vipnp.core import Array, HostArray
+from vipnp.core import HostArray
 from vipnp.core.checks import check_classes, check_generator, check_real, check_whole, shown
 from vipnp.models import VisionPermutator
-from vipnp.optim.clip import clip_grad_norm
 from vipnp.train.checks import check_labelled
+from vipnp.train.step import Optimizer, TrainingStep
 
 Augment = Callable[[HostArray, HostArray, np.random.Generator], tuple[HostArray, HostArray]]
 """Images (B, channels, height, width), labels (B,) and a generator -> images, and labels or distributions (B, K)."""
-
-
-class Optimizer(Protocol):
-    """What the loop asks of an optimiser, such as `SGD` and `AdamW`."""
-
-    def update(self, params: Mapping[str, Array], grads: Mapping[str, Array], *, lr: float) -> dict[str, Array]:
-        """One step.
-
-        Parameters
-        ----------
-        params, grads : {name: array of the backend}.
-        lr : learning rate.
-
-        Returns
-        -------
-        dict
-            {name: array}, the parameters after the step.
-        """
 
 
 class Evaluation(NamedTuple):
@@ -99,35 +81,28 @@ def train_epoch(
     batch_size = check_whole("batch_size", batch_size, low=1)
     rate = _rate(lr, 0)
     check_generator(rng)
-    label_smoothing = check_real("label_smoothing", label_smoothing, low=0, high=1)
-    if max_norm is not None:
-        max_norm = check_real("max_norm", max_norm, low=0, low_included=False)
+    step = TrainingStep(model, optimizer, label_smoothing=label_smoothing, max_norm=max_norm)
     for name, function in (("augment", augment), ("on_step", on_step)):
         if function is not None and not callable(function):
             raise TypeError(f"{name}: got {shown(function)}, expected a function or None")
     labels = check_labelled(model, images, labels, batch_size=batch_size, distributions=True)
-    if label_smoothing and labels.ndim == 2:
+    if step.label_smoothing and labels.ndim == 2:
         raise ValueError(f"label_smoothing: got {label_smoothing} with labels that are distributions; smooth those")
     order = rng.permutation(len(images))
     losses = []
-    grads: Mapping[str, Array]
     for start in range(0, len(order), batch_size):
         batch = order[start : start + batch_size]
         x, targets = images[batch], labels[batch]
         if augment is not None:
             x, targets = augment(x, targets, rng)
-        loss, grads = model.loss_and_grads(x, targets, label_smoothing=label_smoothing, rng=rng)
-        if max_norm is not None:
-            grads, _ = model.backend.find(clip_grad_norm)(model.backend, grads, max_norm=max_norm)
         rate = _rate(lr, start / len(order))
-        model.set_parameters(optimizer.update(model.parameters(), grads, lr=rate))
-        losses.append(loss)
+        losses.append(step(x, targets, lr=rate, rng=rng))
         if on_step is not None:
             on_step()
     values = [float(model.backend.to_numpy(loss)) for loss in losses]
-    for step, value in enumerate(values):
+    for i, value in enumerate(values):
         if not math.isfinite(value):
-            raise FloatingPointError(f"the loss of step {step} of this epoch is {value}; try a smaller lr than {rate}")
+            raise FloatingPointError(f"the loss of step {i} of this epoch is {value}; try a smaller lr than {rate}")
     _check_finite_parameters(model, rate)
     return values
 
