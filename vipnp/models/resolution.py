@@ -77,5 +77,5 @@ def nearest_size(config: ViPConfig, height: int, width: int) -> tuple[int, int]:
     step = config.patch_size
     for shape in config.stages():
         step *= max(shape.merge, 1)
-    fitted = (max(1, (side + step // 2) // step) * step for side in (height, width))
+    fitted = (max(1, (side + (step - 1) // 2) // step) * step for side in (height, width))
     return next(fitted), next(fitted)
