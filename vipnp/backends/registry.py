@@ -6,7 +6,6 @@ import inspect
 from collections.abc import Callable
 from functools import partial
 from importlib import import_module
-from importlib.metadata import entry_points
 from typing import Any, NamedTuple
 
 from vipnp.core.backend import Backend
@@ -39,9 +38,16 @@ BUILT_IN = {
 """Backend name -> where it is."""
 
 
+def _installed(**which: str) -> Any:
+    """The entry points of installed packages. What finds them is imported here: it brings a parser of e-mail along."""
+    from importlib.metadata import entry_points
+
+    return entry_points(group=GROUP, **which)
+
+
 def list_backends() -> list[str]:
     """The names `get_backend` knows, sorted: the built-in ones and those of installed packages."""
-    return sorted({*BUILT_IN, *(point.name for point in entry_points(group=GROUP))})
+    return sorted({*BUILT_IN, *(point.name for point in _installed())})
 
 
 def get_backend(name: str | Backend, **options: Any) -> Backend:
@@ -80,7 +86,7 @@ def get_backend(name: str | Backend, **options: Any) -> Backend:
     if name in BUILT_IN:
         create = _built_in(name)
     else:
-        points = {point.value: point for point in entry_points(group=GROUP, name=name)}
+        points = {point.value: point for point in _installed(name=name)}
         if len(points) > 1:
             raise ValueError(f"backend {name!r}: registered more than once, by {' and '.join(sorted(points))}")
         create = next(iter(points.values())).load()
