@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.train.processes import parent, running
 from tests.train.test_run import assert_same_bits
 from vipnp.checkpoint import load_weights
 from vipnp.train.folder import states
@@ -204,32 +205,37 @@ def test_an_interrupt_reaches_all_ranks(quick: Path, tmp_path: Path) -> None:
     assert_same_bits(quick, folder)
 
 
-def kill_and_resume(whole: Path, folder: Path, command: str, rng: np.random.Generator) -> int:
-    """kill -9 of a random rank at a random moment ends all within 30 s; another number of ranks ends in the same bits
-    as the run `whole`. Returns mpirun's exit status."""
+def kill_and_resume(
+    whole: Path, folder: Path, command: str, rng: np.random.Generator, *, watcher: bool = False
+) -> None:
+    """kill -9 of a random rank, or of the process that watches it, at a random moment ends all within 30 s with one
+    message that names it; another number of ranks ends in the same bits as the run `whole`."""
     process, pids = started(folder, f"{command} -o {folder}", 4)
     time.sleep(rng.uniform(0, 1))
+    rank = int(rng.integers(4))
+    number, reason = pids[rank], "was ended by signal 9, Killed"
     if process.poll() is None:
-        with suppress(ProcessLookupError):  # it was about to end
-            os.kill(pids[rng.integers(4)], signal.SIGKILL)
-    process.communicate(timeout=30)
-    assert not any(_alive(pid) for pid in pids)
+        with suppress(OSError):  # it was about to end
+            if watcher:
+                number, reason = parent(number), "which watched it, was killed"
+            os.kill(number, signal.SIGKILL)
+    _, told = process.communicate(timeout=30)
+    while any(running(pid) for pid in pids):
+        time.sleep(0.01)
+    if process.returncode:
+        (line,) = told.splitlines()
+        assert re.fullmatch(rf"error: rank {rank}: process {number} on \S+ {reason}", line), told
     assert ran(int(rng.choice([0, 1, 2, 8])), f"train --resume {folder}").returncode == 0
     assert_same_bits(whole, folder)
-    return process.returncode
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
 
 
 def test_a_killed_rank_ends_all_and_another_number_goes_on(quick: Path, tmp_path: Path) -> None:
-    status = kill_and_resume(quick, tmp_path / "run", f"{QUICK} --save-every 1", np.random.default_rng(0))
-    assert status == signal.SIGKILL
+    kill_and_resume(quick, tmp_path / "run", f"{QUICK} --save-every 1", np.random.default_rng(0))
+
+
+@pytest.mark.ranks
+def test_a_killed_watcher_ends_all_as_well(quick: Path, tmp_path: Path) -> None:
+    kill_and_resume(quick, tmp_path / "run", f"{QUICK} --save-every 1", np.random.default_rng(20), watcher=True)
 
 
 @pytest.mark.ranks

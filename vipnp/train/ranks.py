@@ -20,6 +20,7 @@ import numpy as np
 
 from vipnp.backends.numpy.threads import available_cores
 from vipnp.core import HostArray
+from vipnp.train.watch import PATIENCE, go_on_watched
 
 LAUNCHERS = (("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"), ("PMI_RANK", "PMI_SIZE"), ("PMIX_RANK", "SLURM_NTASKS"))
 """Variables that tell a process its rank and how many there are: of Open MPI, of PMI (MPICH, Intel, Slurm), of Slurm's
@@ -27,9 +28,6 @@ PMIx."""
 
 REDUCTIONS = ("exact", "fast")
 """How ranks add up gradients: by the tree, or in whatever order the MPI library finds fastest."""
-
-PATIENCE = 0.3
-"""Seconds between a message and the end of all ranks, in which mpirun passes the message on."""
 
 
 class StoppedError(Exception):
@@ -189,7 +187,7 @@ def launched() -> tuple[int, int] | None:
 
 
 def get_ranks() -> Ranks:
-    """The ranks that this process is one of.
+    """The ranks that this process is one of; where there are several, a child of it goes on (vipnp.train.watch).
 
     Raises ImportError where a launcher started several and mpi4py or its MPI library is missing, RuntimeError where
     that library is not the launcher's. All ranks find the same, and one tells: the others raise ToldElsewhereError.
@@ -198,6 +196,7 @@ def get_ranks() -> Ranks:
     if place is None or place[1] == 1:
         return Ranks()
     rank, size = place
+    go_on_watched(rank)
     problem: Exception
     try:
         with warnings.catch_warnings(action="ignore", category=RuntimeWarning):  # of the mismatch that is an error here
