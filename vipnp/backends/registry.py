@@ -38,11 +38,12 @@ BUILT_IN = {
 """Backend name -> where it is."""
 
 
-def _installed(**which: str) -> Any:
-    """The entry points of installed packages. What finds them is imported here: it brings a parser of e-mail along."""
+def _installed(name: str = "") -> Any:
+    """The entry points of installed packages, or those of one name. What finds them is imported here: it brings a
+    parser of e-mail along."""
     from importlib.metadata import entry_points
 
-    return entry_points(group=GROUP, **which)
+    return entry_points(group=GROUP, name=name) if name else entry_points(group=GROUP)
 
 
 def list_backends() -> list[str]:
