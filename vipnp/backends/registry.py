@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from importlib import import_module
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from vipnp.core.backend import Backend
 from vipnp.core.checks import did_you_mean
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 GROUP = "vipnp.backends"
 
@@ -38,11 +41,11 @@ BUILT_IN = {
 """Backend name -> where it is."""
 
 
-def _installed(**which: str) -> Any:
+def _installed() -> Iterable[EntryPoint]:
     """The entry points of installed packages. What finds them is imported here: it brings a parser of e-mail along."""
     from importlib.metadata import entry_points
 
-    return entry_points(group=GROUP, **which)
+    return entry_points(group=GROUP)
 
 
 def list_backends() -> list[str]:
@@ -86,7 +89,7 @@ def get_backend(name: str | Backend, **options: Any) -> Backend:
     if name in BUILT_IN:
         create = _built_in(name)
     else:
-        points = {point.value: point for point in _installed(name=name)}
+        points = {point.value: point for point in _installed() if point.name == name}
         if len(points) > 1:
             raise ValueError(f"backend {name!r}: registered more than once, by {' and '.join(sorted(points))}")
         create = next(iter(points.values())).load()
