@@ -106,8 +106,9 @@ def described_name(part: str, name: str, thing: Any) -> str:
 
 
 def public_methods(cls: type) -> Iterator[tuple[str, Callable[..., Any]]]:
-    """The methods that a class defines itself, in their order."""
-    for name, member in vars(cls).items():
+    """The methods of a class that it or another of this library defines, in their order."""
+    own = [base for base in reversed(cls.__mro__) if base.__module__.startswith("vipnp.")]
+    for name, member in {name: member for base in own for name, member in vars(base).items()}.items():
         function = getattr(member, "__func__", member)
         if not name.startswith("_") and inspect.isfunction(function):
             yield name, function

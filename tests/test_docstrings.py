@@ -50,7 +50,8 @@ def public() -> dict[str, Any]:
 
 
 def methods(thing: Any) -> Iterator[tuple[str, Any]]:
-    for name, member in vars(thing).items() if inspect.isclass(thing) else ():
+    own = [base for base in getattr(thing, "__mro__", ()) if base.__module__.startswith("vipnp.")]
+    for name, member in {name: member for base in reversed(own) for name, member in vars(base).items()}.items():
         function = getattr(member, "__func__", member)
         if inspect.isfunction(function) and name[0] != "_":
             yield name, function

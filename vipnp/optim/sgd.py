@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 from vipnp.core import Array, Backend
 from vipnp.core.checks import check_real
-from vipnp.optim.checks import check_backend, check_gradients, check_state
-from vipnp.optim.state import Pickled, copied, uploaded
+from vipnp.optim.checks import check_backend
+from vipnp.optim.state import Stateful, copied, uploaded
 
 
 class SGDState(NamedTuple):
@@ -59,7 +59,7 @@ def sgd(
     return new_params, SGDState(buffers)
 
 
-class SGD(Pickled):
+class SGD(Stateful):
     """SGD with momentum over parameters by name; weight decay, where asked for, is added to every gradient.
 
     Parameters
@@ -89,32 +89,10 @@ class SGD(Pickled):
         self.nesterov = nesterov
         self.state = SGDState({})
 
-    def update(self, params: Mapping[str, Array], grads: Mapping[str, Array], *, lr: float) -> dict[str, Array]:
-        """One step; both mappings stay as they were.
-
-        Parameters
-        ----------
-        params, grads : {name: array of the backend}, alike in names, shapes and dtypes.
-        lr : learning rate, >= 0.
-
-        Returns
-        -------
-        dict
-            {name: array}, the parameters after the step.
-
-        Raises
-        ------
-        TypeError
-            If `lr` is no number or an array is not of the backend; the state is then as it was.
-        ValueError
-            If `lr` is negative, or names, shapes or dtypes of gradients, parameters and earlier parameters differ;
-            likewise.
-        """
-        lr = check_real("lr", lr, low=0)
-        check_gradients(self.xp, params, grads)
-        if self.state.momentum_buffer:
-            check_state(params, {"momentum_buffer": self.state.momentum_buffer})
-        new_params, self.state = self.xp.find(sgd)(
+    def _step(
+        self, params: Mapping[str, Array], grads: Mapping[str, Array], lr: float
+    ) -> tuple[dict[str, Array], SGDState]:
+        return self.xp.find(sgd)(
             self.xp,
             params,
             grads,
@@ -124,7 +102,6 @@ class SGD(Pickled):
             nesterov=self.nesterov,
             weight_decay=self.weight_decay,
         )
-        return new_params
 
     def __repr__(self) -> str:
         return f"<SGD momentum={self.momentum} nesterov={self.nesterov} weight_decay={self.weight_decay}>"
@@ -134,16 +111,5 @@ class SGD(Pickled):
         return copied(self.xp, self.state, ("momentum_buffer",))
 
     def load_state_dict(self, mapping: Mapping[str, Any]) -> None:
-        """Go on from `state_dict()` of an optimiser of this kind, on any backend.
-
-        Parameters
-        ----------
-        mapping : what `state_dict` returned.
-
-        Raises
-        ------
-        ValueError, TypeError
-            For a mapping of another kind; the state is then as it was.
-        """
         (momentum_buffer,) = uploaded(self.xp, mapping, ("momentum_buffer",))
         self.state = SGDState(momentum_buffer)
