@@ -13,7 +13,7 @@ TRAIN_ARGS ?=
 AUDIT_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help train digits test coverage gradcheck lint format types kernels browser ranks test-gpu audit proofs mutation accuracy package clean
+.PHONY: help train digits test coverage gradcheck lint format types docs kernels browser ranks test-gpu audit proofs mutation accuracy package clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -46,6 +46,9 @@ format: .venv/.test ## rewrite in the project's style
 
 types: .venv/.test ## mypy --strict
 	$(BIN)/mypy
+
+docs: .venv/.docs ## the documentation as a site in docs/_build: tutorials run, broken links and warnings fail
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m sphinx -q -W --keep-going -E docs docs/_build
 
 kernels: .venv/.kernels ## the CUDA kernels: compiled for five GPU architectures, run on the CPU (needs g++)
 	$(BIN)/python -m tests.cuda_emulator
@@ -87,7 +90,7 @@ package: .venv/.core ## wheel and source archive: built, checked, installed in a
 	cd dist && venv/bin/vipnp audit $(AUDIT_ARGS)
 
 clean: ## remove .venv and what tools leave behind
-	rm -rf .venv build dist mutants vipnp.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf .venv build dist docs/_build docs/generated mutants vipnp.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 
 .venv/bin/python:
 	@test -n "$(call new_enough,$(PYTHON))" || { echo "vipnp needs Python 3.11 or newer; name one with: make PYTHON=/path/to/python" >&2; exit 1; }
@@ -108,6 +111,11 @@ clean: ## remove .venv and what tools leave behind
 	@echo "installing vipnp[test]"
 	@$(INSTALL) --editable ".[test]"
 	@touch .venv/.core .venv/.train $@
+
+.venv/.docs: .venv/.test
+	@echo "installing vipnp[docs]"
+	@$(INSTALL) --editable ".[docs]"
+	@touch $@
 
 .venv/.kernels: .venv/.test
 	@echo "installing CuPy, NVRTC and the headers of CUDA (no GPU needed)"

@@ -78,12 +78,11 @@ def other_images(rank: int) -> None:
 
 def other_version(rank: int) -> None:
     """Rank 1 has another NumPy."""
-    import vipnp.cli  # noqa: F401 - puts the command's module where it is looked up
+    from vipnp.train import start
 
-    command: Any = sys.modules["vipnp.cli.train"]
-    versions = command.versions
+    versions = start.versions
     if rank == 1:
-        command.versions = lambda: {**versions(), "numpy": "1.0"}
+        start.versions = lambda: {**versions(), "numpy": "1.0"}
 
 
 def fails_later(rank: int) -> None:

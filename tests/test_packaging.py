@@ -100,7 +100,20 @@ def test_the_source_archive_holds_what_the_wheel_is_built_from_and_nothing_else(
 
 def test_no_extra_brings_two_cuda_wheels() -> None:
     extras = PROJECT["optional-dependencies"]
-    assert set(extras) == {"cuda12", "cuda13", "numba", "onednn", "mkl", "mpi", "train", "data", "audit", "test", "all"}
+    assert set(extras) == {
+        "cuda12",
+        "cuda13",
+        "numba",
+        "onednn",
+        "mkl",
+        "mpi",
+        "train",
+        "data",
+        "audit",
+        "docs",
+        "test",
+        "all",
+    }
     for name, requirements in extras.items():
         cuda = [requirement for requirement in requirements if "cupy" in requirement or "cuda" in requirement]
         assert bool(cuda) == (name in ("cuda12", "cuda13"))

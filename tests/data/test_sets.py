@@ -20,6 +20,7 @@ from vipnp.data.images import MAX_PIXELS, UnreadableImageError, open_image
 from vipnp.data.loader import batches
 from vipnp.data.sets import hold_out, natural
 from vipnp.data.transforms import centre_crop, erase_at_random, random_box
+from vipnp.data.unreadable import check_readable, files_of, unreadable
 
 # --- randomness -------------------------------------------------------------------------------------------------------
 
@@ -146,6 +147,32 @@ def test_phototiles_share_no_pixel_between_the_parts() -> None:
         means = split.pixels.mean(axis=(1, 2))
         assert np.abs(means - 128).max() < 12
     assert len(data.validation) / len(data.train) == pytest.approx(1 / 3, rel=0.02)
+
+
+@pytest.mark.parametrize("parts", [False, True])
+def test_files_that_cannot_be_read_are_found_and_left_out(tmp_path: Path, parts: bool) -> None:
+    """The draft that a JPEG is checked by ends where the whole picture does; the two parts may use a name twice."""
+    for part in ("train", "val") if parts else ("",):
+        make_folder(tmp_path / part, {"cat": 5, "dog": 4})
+    below = "val/" if parts else ""
+    pixels = np.random.default_rng(0).integers(0, 256, (64, 48, 3), np.uint8)
+    half = tmp_path / f"{below}dog/half.jpg"
+    Image.fromarray(pixels).save(half)
+    whole = load_data_set(tmp_path)
+    assert unreadable(tmp_path, files_of(whole, tmp_path), 2) == {}
+    check_readable({}, len(files_of(whole, tmp_path)))
+    half.write_bytes(half.read_bytes()[:-200])
+    (tmp_path / f"{below}cat/2.png").write_bytes(b"")
+    problems = unreadable(tmp_path, files_of(whole, tmp_path), 2)
+    assert sorted(problems) == [f"{below}cat/2.png", f"{below}dog/half.jpg"]
+    with pytest.raises(
+        UnreadableImageError, match=rf"data: 2 of {10 * (1 + parts) - parts} files cannot be read .*2\.png"
+    ):
+        check_readable(problems, len(files_of(whole, tmp_path)))
+    rest = load_data_set(tmp_path, leave_out=problems)
+    assert set(files_of(whole, tmp_path)) - set(files_of(rest, tmp_path)) == set(problems)
+    assert rest.left_out == (f"{below}cat/2.png", f"{below}dog/half.jpg")
+    assert len(rest.train) + len(rest.validation) == len(files_of(whole, tmp_path)) - 2
 
 
 # --- pictures ---------------------------------------------------------------------------------------------------------

@@ -1,15 +1,50 @@
-"""Pictures of a run: their format is that of the suffix."""
+"""What a run draws and tabulates."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from vipnp.train.report import confusion, curves
+from vipnp.train import report
 
 ROWS = [{"epoch": 1, "loss": 2.0, "accuracy": 0.25}, {"epoch": 2, "loss": 1.5, "accuracy": 0.5}]
+CLASSES = ("cat", "$ dog", "emu")
+
+
+def test_a_soft_label_is_printed_from_its_largest_entry_on() -> None:
+    assert report.soft_label(np.array([0.004, 0.75, 0.246]), CLASSES) == "$ dog 0.75\nemu 0.25"
+
+
+def test_the_worst_are_those_whose_class_is_least_likely() -> None:
+    rng = np.random.default_rng(0)
+    logits, labels = rng.normal(size=(40, 3)), rng.integers(0, 3, 40)
+    found = report.worst(labels, logits)
+    p = np.exp(logits)[np.arange(40), labels] / np.exp(logits).sum(axis=1)
+    assert len(found) == report.SHOWN
+    assert list(found) == sorted(range(40), key=lambda i: p[i])[: report.SHOWN]
+    i = found[0]
+    caption = report.answer_beside_truth("cat/1.png", labels[i], logits[i], CLASSES).split("\n")
+    assert caption[0] == "1.png"
+    assert caption[1] == f"{CLASSES[labels[i]]} {p[i]:.0%}"
+    assert caption[2].startswith(f"said {CLASSES[logits[i].argmax()]} ")
+
+
+def test_a_gallery_shows_every_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And a dollar sign in a caption is one, where two would begin a formula."""
+    from matplotlib.axes import Axes
+
+    pictures = [np.full((5, 7, 3), 40 * i, np.uint8) for i in range(6)]
+    drawn: list[Any] = []
+    real = Axes.imshow
+    monkeypatch.setattr(Axes, "imshow", lambda self, x, **kwargs: (drawn.append(x), real(self, x, **kwargs))[1])
+    report.gallery(tmp_path / "g.png", pictures, ["$a_{$"] * 6)
+    assert [x.tolist() for x in drawn] == [x.tolist() for x in pictures]
+    with Image.open(tmp_path / "g.png") as image:
+        assert image.size == (int(9.6 * 120), int(5.4 * 120))
 
 
 @pytest.mark.parametrize(
@@ -23,7 +58,7 @@ ROWS = [{"epoch": 1, "loss": 2.0, "accuracy": 0.25}, {"epoch": 2, "loss": 1.5, "
     ],
 )
 def test_the_format_follows_the_suffix(tmp_path: Path, name: str, begin: bytes) -> None:
-    curves(tmp_path / name, ROWS)
+    report.curves(tmp_path / name, ROWS)
     assert (tmp_path / name).read_bytes().startswith(begin)
-    confusion(tmp_path / name, np.eye(3, dtype=np.int64), ["a", "b", "c"])
+    report.confusion(tmp_path / name, np.eye(3, dtype=np.int64), ["a", "b", "c"])
     assert (tmp_path / name).read_bytes().startswith(begin)

@@ -24,7 +24,6 @@ from tests.conftest import command_line as vipnp
 from vipnp.checkpoint import load_weights, save_weights
 from vipnp.data import load_data_set
 from vipnp.models import VisionPermutator
-from vipnp.optim import cosine_lr
 from vipnp.train.folder import prepare_folder, states
 from vipnp.train.ranks import StoppedError
 from vipnp.train.recipe import RECIPES, Recipe, recipe_from
@@ -75,7 +74,8 @@ def assert_same_bits(first: Path, second: Path) -> None:
 def test_what_a_run_leaves(whole: Path) -> None:
     assert (whole / "classes.txt").read_text() == "cat\ndog\nemu\n"
     assert len((whole / "split.csv").read_text().splitlines()) == 24
-    assert (whole / "curves.png").read_bytes().startswith(b"\x89PNG")
+    for name in ("curves.png", "train_batch.png"):
+        assert (whole / name).read_bytes().startswith(b"\x89PNG")
     assert [row["epoch"] for row in rows_of(whole / "metrics.csv")] == ["1", "2", "3"]
     assert len(states(whole)) == 2
     log = (whole / "log.txt").read_text().splitlines()
@@ -153,13 +153,40 @@ def test_more_epochs_go_on_from_the_last(whole: Path, tmp_path: Path) -> None:
     assert read_settings(folder).recipe.epochs == 4
 
 
+def test_unreadable_files_are_named_and_left_out_only_when_asked(photos: Path, tmp_path: Path) -> None:
+    """What was left out stays so when the file is whole again: the run goes on with the same images."""
+    data, folder = tmp_path / "d", tmp_path / "r"
+    shutil.copytree(photos, data)
+    good = (data / "dog" / "3.png").read_bytes()
+    (data / "dog" / "3.png").write_bytes(good[: len(good) // 2])
+    (data / "cat" / "1.png").write_bytes(b"")
+    refused = vipnp("train", data, "-o", folder, *OPTIONS)
+    assert refused.exit_code == 2
+    assert "data: 2 of 24 files cannot be read (--skip-unreadable leaves them out)" in refused.output
+    assert "cat/1.png: is no whole image" in refused.output
+    assert "dog/3.png: is no whole image" in refused.output
+    assert not folder.exists()
+    first = vipnp("train", data, "-o", folder, *OPTIONS, "--skip-unreadable")
+    assert first.exit_code == 0, first.output
+    log = (folder / "log.txt").read_text().splitlines()
+    assert log[1:3] == [f"left out, since it cannot be read: {name}" for name in ("cat/1.png", "dog/3.png")]
+    assert (folder / "split.csv").read_text().splitlines()[-1] == '"dog/3.png",,unreadable'
+    assert vipnp("eval", folder, "--backend", "numpy").exit_code == 0
+    (data / "dog" / "3.png").write_bytes(good)
+    again = vipnp("train", "--resume", folder, "--epochs", 4)
+    assert again.exit_code == 0, again.output
+    assert [row["epoch"] for row in rows_of(folder / "metrics.csv")] == ["1", "2", "3", "4"]
+
+
 # --- what is refused --------------------------------------------------------------------------------------------------
 
 
 def test_resume_takes_only_epochs(whole: Path, photos: Path) -> None:
     result = vipnp("train", "--resume", whole, "--lr", 0.1)
     assert result.exit_code == 2
-    assert "--resume: got lr with it; only --epochs may change" in result.output
+    assert "--resume: got --lr with it; only --epochs may change" in result.output
+    others = vipnp("train", photos, "--resume", whole, "--seed", 0, "-b", 3, "--head-only", "--epochs", 5, "-j", 1)
+    assert "--resume: got DATA, --batch-size, --seed, --head-only with it; only" in others.output
 
 
 def test_resume_with_other_images_names_them(whole: Path, photos: Path, tmp_path: Path) -> None:
@@ -239,7 +266,12 @@ def test_eval_gives_the_accuracy_of_the_run(whole: Path) -> None:
     output = Path(result.output.strip().rpartition(" in ")[2])
     rows = rows_of(output / "predictions.csv")
     assert np.mean([row["class"] == row["answer"] for row in rows]) == pytest.approx(best)
-    assert {path.name for path in output.iterdir()} == {"predictions.csv", "per_class.csv", "confusion.png"}
+    assert {path.name for path in output.iterdir()} == {
+        "predictions.csv",
+        "per_class.csv",
+        "confusion.png",
+        "worst.png",
+    }
 
 
 def test_predict_agrees_with_the_model(whole: Path, photos: Path, tmp_path: Path) -> None:
@@ -275,18 +307,25 @@ def test_a_weight_file_that_says_nothing_of_its_model(tmp_path: Path) -> None:
 
 
 def test_the_published_learning_rates() -> None:
-    recipe = RECIPES["vip-imagenet"]
+    recipe = recipe_from("vip-imagenet", {}, "vip_l7")
+    assert (recipe.passes, recipe.drop_path, recipe.crop_pct) == (310, 0.3, 0.875)
     expected = {0: 1e-6, 1: 1.009e-4, 10: 1.0e-3, 19: 1.9e-3, 20: 1.978e-3, 150: 1.005e-3, 299: 1.005e-5}
     for epoch, lr in expected.items():
-        found = cosine_lr(
-            epoch,
-            lr=recipe.lr,
-            epochs=recipe.epochs,
-            min_lr=recipe.min_lr,
-            warmup_epochs=recipe.warmup_epochs,
-            warmup_lr=recipe.warmup_lr,
-        )
-        assert found == pytest.approx(lr, rel=1e-3)
+        for step in (0, 625, 1250):
+            assert recipe.learning_rate(epoch + step / 1251) == pytest.approx(lr, rel=1e-3)
+    assert {recipe.learning_rate(epoch) for epoch in range(300, 310)} == {1e-5}
+    assert recipe_from("vip-imagenet", {"sched_on_updates": True}).learning_rate(0.5) > 5e-5
+    assert recipe_from("vip-imagenet", {"drop_path": 0.05}, "vip_l7").drop_path == 0.05
+
+
+def test_a_cooldown_follows_the_epochs(photos: Path, tmp_path: Path) -> None:
+    options = ("--epochs", 2, "--cooldown-epochs", 1, "--no-sched-on-updates", "--warmup-epochs", 1,
+               "--img-size", 16, 16, "--backend", "numpy")  # fmt: skip
+    result = vipnp("train", photos, "-o", tmp_path / "r", *options)
+    assert result.exit_code == 0, result.output
+    assert "epoch   3/3" in result.output
+    rates = [float(row["lr"]) for row in rows_of(tmp_path / "r" / "metrics.csv")]
+    assert rates == pytest.approx([1e-6, (1e-5 + 2e-3) / 2, 1e-5])
 
 
 def test_accumulated_gradients_are_those_of_the_whole_batch(photos: Path, whole: Path, tmp_path: Path) -> None:
@@ -316,6 +355,8 @@ def test_a_recipe_travels_through_its_file(tmp_path: Path) -> None:
         ({"epochs": 0}, "epochs: got 0, expected an integer >= 1"),
         ({"epochs": True}, "epochs: got True, expected an integer"),
         ({"lr": 10**400}, r"lr: got int, expected a number in \[0, inf\)"),
+        ({"sched_on_updates": 1}, "sched_on_updates: got 1, expected True or False"),
+        ({"aa": "rand"}, "aa: got 'rand', expected a name such as rand-m9-mstd0.5-inc1"),
         ({"smoothing": 1.0}, r"smoothing: got 1.0, expected a number in \[0, 1\)"),
         ({"flip": 1.5}, r"flip: got 1.5, expected a number in \[0, 1\]"),
         ({"mixup": float("nan")}, r"mixup: got nan, expected a number in \[0, inf\)"),

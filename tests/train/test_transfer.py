@@ -126,7 +126,7 @@ def test_what_does_not_go_together(first: Path, tmp_path: Path) -> None:
     assert both.exit_code == 2
     assert "--head-only: got --backbone-lr 0.1 with it" in both.output
     resumed = vipnp("train", "--resume", first, "--weights", first / "best.safetensors")
-    assert "--resume: got weights with it" in resumed.output
+    assert "--resume: got --weights with it" in resumed.output
     missing = vipnp("train", first.parent / "two", "-o", tmp_path / "r", "--weights", tmp_path / "none", *OPTIONS)
     assert missing.exit_code == 2
     assert "none" in missing.output

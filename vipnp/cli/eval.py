@@ -25,22 +25,19 @@ def evaluate(
 
 
 def run_evaluation(model: Path, data: str | None, backend: str, workers: int) -> None:
-    """Accuracy, predictions.csv, per_class.csv, confusion.png."""
+    """Accuracy, predictions.csv, per_class.csv, confusion.png, worst.png."""
     import numpy as np
 
     from vipnp.data import load_data_set
     from vipnp.train import confusion_matrix, report
+    from vipnp.train.folder import images_of
     from vipnp.train.prediction import predict
     from vipnp.train.saved import load_saved
     from vipnp.train.settings import read_settings
 
     saved = load_saved(model, backend=backend)
     folder = model if model.is_dir() else model.parent
-    if data is None:
-        settings = read_settings(folder)
-        images = load_data_set(settings.data, validation=settings.validation, seed=settings.seed)
-    else:
-        images = load_data_set(data)
+    images = images_of(folder, read_settings(folder)) if data is None else load_data_set(data)
     if images.classes != saved.classes:
         unknown = [name for name in images.classes if name not in saved.classes]
         missing = [name for name in saved.classes if name not in images.classes]
@@ -61,4 +58,10 @@ def run_evaluation(model: Path, data: str | None, backend: str, workers: int) ->
     report.predictions(output / "predictions.csv", split.names, split.labels, logits, saved.classes)
     report.per_class(output / "per_class.csv", counts, saved.classes)
     report.confusion(output / "confusion.png", counts, saved.classes)
+    least = report.worst(split.labels, logits)
+    report.gallery(
+        output / "worst.png",
+        [saved.transform.pixels(saved.transform.evaluation(split.picture(i, saved.transform.channels))) for i in least],
+        [report.answer_beside_truth(split.names[i], split.labels[i], logits[i], saved.classes) for i in least],
+    )
     typer.echo(f"accuracy {float(np.mean(answers == split.labels)):.2%} on {len(split)} images; details in {output}")

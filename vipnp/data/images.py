@@ -39,6 +39,15 @@ def open_image(path: Path, channels: int = 3, *, exif: bool = True) -> Image.Ima
     UnreadableImageError
         If the file is empty, truncated, no image, or larger than `MAX_PIXELS`.
     """
+    return _flat(_decoded(path, exif=exif, coarse=False)).convert("RGB" if channels == 3 else "L")
+
+
+def check_image(path: Path) -> None:
+    """Read the picture in `path` to its end, a JPEG at an eighth of its size. Raises as `open_image`."""
+    _decoded(path, exif=True, coarse=True)
+
+
+def _decoded(path: Path, *, exif: bool, coarse: bool) -> Image.Image:
     from PIL import Image, ImageOps
 
     try:
@@ -51,14 +60,15 @@ def open_image(path: Path, channels: int = 3, *, exif: bool = True) -> Image.Ima
                         f"{path}: got {width} x {height} pixels, expected at most {MAX_PIXELS:,} in all"
                     )
                 opened.seek(0)
+                if coarse:
+                    opened.draft("L", (1, 1))
                 opened.load()
-                picture = ImageOps.exif_transpose(opened) if exif else opened.copy()
+                return ImageOps.exif_transpose(opened) if exif else opened.copy()
     except UnreadableImageError:
         raise
     # Pillow's decoders raise these and more for files that are broken; the file is what the user must hear of.
     except Exception as error:
         raise UnreadableImageError(f"{path}: is no whole image ({error})") from error
-    return _flat(picture).convert("RGB" if channels == 3 else "L")
 
 
 def _flat(picture: Image.Image) -> Image.Image:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -62,11 +62,12 @@ class Split:
 
 @dataclass(frozen=True)
 class DataSet:
-    """Classes in natural order, and the two parts."""
+    """Classes in natural order, the two parts, and the files below the source that are in neither."""
 
     classes: tuple[str, ...]
     train: Split
     validation: Split
+    left_out: tuple[str, ...] = field(default=(), kw_only=True)
 
 
 def natural(name: str) -> list[Any]:
@@ -74,16 +75,23 @@ def natural(name: str) -> list[Any]:
     return [(0, int(part), "") if part.isdigit() else (1, 0, part.casefold()) for part in re.split(r"(\d+)", name)]
 
 
-def load_data_set(source: str | Path, *, validation: float = DEFAULT_VALIDATION, seed: int = 0) -> DataSet:
-    """A data set by the name of an embedded one, or from a folder of images.
+def load_data_set(
+    source: str | Path,
+    *,
+    validation: float = DEFAULT_VALIDATION,
+    seed: int = 0,
+    leave_out: Collection[str] = (),
+) -> DataSet:
+    """A data set by the name of an embedded one, from a folder of images, or from files of MNIST's or CIFAR's kind.
 
     Parameters
     ----------
     source : one of `EMBEDDED`, or a folder: one folder of images a class, or train/ and val/ (valid/, validation/,
-        test/) with those.
+        test/) with those; or what `vipnp.data.packed` reads.
     validation : the share held out of a folder that has no validation part, in (0, 1). Which files it takes depends on
         `seed` and their names alone: adding files moves none.
     seed : of that choice.
+    leave_out : files below the source that are not taken, as `vipnp.data.unreadable` gives them.
 
     Raises
     ------
@@ -100,7 +108,12 @@ def load_data_set(source: str | Path, *, validation: float = DEFAULT_VALIDATION,
 
         found: DataSet = getattr(embedded, str(source))()
         return found
+    from vipnp.data.packed import load_packed, packed_format
+
     root = Path(source)
+    kind = packed_format(root)
+    if kind is not None:
+        return load_packed(root, kind)
     if not root.is_dir():
         raise FileNotFoundError(
             f"data: there is no folder {str(source)!r}, nor a set of that name ({', '.join(EMBEDDED)})"
@@ -108,16 +121,16 @@ def load_data_set(source: str | Path, *, validation: float = DEFAULT_VALIDATION,
     if (root / "train").is_dir():
         other = next((root / name for name in VALIDATION_FOLDERS if (root / name).is_dir()), None)
         if other is not None:
-            return _two_parts(root / "train", other)
+            return _two_parts(root / "train", other, leave_out)
         root = root / "train"
-    classes, names, labels = scan(root)
+    classes, names, labels = scan(root, inside(root, source, leave_out))
     held_out = np.array(hold_out(names, labels, validation, seed))
     parts = [Split(tuple(np.array(names, object)[chosen]), labels[chosen], root) for chosen in (~held_out, held_out)]
-    return DataSet(classes, *parts)
+    return DataSet(classes, *parts, left_out=tuple(sorted(leave_out, key=natural)))
 
 
-def _two_parts(train: Path, validation: Path) -> DataSet:
-    parts = [scan(folder) for folder in (train, validation)]
+def _two_parts(train: Path, validation: Path, leave_out: Collection[str]) -> DataSet:
+    parts = [scan(folder, inside(folder, folder.parent, leave_out)) for folder in (train, validation)]
     first, second = (set(classes) for classes, _, _ in parts)
     for missing, where in ((first - second, validation), (second - first, train)):
         if missing:
@@ -130,10 +143,17 @@ def _two_parts(train: Path, validation: Path) -> DataSet:
             Split(tuple(names), labels, folder)
             for folder, (_, names, labels) in zip((train, validation), parts, strict=True)
         ),
+        left_out=tuple(sorted(leave_out, key=natural)),
     )
 
 
-def scan(root: Path) -> tuple[tuple[str, ...], list[str], HostArray]:
+def inside(folder: Path, source: str | Path, names: Collection[str]) -> set[str]:
+    """Those of `names`, files below `source`, that lie in `folder`, as files below it."""
+    start = f"{folder.relative_to(source).as_posix()}/" if folder != Path(source) else ""
+    return {name.removeprefix(start) for name in names if name.startswith(start)}
+
+
+def scan(root: Path, leave_out: Collection[str] = ()) -> tuple[tuple[str, ...], list[str], HostArray]:
     """Classes in natural order, paths below `root` and their labels (n,), of a folder with one folder a class.
 
     Raises ValueError if there are fewer than two classes with images.
@@ -142,7 +162,7 @@ def scan(root: Path) -> tuple[tuple[str, ...], list[str], HostArray]:
     for folder in sorted((entry.name for entry in os.scandir(root) if entry.is_dir()), key=natural):
         if folder.startswith("."):
             continue
-        files = sorted(_images(root / folder, folder), key=natural)
+        files = sorted((name for name in _images(root / folder, folder) if name not in leave_out), key=natural)
         if files:
             found[folder] = files
     if len(found) < 2:

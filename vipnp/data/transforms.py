@@ -10,6 +10,7 @@ import numpy as np
 
 from vipnp.core import Generator, HostArray
 from vipnp.core.checks import check_real, check_whole, shown
+from vipnp.data.rand_augment import parse, rand_augment
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -39,6 +40,8 @@ class Transform:
     scale, ratio : in training, bounds of the area of the crop as a share of the picture, and of its width over height;
         scale (1, 1) takes the evaluation crop.
     flip : probability of mirroring left and right.
+    aa : in training, the RandAugment after that, by timm's name for it; "" for none. What it moves in from outside has
+        the colour `mean`.
     """
 
     size: tuple[int, int]
@@ -51,6 +54,7 @@ class Transform:
     scale: tuple[float, float] = (0.08, 1.0)
     ratio: tuple[float, float] = (3 / 4, 4 / 3)
     flip: float = 0.5
+    aa: str = ""
 
     def __post_init__(self) -> None:
         if not isinstance(self.size, tuple) or len(self.size) != 2:
@@ -72,20 +76,28 @@ class Transform:
             raise ValueError(f"interpolation: got {self.interpolation!r}, expected nearest, bilinear or bicubic")
         if not 0 < self.scale[0] <= self.scale[1] <= 1:
             raise ValueError(f"scale: got {self.scale}, expected 0 < low <= high <= 1")
+        if self.aa != "":
+            parse(self.aa)
 
     def evaluation(self, picture: Image.Image) -> HostArray:
         """(channels, height, width) float32, with no randomness."""
         return self._normalised(centre_crop(picture, self.size, self.crop_pct, self.interpolation))
 
     def training(self, picture: Image.Image, rng: Generator) -> HostArray:
-        """(channels, height, width) float32: a random crop, perhaps mirrored. `rng` draws it all."""
+        """(channels, height, width) float32: a random crop, perhaps mirrored, then RandAugment. `rng` draws it all."""
+        from PIL import ImageOps
+
         if self.scale == (1.0, 1.0):
             cropped = centre_crop(picture, self.size, self.crop_pct, self.interpolation)
         else:
             box = random_box(picture.size, rng, self.scale, self.ratio)
             cropped = picture.resize(self.size[::-1], _filter(self.interpolation), box=box)
-        values = self._normalised(cropped)
-        return np.ascontiguousarray(values[:, :, ::-1]) if rng.random() < self.flip else values
+        if rng.random() < self.flip:
+            cropped = ImageOps.mirror(cropped)
+        if self.aa:
+            fill = tuple(min(255, max(0, round(255 * value))) for value in self.mean)
+            cropped = rand_augment(cropped, rng, parse(self.aa), fill)
+        return self._normalised(cropped)
 
     def pixels(self, values: HostArray) -> HostArray:
         """The picture behind `values` (channels, height, width), as uint8 (height, width) for one channel or

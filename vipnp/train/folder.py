@@ -13,23 +13,42 @@ import numpy as np
 from vipnp.checkpoint import load_metadata, load_weights, save_weights
 from vipnp.core import HostArray
 from vipnp.core.files import replaced_when_done, write_text
-from vipnp.data import DataSet
+from vipnp.data import DataSet, load_data_set
 from vipnp.train.settings import FILE, Settings
 
 STATES_KEPT = 2
 """States of a run that are kept; the older one is there in case the newer cannot be read."""
+
+LOG = "log.txt"
+"""What a run printed; a resumed run adds to it."""
+
+LEFT_OUT = "unreadable"
+"""The part, in split.csv, of files that the run does without."""
 
 COLUMNS = ("epoch", "loss", "lr", "accuracy", "seconds")
 """Of metrics.csv."""
 
 
 def split_rows(data: DataSet) -> list[str]:
-    """The lines of split.csv: name (as JSON), class and part of every image."""
-    return [
+    """The lines of split.csv: name (as JSON), class and part of every image; then the files that are left out, by their
+    paths below the source and without a class."""
+    rows = [
         f"{json.dumps(name)},{json.dumps(data.classes[label])},{part}"
         for part, split in (("train", data.train), ("validation", data.validation))
         for name, label in zip(split.names, split.labels, strict=True)
     ]
+    return rows + [f"{json.dumps(name)},,{LEFT_OUT}" for name in data.left_out]
+
+
+def images_of(folder: Path, settings: Settings) -> DataSet:
+    """The images of the run in `folder` as they are now, without the files that it left out.
+
+    Raises as `vipnp.data.load_data_set`, and FileNotFoundError where there is no split.csv.
+    """
+    rows = (folder / "split.csv").read_text(encoding="utf-8").splitlines()
+    end = f",,{LEFT_OUT}"
+    left_out = [json.loads(row.removesuffix(end)) for row in rows if row.endswith(end)]
+    return load_data_set(settings.data, validation=settings.validation, seed=settings.seed, leave_out=left_out)
 
 
 def prepare_folder(folder: Path, settings: Settings, data: DataSet, versions: dict[str, str]) -> None:

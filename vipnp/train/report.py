@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from vipnp.core import HostArray
 from vipnp.core.files import replaced_when_done
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+SHOWN = 16
+"""Pictures in a gallery."""
+
+NAMED = 40
+"""Classes above which a confusion matrix has no names."""
 
 PICTURES = ("png", "pdf", "svg", "jpg")
 """The formats of pictures, which the suffix of a file names."""
@@ -34,39 +45,34 @@ def curves(path: Path, rows: Sequence[Mapping[str, Any]], counts: HostArray | No
 
     rows : of metrics.csv. counts : see `confusion`.
     """
-    from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator, PercentFormatter
 
     number = 2 if counts is None else 3
-    figure = Figure(figsize=(4.5 * number, 3.6), layout="constrained")
-    panels = figure.subplots(1, number)
-    epochs = [row["epoch"] for row in rows]
-    for axes, key, title in zip(
-        panels[:2], ("loss", "accuracy"), ("training loss", "accuracy on held-out images"), strict=True
-    ):
-        axes.plot(epochs, [row[key] for row in rows], marker="." if len(rows) < 10 else None)
-        axes.set(title=title, xlabel="epoch")
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.grid(alpha=0.3)
-    panels[1].yaxis.set_major_formatter(PercentFormatter(1))
-    if counts is not None:
-        _draw_confusion(panels[2], counts, range(len(counts)))
-    _save(figure, path)
+    with _figure(path, 4.5 * number, 3.6) as figure:
+        panels = figure.subplots(1, number)
+        epochs = [row["epoch"] for row in rows]
+        for axes, key, title in zip(
+            panels[:2], ("loss", "accuracy"), ("training loss", "accuracy on held-out images"), strict=True
+        ):
+            axes.plot(epochs, [row[key] for row in rows], marker="." if len(rows) < 10 else None)
+            axes.set(title=title, xlabel="epoch")
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+            axes.grid(alpha=0.3)
+        panels[1].yaxis.set_major_formatter(PercentFormatter(1))
+        if counts is not None:
+            _draw_confusion(panels[2], counts, range(len(counts)))
 
 
 def confusion(path: Path, counts: HostArray, classes: Sequence[str]) -> None:
     """The confusion matrix as a picture. counts (K, K): rows are true classes, columns answers."""
-    from matplotlib.figure import Figure
-
-    size = max(4.0, 0.35 * len(classes) + 2)
-    figure = Figure(figsize=(size, size), layout="constrained")
-    _draw_confusion(figure.subplots(), counts, classes)
-    _save(figure, path)
+    size = max(4.0, 0.35 * min(len(classes), NAMED) + 2)
+    with _figure(path, size, size) as figure:
+        _draw_confusion(figure.subplots(), counts, classes)
 
 
 def _draw_confusion(axes: Any, counts: HostArray, classes: Sequence[Any]) -> None:
     axes.imshow(np.sqrt(counts), cmap="Blues")
-    if len(classes) <= 40:
+    if len(classes) <= NAMED:
         axes.set_xticks(range(len(classes)), classes, rotation=90, fontsize=8)
         axes.set_yticks(range(len(classes)), classes, fontsize=8)
         for (row, column), count in np.ndenumerate(counts):
@@ -76,6 +82,46 @@ def _draw_confusion(axes: Any, counts: HostArray, classes: Sequence[Any]) -> Non
                     column, row, str(count), ha="center", va="center", fontsize=7, color="white" if dark else "black"
                 )
     axes.set(xlabel="answer", ylabel="true class")
+
+
+def gallery(path: Path, pictures: Sequence[HostArray], captions: Sequence[str]) -> None:
+    """Pictures with a caption each as a PNG. pictures : uint8, (height, width) or (height, width, 3)."""
+    columns = min(4, len(pictures))
+    rows = math.ceil(len(pictures) / columns)
+    with _figure(path, 2.4 * columns, 2.7 * rows) as figure:
+        panels = figure.subplots(rows, columns, squeeze=False).ravel()
+        for axes in panels:
+            axes.axis("off")
+        for axes, picture, caption in zip(panels, pictures, captions, strict=False):
+            axes.imshow(picture, cmap="gray", vmin=0, vmax=255)
+            axes.set_title(caption, fontsize=8)
+
+
+def soft_label(target: HostArray, classes: Sequence[str]) -> str:
+    """The largest entries of a distribution over the classes (K,), a line each: up to three, of a hundredth or more."""
+    best = np.argsort(-target, kind="stable")[:3]
+    return "\n".join(f"{_short(classes[k])} {target[k]:.2f}" for k in best if target[k] >= 0.01)
+
+
+def worst(labels: HostArray, logits: HostArray) -> HostArray:
+    """The images whose true class is least likely to the model, worst first, `SHOWN` of them at most."""
+    of_truth = probabilities(logits)[np.arange(len(labels)), labels]
+    first: HostArray = np.argsort(of_truth, kind="stable")[:SHOWN]
+    return first
+
+
+def answer_beside_truth(name: str, label: int, logits: HostArray, classes: Sequence[str]) -> str:
+    """A caption for the image `name` of class `label`: its file, class and answer, with probabilities. logits (K,)."""
+    p = probabilities(logits[None])[0]
+    said = int(p.argmax())
+    return (
+        f"{_short(name.rpartition('/')[2])}\n{_short(classes[label])} {p[label]:.0%}\n"
+        f"said {_short(classes[said])} {p[said]:.0%}"
+    )
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= 24 else f"{name[:23]}\u2026"
 
 
 def predictions(path: Path, names: Sequence[str], labels: HostArray, logits: HostArray, classes: Sequence[str]) -> None:
@@ -111,6 +157,14 @@ def check_picture(option: str, path: Path | None) -> None:
         raise ValueError(f"{option}: got {str(path)!r}, expected a name that ends in one of .{', .'.join(PICTURES)}")
 
 
-def _save(figure: Any, path: Path) -> None:
-    with replaced_when_done(path) as temporary:
-        figure.savefig(temporary, format=path.suffix[1:].lower() or "png", dpi=120)
+@contextmanager
+def _figure(path: Path, width: float, height: float) -> Iterator[Figure]:
+    """A figure, inches, which is written to `path` in the end. A dollar sign in it is one, and no formula."""
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
+    with rc_context({"text.parse_math": False}):
+        figure = Figure(figsize=(width, height), layout="constrained")
+        yield figure
+        with replaced_when_done(path) as temporary:
+            figure.savefig(temporary, format=path.suffix[1:].lower() or "png", dpi=120)

@@ -116,12 +116,17 @@ class Run:
     # --- the loop -----------------------------------------------------------------------------------------------------
 
     def train(
-        self, *, workers: int, save_every: int, report: Callable[[Progress], None] | None = None
+        self,
+        *,
+        workers: int,
+        save_every: int,
+        report: Callable[[Progress], None] | None = None,
+        show: Callable[[list[Part]], None] | None = None,
     ) -> list[dict[str, Any]]:
         """Train to the end of the last epoch; returns the rows of metrics.csv.
 
         workers : threads that decode images; the result does not depend on it. save_every : steps between two states
-        within an epoch; one is written after every epoch in any case.
+        within an epoch; one is written after every epoch in any case. show : gets the first batch of the run.
 
         Raises FloatingPointError where a loss is not finite: the last state and the best weights stay as they are.
         Raises StoppedError after a signal (SIGINT, SIGTERM, SIGHUP), when the state is saved.
@@ -131,10 +136,12 @@ class Run:
             rows = self._restored()
         ranks.compare({"step": self.step, "weights": self._checksum()})
         with stop_signals() as stop:
-            while self.step < recipe.epochs * self.steps_per_epoch:
+            while self.step < recipe.passes * self.steps_per_epoch:
                 epoch = self.step // self.steps_per_epoch
                 began = time.perf_counter()
                 for samples, parts in self.batches.from_step(self.step, workers):
+                    if show is not None and self.step == 0:
+                        show(parts)
                     told = self._one_step(samples, parts, began)
                     if report is not None:
                         report(told)
@@ -158,7 +165,7 @@ class Run:
 
     def _one_step(self, samples: int, parts: list[Part], began: float) -> Progress:
         recipe, model = self.settings.recipe, self.model
-        lr = self.learning_rate(self.step)
+        lr = recipe.learning_rate(self.step / self.steps_per_epoch)
         loss, found = self._summed(samples, parts)
         grads: Mapping[str, Array] = {name: found[name] for name in self.factors}
         norm = math.nan
@@ -178,7 +185,7 @@ class Run:
         inside = (self.step - 1) % self.steps_per_epoch + 1
         speed = inside * recipe.batch_size / max(time.perf_counter() - began, 1e-9)
         epoch = (self.step - 1) // self.steps_per_epoch
-        return Progress(epoch, recipe.epochs, inside, self.steps_per_epoch, loss, lr, speed)
+        return Progress(epoch, recipe.passes, inside, self.steps_per_epoch, loss, lr, speed)
 
     def _update(self, grads: Mapping[str, Array], lr: float) -> None:
         """A step of AdamW. Its change of a weight is in proportion to the learning rate: a factor on the rate is one on
@@ -244,10 +251,6 @@ class Run:
             scaled = {name: share * gradient for name, gradient in found.items()}
             grads = scaled if grads is None else {name: grads[name] + scaled[name] for name in grads}
         return total, grads
-
-    def learning_rate(self, step: int) -> float:
-        """The rate of a step."""
-        return self.settings.recipe.learning_rate(step / self.steps_per_epoch)
 
     # --- what is kept -------------------------------------------------------------------------------------------------
 

@@ -69,6 +69,7 @@ class Settings:
             interpolation=self.recipe.interpolation,  # type: ignore[arg-type]
             scale=self.recipe.scale,
             flip=self.recipe.flip,
+            aa=self.recipe.aa,
         )
 
     def config(self, classes: int) -> ViPConfig:

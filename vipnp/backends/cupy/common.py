@@ -75,9 +75,22 @@ def column_sum(partial: Array) -> Array:
     return out
 
 
-def check_parameters(x: Array, *parameters: Array) -> None:
-    """Raise TypeError unless the parameters are in the dtype of sums beside activations like x."""
-    wanted = wide(dtype_name(x))
-    for parameter in parameters:
-        if dtype_name(parameter) != wanted:
-            raise TypeError(f"got a parameter of dtype {parameter.dtype} for {x.dtype} activations, expected {wanted}")
+def check_shape(name: str, array: Array, *shape: int) -> None:
+    """Raise ValueError unless the array has that shape: a kernel goes by the sizes that it is told."""
+    if array.shape != shape:
+        raise ValueError(f"{name}: got shape {array.shape}, expected {shape}")
+
+
+def check_parameter(name: str, parameter: Array, beside: Array, *shape: int) -> None:
+    """Raise ValueError unless it has that shape, TypeError unless it is in the dtype of sums beside activations like
+    `beside`."""
+    check_shape(name, parameter, *shape)
+    wanted = wide(dtype_name(beside))
+    if dtype_name(parameter) != wanted:
+        raise TypeError(f"{name}: got dtype {parameter.dtype} beside activations of {beside.dtype}, expected {wanted}")
+
+
+def check_segments(segments: int, channels: int) -> None:
+    """Raise ValueError unless the channels come in that many segments of one width."""
+    if segments < 1 or channels % segments:
+        raise ValueError(f"segments: got {segments}, expected a divisor of C = {channels}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import cupy
 
 from vipnp.backends.cupy.arrays import convert, dtype_name, empty
-from vipnp.backends.cupy.common import column_sum
+from vipnp.backends.cupy.common import check_shape, column_sum
 from vipnp.backends.cupy.kernels import launch, wide
 from vipnp.backends.cupy.products import HasPrecision
 from vipnp.core import Array, Pullback1, Replacements
@@ -43,10 +43,12 @@ def cross_entropy_cuda(
     xp: HasPrecision, logits: Array, *, labels: Array, label_smoothing: float = 0.0
 ) -> tuple[Array, Pullback1]:
     """Saves: logits (B, K), labels (B,), and three numbers for each row."""
+    check_shape("labels", labels, logits.shape[0])
     return _cross_entropy(logits, None, cupy.ascontiguousarray(labels, dtype="int64"), label_smoothing)
 
 
 @TABLE.replaces(soft_cross_entropy)
 def soft_cross_entropy_cuda(xp: HasPrecision, logits: Array, *, targets: Array) -> tuple[Array, Pullback1]:
     """Saves: logits, targets (B, K), and three numbers for each row."""
+    check_shape("targets", targets, *logits.shape)
     return _cross_entropy(logits, convert(targets, wide(dtype_name(logits))), None, 0.0)

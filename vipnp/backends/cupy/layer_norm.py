@@ -6,7 +6,7 @@ import math
 from typing import Any, NamedTuple
 
 from vipnp.backends.cupy.arrays import dtype_name, empty
-from vipnp.backends.cupy.common import ONE, Grid, Scale, check_parameters, column_sum
+from vipnp.backends.cupy.common import ONE, Grid, Scale, check_parameter, column_sum
 from vipnp.backends.cupy.kernels import NORM_TEMPLATES, NORM_WARPS, WARP, launch, row_blocks, vector_length, wide
 from vipnp.backends.cupy.products import HasPrecision, rows_of
 from vipnp.core import Array, Pullback3, Replacements
@@ -167,7 +167,8 @@ def layer_norm_cuda(
     xp: HasPrecision, x: Array, weight: Array, bias: Array, eps: float = 1e-5
 ) -> tuple[Array, Pullback3]:
     """Saves: x (*, C), mean, rstd (M,), weight, bias (C,)."""
-    check_parameters(x, weight, bias)
+    for name, parameter in (("weight", weight), ("bias", bias)):
+        check_parameter(name, parameter, x, x.shape[-1])
     rows = rows_of(x)
     grid = Grid(rows.shape[0], 1, 1, rows.shape[1], rows.shape[1])
     y, _, _, saved = norm_forward(rows, weight, bias, eps, grid)

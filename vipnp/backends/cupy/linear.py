@@ -7,7 +7,7 @@ from collections.abc import Callable
 import cupy
 
 from vipnp.backends.cupy.arrays import convert, dtype_name
-from vipnp.backends.cupy.common import check_parameters
+from vipnp.backends.cupy.common import check_parameter, check_shape
 from vipnp.backends.cupy.products import HasPrecision, operand, product, rows_of
 from vipnp.backends.cupy.residual import residual_backward, residual_forward
 from vipnp.core import Array, Pullback2, Pullback3, Replacements
@@ -22,11 +22,13 @@ def linear_rows(
 ) -> tuple[Array, Callable[[Array], tuple[Array, Array, Array | None]]]:
     """y = x weight^T + bias on rows (M, C), in the dtype of x. Saves: the operands of the product."""
     dtype, weight_dtype = dtype_name(x), dtype_name(weight)
+    check_shape("weight", weight, weight.shape[0], x.shape[1])
+    if bias is not None:
+        check_parameter("bias", bias, x, weight.shape[0])
     x_operand = operand(xp, x)
     weight_operand = convert(rows_of(weight), dtype_name(x_operand))
     y = product(xp, x_operand, weight_operand, transpose_b=True, dtype=dtype)
     if bias is not None:
-        check_parameters(x, bias)
         y = residual_forward(None, y, bias)
 
     def pullback(dy: Array) -> tuple[Array, Array, Array | None]:
@@ -70,7 +72,10 @@ def patch_embed_cuda(xp: HasPrecision, x: Array, weight: Array, bias: Array) -> 
     product takes them."""
     B, C, height, width = x.shape
     K, _, P, Q = weight.shape
+    check_shape("weight", weight, K, C, P, Q)
+    check_parameter("bias", bias, x, K)
     h, w = height // P, width // Q
+    check_shape("x", x, B, C, h * P, w * Q)
     gathered = cupy.permute_dims(x.reshape(B, C, h, P, w, Q), (0, 2, 4, 1, 3, 5))
     patches = operand(xp, cupy.ascontiguousarray(gathered).reshape(B * h * w, C * P * Q))
     y, linear_back = linear_rows(xp, patches, weight.reshape(K, C * P * Q), bias)

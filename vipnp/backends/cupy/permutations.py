@@ -5,6 +5,7 @@ from __future__ import annotations
 import cupy
 
 from vipnp.backends.cupy.arrays import dtype_name, empty
+from vipnp.backends.cupy.common import check_segments
 from vipnp.backends.cupy.kernels import THREADS, launch, vector_length
 from vipnp.backends.cupy.products import HasPrecision
 from vipnp.core import Array, Pullback1, Replacements
@@ -28,6 +29,7 @@ def exchange(x: Array, outer: int, first: int, middle: int, second: int, width: 
 def permute_height_cuda(xp: HasPrecision, x: Array, segments: int) -> tuple[Array, Pullback1]:
     """Saves: nothing."""
     B, H, W, C = x.shape
+    check_segments(segments, C)
     N, S = segments, C // segments
 
     def pullback(dy: Array) -> tuple[Array]:
@@ -40,6 +42,7 @@ def permute_height_cuda(xp: HasPrecision, x: Array, segments: int) -> tuple[Arra
 def permute_width_cuda(xp: HasPrecision, x: Array, segments: int) -> tuple[Array, Pullback1]:
     """Saves: nothing."""
     B, H, W, C = x.shape
+    check_segments(segments, C)
     N, S = segments, C // segments
 
     def pullback(dy: Array) -> tuple[Array]:

@@ -7,7 +7,7 @@ import math
 import cupy
 
 from vipnp.backends.cupy.arrays import convert, dtype_name, empty
-from vipnp.backends.cupy.common import ONE, Scale, column_blocks, column_sum, path_scale
+from vipnp.backends.cupy.common import ONE, Scale, check_shape, column_blocks, column_sum, path_scale
 from vipnp.backends.cupy.kernels import ROW_LANES, THREADS, WARP, launch, row_blocks, vector_length, wide
 from vipnp.backends.cupy.products import HasPrecision, rows_of
 from vipnp.core import Array, Pullback1, Pullback2, Replacements
@@ -72,6 +72,7 @@ def residual_backward(
 @TABLE.replaces(residual)
 def residual_cuda(xp: HasPrecision, x: Array, branch: Array, skip_lam: float = 1.0) -> tuple[Array, Pullback2]:
     """Saves: nothing."""
+    check_shape("branch", branch, *x.shape)
     scale = Scale(factor=1 / skip_lam)
     y = residual_forward(rows_of(x), rows_of(branch), None, scale)
 
@@ -85,6 +86,7 @@ def residual_cuda(xp: HasPrecision, x: Array, branch: Array, skip_lam: float = 1
 @TABLE.replaces(drop_path)
 def drop_path_cuda(xp: HasPrecision, x: Array, *, mask: Array, rate: float) -> tuple[Array, Pullback1]:
     """Saves: mask (B,)."""
+    check_shape("mask", mask, x.shape[0])
     scale = path_scale(x, mask, rate)
     tokens = math.prod(x.shape[1:-1])
 
@@ -101,6 +103,7 @@ def drop_path_cuda(xp: HasPrecision, x: Array, *, mask: Array, rate: float) -> t
 def dropout_cuda(xp: HasPrecision, x: Array, *, mask: Array, rate: float) -> tuple[Array, Pullback1]:
     """Saves: mask (*)."""
     dtype = dtype_name(x)
+    check_shape("mask", mask, *x.shape)
     wide_mask = convert(mask, wide(dtype))
 
     def masked(values: Array) -> Array:

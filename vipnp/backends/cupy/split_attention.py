@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from vipnp.backends.cupy.arrays import convert, dtype_name, empty
-from vipnp.backends.cupy.common import CHANNEL, Grid
+from vipnp.backends.cupy.common import CHANNEL, Grid, check_shape
 from vipnp.backends.cupy.kernels import ROW_LANES, WARP, launch, wide
 from vipnp.backends.cupy.products import HasPrecision, rows_of
 from vipnp.core import Array, Pullback1, Replacements
@@ -136,6 +136,9 @@ def split_attention_cuda(
         return _split_attention_of_many(xp, logits, *branches)
     shape = branches[0].shape
     B, H, W, C = shape
+    check_shape("logits", logits, B, C, len(branches))
+    for i, branch in enumerate(branches):
+        check_shape(f"branches[{i}]", branch, *shape)
     grid = Grid(B, H, W, C, C)
     held = Branches(tuple(map(rows_of, branches)), (CHANNEL,) * len(branches))
     wide_logits = _widened(logits, held.arrays[0])

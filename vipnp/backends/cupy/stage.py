@@ -15,7 +15,17 @@ from typing import Any, NamedTuple
 import cupy
 
 from vipnp.backends.cupy.arrays import convert, dtype_name
-from vipnp.backends.cupy.common import CHANNEL, HEIGHT, WIDTH, Grid, Scale, check_parameters, path_scale
+from vipnp.backends.cupy.common import (
+    CHANNEL,
+    HEIGHT,
+    WIDTH,
+    Grid,
+    Scale,
+    check_parameter,
+    check_segments,
+    check_shape,
+    path_scale,
+)
 from vipnp.backends.cupy.gelu import gelu_backward, gelu_forward
 from vipnp.backends.cupy.layer_norm import NormSaved, norm_backward, norm_forward
 from vipnp.backends.cupy.linear import linear_rows
@@ -30,6 +40,7 @@ from vipnp.backends.cupy.split_attention import (
     split_attention_forward,
 )
 from vipnp.core import Array, Replacements
+from vipnp.core.tree import flatten
 from vipnp.layers import (
     STANDARD_BRANCHES,
     BlockMasks,
@@ -117,7 +128,10 @@ def stage_cuda(
             stage, x, params, segments=segments, fusion=fusion, branches=branches, skip_lam=skip_lam, masks=masks
         )
     B, H, W, C = x.shape
+    check_segments(segments, C)
     grid = Grid(B, H, W, C, C // segments)
+    for (name, block_params), block in zip(params.items(), block_masks, strict=True):
+        check_block(name, x, block_params, block, grid)
     stream, pending = rows_of(x), None
     saved: list[tuple[str, SavedBlock]] = []
     for (name, block_params), block in zip(params.items(), block_masks, strict=True):
@@ -142,6 +156,31 @@ def stage_cuda(
     return y.reshape(x.shape), pullback
 
 
+def check_block(name: str, x: Array, params: Any, masks: BlockMasks, grid: Grid) -> None:
+    """Raise ValueError or TypeError unless every parameter and mask of a block fits tokens like `x`."""
+    C, height, width = grid.C, grid.H * grid.S, grid.W * grid.S
+    reduced, hidden = (layer["fc1"]["bias"].shape[0] for layer in (params["attn"]["reweight"], params["mlp"]))
+    matrices = {
+        "attn.mlp_c.weight": (C, C),
+        "attn.mlp_h.weight": (height, height),
+        "attn.mlp_w.weight": (width, width),
+        "attn.reweight.fc1.weight": (reduced, C),
+        "attn.reweight.fc2.weight": (3 * C, reduced),
+        "attn.proj.weight": (C, C),
+        "mlp.fc1.weight": (hidden, C),
+        "mlp.fc2.weight": (C, hidden),
+    }
+    vectors = {"attn.reweight.fc1.bias": reduced, "attn.reweight.fc2.bias": 3 * C, "mlp.fc1.bias": hidden}
+    for path, parameter in flatten(params):
+        if path in matrices:
+            check_shape(f"{name}.{path}", parameter, *matrices[path])
+        else:
+            check_parameter(f"{name}.{path}", parameter, x, vectors.get(path, C))
+    for path, mask in (("attn_path", masks.attn_path), ("mlp_path", masks.mlp_path)):
+        if mask is not None:
+            check_shape(f"masks of {name}.{path}", mask.mask, grid.B)
+
+
 def _scale(x: Array, mask: Mask | None, skip_lam: float) -> Scale:
     return path_scale(x, None, skip_lam=skip_lam) if mask is None else path_scale(x, mask.mask, mask.rate, skip_lam)
 
@@ -152,7 +191,6 @@ def block_forward(
     """One block on the stream (M, C) and the branch still to be added to it: the stream and branch that it leaves."""
     attn, channel = params["attn"], params["mlp"]
     norm1_params, norm2_params = params["norm1"], params["norm2"]
-    check_parameters(stream, *norm1_params.values(), *norm2_params.values(), channel["fc1"]["bias"])
     dtype = dtype_name(stream)
     operands = dtype_name(operand(xp, stream[:1]))
     weights = Weights(
@@ -292,7 +330,10 @@ def downsample_cuda(
     B, height, width, C = x.shape
     weight = params["proj"]["weight"]
     K, _, P, Q = weight.shape
+    check_shape("proj.weight", weight, K, C, P, Q)
+    check_parameter("proj.bias", params["proj"]["bias"], x, K)
     h, w = height // P, width // Q
+    check_shape("x", x, B, h * P, w * Q, C)
     patches = exchange(x, B * h, P, 1, w, Q * C).reshape(B * h * w, P * Q * C)
     matrix = cupy.ascontiguousarray(cupy.permute_dims(weight, (0, 2, 3, 1))).reshape(K, P * Q * C)
     y, linear_back = linear_rows(xp, patches, matrix, params["proj"]["bias"])

@@ -1,0 +1,164 @@
+"""Idx files and CIFAR's binary version: every pixel where it belongs, and what is damaged is named."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.conftest import command_line as vipnp
+from vipnp.data import load_data_set
+from vipnp.data.packed import packed_format
+from vipnp.train.settings import read_settings
+
+RNG = np.random.default_rng(0)
+PIXELS = {"train": RNG.integers(0, 256, (9, 4, 6)), "t10k": RNG.integers(0, 256, (5, 4, 6))}
+LABELS = {"train": np.array([0, 1, 2, 0, 1, 2, 0, 1, 2]), "t10k": np.array([2, 1, 0, 0, 1])}
+
+
+def idx(values: Any, kind: int = 8) -> bytes:
+    header = bytes((0, 0, kind, values.ndim)) + b"".join(n.to_bytes(4, "big") for n in values.shape)
+    return header + bytes(int(value) for value in values.ravel())
+
+
+def write_idx(folder: Path, *, packed: bool = False, separator: str = "-") -> Path:
+    folder.mkdir()
+    for part in PIXELS:
+        for what, values in (("images", PIXELS[part]), ("labels", LABELS[part])):
+            name, content = f"{part}-{what}{separator}idx{values.ndim}-ubyte", idx(values)
+            if packed:
+                name, content = f"{name}.gz", gzip.compress(content)
+            (folder / name).write_bytes(content)
+    return folder
+
+
+def cifar(labels: int) -> tuple[dict[str, bytes], Any, Any]:
+    """Files by name; pixels (7, 3, 32, 32) of the first part, and its classes."""
+    rng = np.random.default_rng(labels)
+    pixels, classes = rng.integers(0, 256, (7, 3, 32, 32)), rng.integers(0, 3, 7)
+    coarse = rng.integers(0, 2, (7, labels - 1))
+    records = [bytes([*map(int, coarse[i]), int(classes[i]), *map(int, pixels[i].ravel())]) for i in range(len(pixels))]
+    if labels == 1:
+        files = {f"data_batch_{k + 1}.bin": b"".join(records[k : k + 1 if k < 4 else 7]) for k in range(5)}
+        files |= {"test_batch.bin": b"".join(records[:2]), "batches.meta.txt": b"cat\ndog\nemu\n\n"}
+    else:
+        files = {"train.bin": b"".join(records), "test.bin": b"".join(records[:2])}
+        files |= {"fine_label_names.txt": b"cat\ndog\nemu\n", "coarse_label_names.txt": b"pet\nbird\n"}
+    return files, pixels, classes
+
+
+def pictures(split: Any, channels: int) -> Any:
+    return np.stack([np.asarray(split.picture(i, channels)) for i in range(len(split))])
+
+
+@pytest.mark.parametrize(("packed", "separator"), [(False, "-"), (True, "-"), (False, ".")])
+def test_idx_files(tmp_path: Path, packed: bool, separator: str) -> None:
+    data = load_data_set(write_idx(tmp_path / "m", packed=packed, separator=separator))
+    assert data.classes == ("0", "1", "2")
+    for part, split in (("train", data.train), ("t10k", data.validation)):
+        np.testing.assert_array_equal(pictures(split, 1), PIXELS[part])
+        np.testing.assert_array_equal(split.labels, LABELS[part])
+    assert not set(data.train.names) & set(data.validation.names)
+
+
+@pytest.mark.parametrize("archive", [False, True])
+@pytest.mark.parametrize("labels", [1, 2])
+def test_cifar(tmp_path: Path, labels: int, archive: bool) -> None:
+    files, pixels, classes = cifar(labels)
+    source = tmp_path / ("c.tar.gz" if archive else "c")
+    if archive:
+        with tarfile.open(source, "w:gz") as tar:
+            for name, content in {"readme.html": b"hello", **files}.items():
+                member = tarfile.TarInfo(f"cifar-10-batches-bin/{name}")
+                member.size = len(content)
+                tar.addfile(member, io.BytesIO(content))
+    else:
+        source.mkdir()
+        for name, content in files.items():
+            (source / name).write_bytes(content)
+    data = load_data_set(source)
+    assert data.classes == ("cat", "dog", "emu")
+    assert len(data.validation) == 2
+    np.testing.assert_array_equal(pictures(data.train, 3), pixels.transpose(0, 2, 3, 1))
+    np.testing.assert_array_equal(data.train.labels, classes)
+
+
+def test_training_on_idx_files(tmp_path: Path) -> None:
+    source = write_idx(tmp_path / "m", packed=True)
+    folder = tmp_path / "r"
+    options = ("--epochs", 1, "--img-size", 4, 6, "--backend", "numpy")
+    result = vipnp("train", source, "-o", folder, *options)
+    assert result.exit_code == 0, result.output
+    settings = read_settings(folder)
+    assert (settings.channels, settings.recipe.flip) == (1, 0.0)
+    assert vipnp("eval", folder, "--backend", "numpy").exit_code == 0
+    assert vipnp("train", "--resume", folder, "--epochs", 2).exit_code == 0
+
+
+IMAGES, NUMBERS = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        (IMAGES, b"", "train-images-idx3-ubyte is no idx file of unsigned bytes with 3 axes"),
+        (IMAGES, idx(PIXELS["train"])[:-1], "announces 216 bytes and has 215"),
+        (IMAGES, idx(PIXELS["train"]) + b"!", "announces 216 bytes and has more"),
+        (IMAGES, idx(PIXELS["train"], kind=9), "is no idx file of unsigned bytes"),
+        (IMAGES, bytes((0, 0, 8, 3)) + b"\xff" * 12, "announces .* bytes, expected at most 4,294,967,296"),
+        (NUMBERS, idx(LABELS["train"][:-1]), "has 9 train-images and 8 train-labels"),
+        (NUMBERS, idx(LABELS["train"] % 2), "has the label 2, expected less than 2"),
+        (NUMBERS, idx(LABELS["train"] * 0), "has 1 classes, expected two or more"),
+        (f"{IMAGES}.gz", gzip.compress(idx(PIXELS["train"]))[:-12], "is damaged"),
+        (f"{IMAGES}.gz", b"no gzip", "is damaged"),
+        ("t10k-images-idx3-ubyte", idx(PIXELS["t10k"][:, :3]), r"pictures of \(4, 6\) and of \(3, 6\)"),
+        ("t10k-labels-idx1-ubyte", None, "has no t10k-labels-idx file beside the others"),
+    ],
+)
+def test_damaged_idx_files_are_named(tmp_path: Path, name: str, content: bytes | None, message: str) -> None:
+    folder = write_idx(tmp_path / "m")
+    (folder / name.removesuffix(".gz")).unlink()
+    if content is not None:
+        (folder / name).write_bytes(content)
+    with pytest.raises((ValueError, FileNotFoundError), match=message):
+        load_data_set(folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("test.bin", b"x" * 3075, r"test\.bin has 3,075 bytes, expected a multiple of 3,074"),
+        ("test.bin", b"", "has no pictures to test"),
+        ("test.bin", None, r"has no test\.bin"),
+        ("fine_label_names.txt", b"cat\ndog\n", "has the label 2, expected less than 2"),
+    ],
+)
+def test_damaged_cifar_files_are_named(tmp_path: Path, name: str, content: bytes | None, message: str) -> None:
+    for file, value in {**cifar(2)[0], name: content}.items():
+        if value is not None:
+            (tmp_path / file).write_bytes(value)
+    with pytest.raises((ValueError, FileNotFoundError), match=message):
+        load_data_set(tmp_path)
+
+
+def test_pickles_are_not_run(tmp_path: Path) -> None:
+    for name in ("train", "test", "meta"):
+        (tmp_path / name).write_bytes(b"\x80\x02}q\x01.")
+    with pytest.raises(ValueError, match="holds pickles, which are not run; expected the binary version of CIFAR"):
+        load_data_set(tmp_path)
+
+
+def test_damaged_and_other_archives(tmp_path: Path) -> None:
+    (tmp_path / "c.tar.gz").write_bytes(b"no archive")
+    with pytest.raises(ValueError, match=r"c\.tar\.gz is damaged"):
+        load_data_set(tmp_path / "c.tar.gz")
+    with tarfile.open(tmp_path / "d.tar", "w"):
+        pass
+    with pytest.raises(ValueError, match=r"has no data_batch_1\.bin nor train\.bin: it is no binary version of CIFAR"):
+        load_data_set(tmp_path / "d.tar")
+    assert packed_format(tmp_path) is None

@@ -1,0 +1,88 @@
+"""A run as it is seen at the terminal and in its log."""
+
+from __future__ import annotations
+
+import os
+import platform
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from vipnp.train.ranks import StoppedError
+
+if TYPE_CHECKING:
+    from vipnp.train.run import Run
+
+
+def carry_out(run: Run, workers: int, save_every: int) -> None:
+    """Train, with a progress bar on rank 0."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from vipnp.train import report
+    from vipnp.train.folder import LOG
+
+    first = run.ranks.rank == 0
+    console = Console(quiet=not first)
+
+    def print_line(line: str) -> None:
+        console.print(line, markup=False)
+        if first:
+            with (run.folder / LOG).open("a", encoding="utf-8") as log:
+                log.write(f"{line}\n")
+
+    print_line(
+        f"{len(run.data.train)} images to train on, {len(run.data.validation)} held out, "
+        f"{len(run.data.classes)} classes; "
+        f"{run.settings.model} of {run.model.num_parameters:,} parameters at {run.settings.img_size[0]} x "
+        f"{run.settings.img_size[1]} on {run.backend.name}"
+    )
+    for file in run.data.left_out:
+        print_line(f"left out, since it cannot be read: {file}")
+    if run.ranks.size > 1:
+        places = run.ranks.gather(f"{os.getpid()} on {platform.node()}")
+        print_line(
+            f"{run.ranks.size} ranks, each {len(run.shards)} of {run.settings.shards} shards in {run.crew.size} "
+            f"threads; rank: process {', '.join(f'{rank}: {place}' for rank, place in enumerate(places))}"
+        )
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.fields[figures]}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, transient=True, disable=not (first and console.is_terminal)) as bar:
+        task = bar.add_task("", total=run.settings.recipe.passes * run.steps_per_epoch, figures="")
+
+        def tell(done: Any) -> None:
+            bar.update(
+                task,
+                completed=done.epoch * done.steps + done.step,
+                description=f"epoch {done.epoch + 1}/{done.epochs}",
+                figures=f"loss {done.loss:.3f}  lr {done.lr:.1e}  {done.images_per_second:.0f} images/s",
+            )
+            if done.accuracy is not None:
+                row = {"epoch": done.epoch + 1, "loss": done.loss, "accuracy": done.accuracy}
+                print_line(report.epoch_line(row, done.epochs))
+
+        def show(parts: Any) -> None:
+            seen = [pair for part in parts for pair in zip(part.x, part.targets, strict=True)][: report.SHOWN]
+            report.gallery(
+                run.folder / "train_batch.png",
+                [run.transform.pixels(x) for x, _ in seen],
+                [report.soft_label(target, run.data.classes) for _, target in seen],
+            )
+
+        try:
+            rows = run.train(workers=workers, save_every=save_every, report=tell, show=show if first else None)
+        except StoppedError as stopped:
+            if first:
+                typer.echo(f"stopped by {stopped}; go on with: vipnp train --resume {run.folder}", err=True)
+            raise
+    if not first:
+        return
+    report.curves(run.folder / "curves.png", rows)
+    print_line(
+        f"best accuracy {max(row['accuracy'] for row in rows):.2%} on the {len(run.data.validation)} held-out images"
+    )
+    print_line(f"next: vipnp eval {run.folder}   vipnp predict {run.folder} IMAGE...")

@@ -1,0 +1,204 @@
+"""Data sets that are kept as one array a file: idx files (MNIST and its like), and CIFAR-10 and -100 in binary form."""
+
+from __future__ import annotations
+
+import gzip
+import math
+import tarfile
+import zlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from vipnp.core import HostArray
+from vipnp.data.sets import DataSet, Split
+
+Format = Literal["idx", "cifar"]
+
+IDX_PARTS = (("train-images", "train-labels"), ("t10k-images", "t10k-labels"))
+"""How the names of the files of both parts begin, images and labels."""
+
+IDX_MOST = 1 << 32
+"""Bytes of pixels above which an idx file is refused."""
+
+CIFAR_SIDE = 32
+CIFAR: Mapping[str, tuple[tuple[str, ...], tuple[str, ...], str, int]] = {
+    "data_batch_1.bin": (
+        tuple(f"data_batch_{i}.bin" for i in range(1, 6)),
+        ("test_batch.bin",),
+        "batches.meta.txt",
+        1,
+    ),
+    "train.bin": (("train.bin",), ("test.bin",), "fine_label_names.txt", 2),
+}
+"""CIFAR-10 and CIFAR-100 by the first of their files: files of both parts, file of the class names, and bytes of labels
+before the pixels of a picture, the last of which is the class."""
+
+CIFAR_MOST = 60_000 * (2 + 3 * CIFAR_SIDE**2)
+"""Bytes above which a file of an archive is none of CIFAR's."""
+
+PICKLED = (("data_batch_1",), ("train", "test", "meta"))
+"""Files of CIFAR's Python form."""
+
+
+def packed_format(source: Path) -> Format | None:
+    """What `source`, a folder or a file, holds; None where it is neither of these sets.
+
+    Raises ValueError for CIFAR in the form of Python's pickles: to read one is to run it.
+    """
+    if source.is_file():
+        return "cifar" if source.name.lower().endswith((".tar.gz", ".tgz", ".tar")) else None
+    if not source.is_dir():
+        return None
+    if any(_idx_file(source, name) for names in IDX_PARTS for name in names):
+        return "idx"
+    if any((source / name).is_file() for name in CIFAR):
+        return "cifar"
+    if any(all((source / name).is_file() for name in names) for names in PICKLED):
+        raise ValueError(
+            f"data: {source} holds pickles, which are not run; expected the binary version of CIFAR (data_batch_1.bin "
+            "or train.bin)"
+        )
+    return None
+
+
+def load_packed(source: Path, kind: Format) -> DataSet:
+    """The data set of this kind in `source`; its test part is held out.
+
+    Raises ValueError or FileNotFoundError naming the file that is missing, damaged, or does not fit the others.
+    """
+    return _idx(source) if kind == "idx" else _cifar(source)
+
+
+def _data_set(source: Path, classes: tuple[str, ...], parts: list[tuple[HostArray, HostArray]]) -> DataSet:
+    """parts : pixels and labels of both."""
+    if len(classes) < 2:
+        raise ValueError(f"data: {source} has {len(classes)} classes, expected two or more")
+    splits = []
+    for what, (pixels, labels) in zip(("train", "test"), parts, strict=True):
+        if not len(pixels):
+            raise ValueError(f"data: {source} has no pictures to {what}")
+        if labels.max() >= len(classes):
+            raise ValueError(f"data: {source} has the label {labels.max()}, expected less than {len(classes)}")
+        names = tuple(f"{source.name}/{what}/{i}" for i in range(len(labels)))
+        splits.append(Split(names, labels.astype(np.int64), pixels=pixels))
+    return DataSet(classes, splits[0], splits[1])
+
+
+# --- idx --------------------------------------------------------------------------------------------------------------
+
+
+def _idx(source: Path) -> DataSet:
+    parts = []
+    for images_name, labels_name in IDX_PARTS:
+        paths = [_idx_file(source, name) for name in (images_name, labels_name)]
+        for path, name in zip(paths, (images_name, labels_name), strict=True):
+            if path is None:
+                raise FileNotFoundError(f"data: {source} has no {name}-idx file beside the others")
+        pixels, labels = (read_idx(path, axes) for path, axes in zip(paths, (3, 1), strict=True) if path is not None)
+        if len(pixels) != len(labels):
+            raise ValueError(f"data: {source} has {len(pixels)} {images_name} and {len(labels)} {labels_name}")
+        parts.append((pixels, labels))
+    (first, labels), (second, _) = parts
+    if first.shape[1:] != second.shape[1:]:
+        raise ValueError(
+            f"data: {source} has pictures of {first.shape[1:]} and of {second.shape[1:]}, rows and columns"
+        )
+    classes = tuple(map(str, range(int(labels.max(initial=0)) + 1)))
+    return _data_set(source, classes, parts)
+
+
+def _idx_file(source: Path, name: str) -> Path | None:
+    found = [path for path in source.glob(f"{name}[.-]idx*-ubyte*") if path.is_file()]
+    return min(found, default=None)
+
+
+def read_idx(path: Path, axes: int) -> HostArray:
+    """The array of unsigned bytes in an idx file, as it is or compressed by gzip.
+
+    Raises ValueError naming the file where it is damaged, or has another type or number of axes.
+    Source: LeCun, Cortes, Burges, "The MNIST database", the section on the format.
+    """
+    try:
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            header = file.read(4 + 4 * axes)
+            if len(header) < 4 + 4 * axes or header[:4] != bytes((0, 0, 8, axes)):
+                raise ValueError(f"data: {path} is no idx file of unsigned bytes with {axes} axes")
+            shape = tuple(int(n) for n in np.frombuffer(header, ">u4", offset=4))
+            size = math.prod(shape)
+            if size > IDX_MOST:
+                raise ValueError(f"data: {path} announces {size:,} bytes, expected at most {IDX_MOST:,}")
+            content = file.read(size + 1)
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise ValueError(f"data: {path} is damaged ({error})") from error
+    if len(content) != size:
+        what = "more" if len(content) > size else f"{len(content):,}"
+        raise ValueError(f"data: {path} announces {size:,} bytes and has {what}")
+    return np.frombuffer(content, np.uint8).reshape(shape)
+
+
+# --- CIFAR ------------------------------------------------------------------------------------------------------------
+
+
+def _cifar(source: Path) -> DataSet:
+    read = _archive(source) if source.is_file() else _folder(source)
+    first = next((name for name in CIFAR if read(name) is not None), None)
+    if first is None:
+        raise ValueError(f"data: {source} has no {' nor '.join(CIFAR)}: it is no binary version of CIFAR")
+    *files, names, labels = CIFAR[first]
+    classes = tuple(line.strip() for line in _whole(read, source, names).decode().splitlines() if line.strip())
+    parts = []
+    for part in files:
+        found = [_records(_whole(read, source, name), labels, f"{source}: {name}") for name in part]
+        parts.append((np.concatenate([x for x, _ in found]), np.concatenate([y for _, y in found])))
+    return _data_set(source, classes, parts)
+
+
+Reader = Callable[[str], bytes | None]
+"""The content of a file by its name, None where there is none."""
+
+
+def _folder(source: Path) -> Reader:
+    def read(name: str) -> bytes | None:
+        return (source / name).read_bytes() if (source / name).is_file() else None
+
+    return read
+
+
+def _archive(source: Path) -> Reader:
+    """Files of an archive by their last names."""
+    wanted = {name for train, test, classes, _ in CIFAR.values() for name in (*train, *test, classes)}
+    found: dict[str, bytes] = {}
+    try:
+        with tarfile.open(source) as archive:
+            for member in archive:
+                name = member.name.rpartition("/")[2]
+                if name in wanted and member.isfile() and member.size <= CIFAR_MOST:
+                    opened = archive.extractfile(member)
+                    assert opened is not None, "it is a file"
+                    found[name] = opened.read()
+    except (tarfile.TarError, EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise ValueError(f"data: {source} is damaged ({error})") from error
+    return found.get
+
+
+def _whole(read: Reader, source: Path, name: str) -> bytes:
+    content = read(name)
+    if content is None:
+        raise FileNotFoundError(f"data: {source} has no {name}")
+    return content
+
+
+def _records(content: bytes, labels: int, where: str) -> tuple[HostArray, HostArray]:
+    """Pixels (n, 32, 32, 3) and classes (n,) of records of `labels` bytes and the pixels, channel by channel.
+
+    Source: Krizhevsky, "Learning Multiple Layers of Features from Tiny Images", 2009, and the page of its data.
+    """
+    length = labels + 3 * CIFAR_SIDE**2
+    if len(content) % length:
+        raise ValueError(f"data: {where} has {len(content):,} bytes, expected a multiple of {length:,}")
+    table = np.frombuffer(content, np.uint8).reshape(-1, length)
+    pixels = table[:, labels:].reshape(-1, 3, CIFAR_SIDE, CIFAR_SIDE).transpose(0, 2, 3, 1)
+    return np.ascontiguousarray(pixels), table[:, labels - 1]

@@ -1,0 +1,58 @@
+"""Files of a data set that are no whole images."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from vipnp.data.images import UnreadableImageError, check_image
+from vipnp.data.sets import DataSet
+
+AT_ONCE = 1024
+"""Files that wait for the threads, so that a list of a million costs no more than one of thousands."""
+
+NAMED = 5
+"""Files that a message names."""
+
+
+def files_of(images: DataSet, source: str | Path) -> list[str]:
+    """Every file of a data set as a path below its source, none for a set that is no folder."""
+    found: list[str] = []
+    for split in (images.train, images.validation):
+        if split.root is not None:
+            below = split.root.relative_to(source).as_posix()
+            found += split.names if below == "." else [f"{below}/{name}" for name in split.names]
+    return found
+
+
+def unreadable(source: str | Path, files: Sequence[str], workers: int) -> dict[str, str]:
+    """What is wrong with those of `files`, paths below `source`, that are no whole images. Each is read to its end, in
+    `workers` threads."""
+
+    def problem(file: str) -> str | None:
+        try:
+            check_image(Path(source, file))
+        except UnreadableImageError as error:
+            return str(error)
+        return None
+
+    found = {}
+    with ThreadPoolExecutor(max(1, workers), thread_name_prefix="vipnp-check") as pool:
+        for first in range(0, len(files), AT_ONCE):
+            some = files[first : first + AT_ONCE]
+            for file, text in zip(some, pool.map(problem, some), strict=True):
+                if text is not None:
+                    found[file] = text
+    return found
+
+
+def check_readable(problems: Mapping[str, str], total: int) -> None:
+    """Raise UnreadableImageError that counts and names the files of `unreadable`, if there are any."""
+    if problems:
+        more = f"; and {len(problems) - NAMED} more" if len(problems) > NAMED else ""
+        raise UnreadableImageError(
+            f"data: {len(problems)} of {total} files cannot be read (--skip-unreadable leaves them out): "
+            + "; ".join(list(problems.values())[:NAMED])
+            + more
+        )

@@ -1,0 +1,148 @@
+"""How a run begins, or goes on: from what was asked for to a `Run`, and to the first files in its folder."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from vipnp.core.files import write_text
+from vipnp.core.versions import installed
+from vipnp.data import load_data_set
+from vipnp.data.packed import Format, packed_format
+from vipnp.data.unreadable import check_readable, files_of, unreadable
+from vipnp.train.folder import LOG, images_of, prepare_folder, split_rows, states
+from vipnp.train.ranks import Ranks
+from vipnp.train.recipe import read_toml, recipe_from
+from vipnp.train.run import Run
+from vipnp.train.settings import FILE, Settings, read_settings
+
+EMBEDDED: Mapping[str, tuple[tuple[int, int], int, str]] = {
+    "digits": ((8, 8), 1, "digits"),
+    "mnist5k": ((28, 28), 1, "mnist"),
+    "phototiles": ((32, 32), 1, "tiles"),
+}
+"""Image size, channels and recipe of the embedded sets."""
+
+PACKED: Mapping[Format | None, tuple[tuple[int, int], int, str]] = {
+    "idx": ((28, 28), 1, "mnist"),
+    "cifar": ((32, 32), 3, "tiles"),
+    None: ((64, 64), 3, "small"),
+}
+"""The same of sets in files, and of photographs."""
+
+
+def new_settings(
+    folder: Path,
+    data: str,
+    options: Mapping[str, Any],
+    *,
+    recipe: str | None,
+    config: Path | None,
+    img_size: tuple[int, int] | None,
+    weights: Path | None,
+    overwrite: bool,
+    **others: Any,
+) -> Settings:
+    """The settings of a new run in `folder`, where nothing is written yet.
+
+    options : of the recipe. config : a file with more of those. others : fields of `Settings`.
+
+    Raises ValueError or TypeError for what is no option or out of its bounds, and where `folder` holds a run or is a
+    file.
+    """
+    size, channels, usual = EMBEDDED[data] if data in EMBEDDED else PACKED[packed_format(Path(data))]
+    from_file = read_toml(config) if config is not None else {}
+    settings = Settings(
+        data=data if data in EMBEDDED else str(Path(data).resolve()),
+        img_size=img_size or size,
+        channels=channels,
+        recipe=recipe_from(recipe or usual, {**from_file, **options}, others["model"]),
+        weights="" if weights is None else str(weights.resolve()),
+        **others,
+    )
+    if (folder / FILE).exists() and not overwrite:
+        raise ValueError(
+            f"--output: {folder} holds a run already: take --resume {folder}, or --overwrite to replace it"
+        )
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"--output: {folder} is a file, expected a folder")
+    return settings
+
+
+def new_run(folder: Path, settings: Settings, ranks: Ranks, workers: int, *, skip_unreadable: bool) -> Run:
+    """A new run, of which nothing is written yet. Every file is read to its end before, the ranks sharing them.
+
+    Raises UnreadableImageError that counts and names files that are no whole images, unless they are to be left out.
+    """
+    source = settings.data
+    with ranks.agreed():
+        images = load_data_set(source, validation=settings.validation, seed=settings.seed)
+        files = files_of(images, source)
+        mine = unreadable(source, files[ranks.rank :: ranks.size], workers)
+    problems = {file: text for found in ranks.gather(mine) for file, text in found.items()}
+    with ranks.agreed():
+        if problems:
+            if not skip_unreadable:
+                check_readable(problems, len(files))
+            images = load_data_set(source, validation=settings.validation, seed=settings.seed, leave_out=problems)
+        run = Run(folder, settings, images, ranks)
+        if settings.weights:
+            run.take_weights()
+    return run
+
+
+def resumed(folder: Path, epochs: int | None, ranks: Ranks) -> Run:
+    """The run in `folder`, with another number of epochs where one is given.
+
+    Raises FileNotFoundError or ValueError where it holds none, or its images are others now.
+    """
+    settings = read_settings(folder)
+    if epochs is not None:
+        settings = dataclasses.replace(settings, recipe=dataclasses.replace(settings.recipe, epochs=epochs))
+    images = images_of(folder, settings)
+    before, now = (folder / "split.csv").read_text(encoding="utf-8").splitlines(), split_rows(images)
+    if before != now:
+        changed = sorted(set(before) ^ set(now))
+        raise ValueError(
+            f"--resume: the images are not those that the run began with: {'; '.join(changed[:5])}"
+            + (f" and {len(changed) - 5} more" if len(changed) > 5 else "")
+        )
+    run = Run(folder, settings, images, ranks)
+    if settings.weights and not states(folder):
+        run.take_weights()
+    return run
+
+
+def run_identity(run: Run, save_every: int) -> dict[str, Any]:
+    """What must be the same on all ranks."""
+    images = "\n".join(split_rows(run.data)).encode()
+    options = {**dataclasses.asdict(run.settings), **dataclasses.asdict(run.settings.recipe)}
+    del options["recipe"]
+    return {
+        "--output": str(run.folder.resolve()),
+        "--save-every": save_every,
+        **options,
+        "images": f"a list of CRC-32 {zlib.crc32(images)}",
+        **{f"version of {name}": value for name, value in versions().items() if name != "cores"},
+    }
+
+
+def write_start(run: Run, *, new: bool, epochs: int | None) -> None:
+    """Write what a new run begins with, in the place of what stood there; of an old one, its new number of epochs."""
+    if new:
+        for old in states(run.folder):
+            old.unlink()
+        (run.folder / LOG).unlink(missing_ok=True)
+        prepare_folder(run.folder, run.settings, run.data, versions())
+    elif epochs is not None:
+        write_text(run.folder / FILE, run.settings.to_toml({"versions": versions()}))
+
+
+def versions() -> dict[str, str]:
+    """Of Python and the libraries that a run depends on."""
+    libraries = ("vipnp", "numpy", "scipy", "pillow", "numba", "cupy-cuda12x", "cupy-cuda13x")
+    return {"cores": str(os.cpu_count()), **installed(*libraries)}
