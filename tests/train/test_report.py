@@ -11,6 +11,7 @@ from PIL import Image
 
 from vipnp.train import report
 
+ROWS = [{"epoch": 1, "loss": 2.0, "accuracy": 0.25}, {"epoch": 2, "loss": 1.5, "accuracy": 0.5}]
 CLASSES = ("cat", "$ dog", "emu")
 ROWS = [{"epoch": 1, "loss": 2.0, "accuracy": 0.25}, {"epoch": 2, "loss": 1.5, "accuracy": 0.5}]
 

@@ -420,7 +420,7 @@ def test_a_recipe_travels_through_its_file(tmp_path: Path) -> None:
         ({"epochs": 0}, "epochs: got 0, expected an integer >= 1"),
         ({"epochs": True}, "epochs: got True, expected an integer"),
         ({"lr": 10**400}, r"lr: got int, expected a number in \[0, inf\)"),
-        ({"sched_on_updates": 1}, "sched_on_updates: got 1, expected true or false"),
+        ({"sched_on_updates": 1}, "sched_on_updates: got 1, expected True or False"),
         ({"aa": "rand"}, "aa: got 'rand', expected a name such as rand-m9-mstd0.5-inc1"),
         ({"smoothing": 1.0}, r"smoothing: got 1.0, expected a number in \[0, 1\)"),
         ({"flip": 1.5}, r"flip: got 1.5, expected a number in \[0, 1\]"),

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vipnp.core.checks import check_real, check_whole, did_you_mean, shown
+from vipnp.core.checks import check_flag, check_real, check_whole, did_you_mean
 from vipnp.data.rand_augment import parse
 from vipnp.models import PUBLISHED, PUBLISHED_CROP_PCT, PUBLISHED_DROP_PATH
 from vipnp.optim import cosine_lr
@@ -74,8 +74,7 @@ class Recipe:
             check_whole(name, getattr(self, name), low=1)
         for name in ("warmup_epochs", "cooldown_epochs"):
             check_whole(name, getattr(self, name), low=0)
-        if not isinstance(self.sched_on_updates, bool):
-            raise ValueError(f"sched_on_updates: got {shown(self.sched_on_updates)}, expected true or false")
+        check_flag("sched_on_updates", self.sched_on_updates)
         for name in ("lr", "min_lr", "warmup_lr", "weight_decay", "clip_grad", "mixup", "cutmix"):
             check_real(name, getattr(self, name), low=0)
         for name in ("smoothing", "drop_path", "ema"):
