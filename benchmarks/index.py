@@ -20,8 +20,8 @@ from vipnp.data import load_data_set
 kilobytes = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 before, began = kilobytes(), time.perf_counter()
 data = load_data_set(sys.argv[1])
-seconds = time.perf_counter() - began
-print(len(data.train) + len(data.validation), len(data.validation), seconds, before * 1024, kilobytes() * 1024)
+seconds, cpu = time.perf_counter() - began, time.process_time()
+print(len(data.train) + len(data.validation), len(data.validation), seconds, cpu, before * 1024, kilobytes() * 1024)
 """
 
 
@@ -37,9 +37,9 @@ def main(files: int, folder: Path | None) -> None:
         done = subprocess.run(
             [sys.executable, "-c", PROGRAM, place], cwd=ROOT, check=True, capture_output=True, text=True
         )
-    found, held_out, seconds, before, most = map(float, done.stdout.split())
+    found, held_out, seconds, cpu, before, most = map(float, done.stdout.split())
     print(
-        f"{found:,.0f} indexed in {seconds:.1f} s, {held_out:,.0f} of them held out; "
+        f"{found:,.0f} indexed in {seconds:.1f} s, {cpu:.1f} s of processor time, {held_out:,.0f} held out; "
         f"{most / 1e6:,.0f} MB at most, {before / 1e6:,.0f} MB before"
     )
 
