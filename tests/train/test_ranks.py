@@ -119,6 +119,41 @@ def test_a_rank_reads_only_its_own_images(quick: Path, tmp_path: Path) -> None:
     assert_same_bits(quick, tmp_path / "run")
 
 
+def test_a_sharded_optimizer_gives_the_same_bits(quick: Path, tmp_path: Path) -> None:
+    """Four ranks, and then from the state in the middle on two, and one; each keeps the means of its own part."""
+    folder = tmp_path / "run"
+    means = None
+    for ranks, command in (
+        (4, f"{QUICK} -o {folder}"),
+        (2, f"train --resume {folder}"),
+        (0, f"train --resume {folder}"),
+    ):
+        done = ran(ranks, f"{command} --shard-optimizer")
+        assert done.returncode == 0, done.stderr
+        assert_same_bits(quick, folder)
+        if ranks:
+            (line,) = re.findall(r"^MB of running means of the optimiser, by rank: (.+)$", done.stdout, re.MULTILINE)
+            parts = list(map(float, line.split(", ")))
+            assert len(parts) == ranks
+            assert max(parts) < 1.5 * sum(parts) / ranks
+            assert means is None or sum(parts) == pytest.approx(means, abs=0.05 * 6)
+            means = sum(parts)
+        states(folder)[-1].unlink()
+
+
+@pytest.mark.ranks
+@pytest.mark.parametrize("ranks", [1, 2, 4, 8])
+def test_a_sharded_optimizer_with_rates_by_layer(tmp_path: Path, ranks: int) -> None:
+    """In float64 on the numba backend; of the head alone most ranks own nothing."""
+    for name, rates in (("layers", "--layer-decay 0.7"), ("head", "--head-only")):
+        common = f"{DIGITS} --epochs 2 --batch-size 359 --backend numba --precision float64 {rates}"
+        one, other = tmp_path / f"{name}-1", tmp_path / name
+        for command in (f"{common} -o {one}", f"{common} --shard-optimizer -o {other}"):
+            done = ran(0 if command.endswith("-1") else ranks, command)
+            assert done.returncode == 0, done.stderr
+        assert_same_bits(one, other)
+
+
 @pytest.mark.parametrize(
     ("script", "message"),
     [

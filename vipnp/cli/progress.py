@@ -57,6 +57,8 @@ def carry_out(run: Run, workers: int, save_every: int, *, tensorboard: bool) -> 
             f"{run.ranks.size} ranks, each {len(run.shards)} of {run.settings.shards} shards in {run.crew.size} "
             f"threads; rank: process {', '.join(f'{rank}: {place}' for rank, place in enumerate(places))}"
         )
+        means = [f"{size / 1e6:.1f}" for size in run.ranks.gather(run.bytes_of_means())]
+        print_line(f"MB of running means of the optimiser, by rank: {', '.join(means)}")
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -96,6 +98,8 @@ def carry_out(run: Run, workers: int, save_every: int, *, tensorboard: bool) -> 
             if first:
                 typer.echo(f"stopped by {stopped}; go on with: vipnp train --resume {run.folder}", err=True)
             raise
+    if run.ranks.size > 1:
+        print_line(f"most memory, by rank: {', '.join(run.ranks.gather(memory().strip() or 'not known'))}")
     if not first:
         return
     report.curves(run.folder / "curves.png", rows)

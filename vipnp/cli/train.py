@@ -14,8 +14,8 @@ from vipnp.train.ranks import get_ranks
 
 FINE = "Fine tuning of the recipe"
 
-FREE = ("resume", "epochs", "workers", "save_every", "tensorboard")
-"""What may be given with --resume: the result does not depend on the last three."""
+FREE = ("resume", "epochs", "workers", "save_every", "shard_optimizer", "tensorboard")
+"""What may be given with --resume: the result does not depend on the last four."""
 
 NOT_IN_A_FILE = ("config", "help", "overwrite", "resume")
 
@@ -130,6 +130,14 @@ def train(
         str,
         typer.Option(help="Under mpirun: exact, the same bits for any number of ranks, or fast.", rich_help_panel=FINE),
     ] = "exact",
+    shard_optimizer: Annotated[
+        bool,
+        typer.Option(
+            "--shard-optimizer",
+            help="Under mpirun: a rank updates its part of the weights, and keeps the running means of that alone.",
+            rich_help_panel=FINE,
+        ),
+    ] = False,
     tensorboard: Annotated[
         bool, typer.Option("--tensorboard", help="Write events for TensorBoard.", rich_help_panel=FINE)
     ] = False,
@@ -176,6 +184,8 @@ def train(
                         reduce=reduce,
                     )
                 run = new_run(output, settings, ranks, workers, skip_unreadable=skip_unreadable)
+            if shard_optimizer:
+                run.shard_optimizer()
             ranks.compare(run_identity(run, save_every))
             with ranks.agreed():
                 if ranks.rank == 0:

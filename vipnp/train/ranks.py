@@ -12,7 +12,7 @@ import signal
 import sys
 import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -71,6 +71,10 @@ class Ranks:
         """The sum of `flat` over the ranks in an order that the MPI library chooses. Takes `flat` over."""
         return flat
 
+    def joined(self, flat: HostArray, sizes: Sequence[int], *, first_only: bool = False) -> HostArray:
+        """`flat` of every rank, of these sizes, one after another; with `first_only` nothing but on rank 0."""
+        return flat
+
     @contextmanager
     def agreed(self) -> Iterator[None]:
         """Work after which all ranks go on, or none: where one failed, one tells and all raise."""
@@ -124,6 +128,15 @@ class MPIRanks(Ranks):
     def fast_sum(self, flat: HostArray) -> HostArray:
         self._wait(self.comm.Iallreduce(self.mpi.IN_PLACE, flat))
         return flat
+
+    def joined(self, flat: HostArray, sizes: Sequence[int], *, first_only: bool = False) -> HostArray:
+        here = not (first_only and self.rank)
+        found = np.empty(sum(sizes) if here else 0, flat.dtype)
+        if first_only:
+            self._wait(self.comm.Igatherv(flat, [found, sizes] if here else None))
+        else:
+            self._wait(self.comm.Iallgatherv(flat, [found, sizes]))
+        return found
 
     def _wait(self, *requests: Any) -> None:
         pause = 0.0

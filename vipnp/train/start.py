@@ -123,6 +123,7 @@ def run_identity(run: Run, save_every: int) -> dict[str, Any]:
     return {
         "--output": str(run.folder.resolve()),
         "--save-every": save_every,
+        "--shard-optimizer": run.owners is not None,
         **options,
         "images": f"a list of CRC-32 {zlib.crc32(images)}",
         **{f"version of {name}": value for name, value in versions().items() if name != "cores"},
