@@ -39,8 +39,7 @@ CONSTANTS: Mapping[str, float] = MappingProxyType({"rsqrt_2pi": 0.39894228040143
 NO_REPLACEMENTS: Mapping[Op, Op] = MappingProxyType({})
 
 
-def dropped(*_: object) -> NoReturn:
-    """The pullback of what was computed for inference; raises RuntimeError."""
+def _dropped(*_: object) -> NoReturn:
     raise RuntimeError("this result was computed for inference (keep=False): it has no pullback")
 
 
@@ -204,7 +203,7 @@ class Backend(ABC):
                 raise TypeError(f"{op.__name__}: {self._foreign(value)}")
         y, pullback = self.find(op)(self, *args, **kwargs)
         if not self.keep:
-            return y, cast("Back", dropped)
+            return y, cast("Back", _dropped)
         return y, self._guarded(op, y, pullback)
 
     def readable(

@@ -7,7 +7,6 @@ import numba
 from vipnp.backends.numba.block import TABLE as BLOCK_TABLE
 from vipnp.backends.numba.optimizer import TABLE as OPTIMIZER_TABLE
 from vipnp.backends.numba.products import PRODUCTS as MULTIPLIERS
-from vipnp.backends.numba.rows import TABLE as ROWS_TABLE
 from vipnp.backends.numpy.backend import NumpyBackend, crew_of, keep_freed_memory
 from vipnp.backends.numpy.blas import Product
 from vipnp.backends.numpy.threads import available_cores
@@ -47,9 +46,7 @@ def create(*, shards: int | None = None, products: str = "auto", keep_memory: bo
     if keep_memory:
         keep_freed_memory()
     table, crew = crew_of(shards)
-    return NumpyBackend(
-        "numba", replacements={**table, **ROWS_TABLE, **OPTIMIZER_TABLE}, crew=crew, shard=ShardBackend(product)
-    )
+    return NumpyBackend("numba", replacements={**table, **OPTIMIZER_TABLE}, crew=crew, shard=ShardBackend(product))
 
 
 __all__ = ["ShardBackend", "create"]
