@@ -22,14 +22,14 @@ from vipnp.data import load_data_set
 from vipnp.train.folder import states
 
 PROGRAM = (sys.executable, "-c", "from vipnp.cli import app; app()")
-OPTIONS = ("--epochs", "6", "--img-size", "16", "16", "--mixup", "0.3", "--cutmix", "0.5", "--drop-path", "0.1",
+OPTIONS = ("--epochs", "4", "--img-size", "16", "16", "--mixup", "0.3", "--cutmix", "0.5", "--drop-path", "0.1",
            "--aa", "rand-m9-mstd0.5-inc1", "--reprob", "0.3", "--ema", "0.9", "--save-every", "3")  # fmt: skip
 
 
 def make_photos(folder: Path) -> Path:
-    """480 digits as PNG and JPEG files, a folder a class."""
+    """240 digits as PNG and JPEG files, a folder a class."""
     digits = load_data_set("digits").train
-    for i in range(480):
+    for i in range(240):
         kind = folder / str(digits.labels[i])
         kind.mkdir(parents=True, exist_ok=True)
         digits.picture(i, 3).resize((20, 22)).save(kind / f"{i}.{'png' if i % 2 else 'jpg'}")
@@ -63,7 +63,6 @@ def main(kills: int, seed: int) -> int:
         began = time.perf_counter()
         subprocess.run([*PROGRAM, "train", photos, "-o", whole, *OPTIONS, "-j", "0"], check=True, capture_output=True)
         longest = time.perf_counter() - began
-        steps: list[str] = []
         done = 0
         while True:
             given = ["--resume", killed] if (killed / "split.csv").exists() else [photos, "-o", killed, *OPTIONS]
@@ -75,13 +74,14 @@ def main(kills: int, seed: int) -> int:
                 stderr=subprocess.PIPE,
             )
             try:
-                _, error = child.communicate(timeout=rng.uniform(0, longest / 2) if done < kills else None)
+                _, error = child.communicate(timeout=rng.uniform(0, longest / 3) if done < kills else None)
             except subprocess.TimeoutExpired:
                 child.kill()
                 child.communicate()
                 done += 1
                 check_readable(killed)
-                steps.append(states(killed)[-1].stem.removeprefix("step-").lstrip("0") if states(killed) else "0")
+                last = states(killed)[-1].stem if states(killed) else "the beginning"
+                print(f"kill {done}: goes on from {last}", flush=True)
                 continue
             if child.returncode:
                 raise SystemExit(f"after {done} kills: {error.decode()}")
@@ -90,9 +90,7 @@ def main(kills: int, seed: int) -> int:
             killed.rename(killed.with_name(f"early-{done}"))  # it ended before its kills were spent: once more
             compare(whole, killed.with_name(f"early-{done}"))
         compare(whole, killed)
-        print(
-            f"{done} kills, last states after steps {', '.join(steps)}; every file readable, the same bits at the end"
-        )
+        print(f"{done} kills: every file was readable each time, and the bits at the end are the same")
     return 0
 
 

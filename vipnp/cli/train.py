@@ -45,8 +45,8 @@ def train(
     data: Annotated[
         str | None,
         typer.Argument(
-            help="A folder of class folders (or train/ and val/ with those), of idx files or CIFAR's, or CIFAR's "
-            "archive; or digits, mnist5k or phototiles."
+            help="A folder of class folders (or train/ and val/ with those), of idx files, or of CIFAR's files; "
+            "or CIFAR's archive; or digits, mnist5k or phototiles."
         ),
     ] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="The run folder to make.")] = None,
