@@ -90,6 +90,8 @@ def prepared(name: str, array: Any, shape: tuple[int, ...]) -> HostArray:
         raise TypeError(f"{name}: got an array of type {kind.__module__}.{kind.__name__}, expected numpy.ndarray")
     if array.shape != shape:
         raise ValueError(f"{name}: got shape {array.shape}, expected {shape}")
+    if array.flags.carray:
+        return array
     return np.require(array, requirements=("C_CONTIGUOUS", "ALIGNED", "WRITEABLE"))
 
 
