@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from vipnp import ViPConfig
+from vipnp.audit.torch_twins import vision_permutator
 from vipnp.core.boundary import SUM_TOLERANCE, check_distributions
-from vipnp.models import config, parameter_shapes
+from vipnp.layers import FusionKind
+from vipnp.models import config, parameter_shapes, unflatten
 from vipnp.models.checks import IncompatibleKeys, check_names
 
 SIZES = {"layers": (1, 2), "embed_dims": (8, 12), "segments": (2, 3), "transitions": (True, False), "patch_size": 3}
@@ -35,7 +40,7 @@ def test_a_model_may_have_as_many_weights_as_is_said(branches: str, monkeypatch:
     """Counted are the matrices of patch embedding, blocks and head: in these lies the size of what is too large."""
 
     def make() -> ViPConfig:
-        return ViPConfig(**SIZES, image_size=(12, 24), num_classes=5, mlp_ratio=2, branches=branches)  # type: ignore[arg-type]
+        return ViPConfig(**SIZES, image_size=(12, 24), num_classes=5, mlp_ratio=4, branches=branches)  # type: ignore[arg-type]
 
     counted = re.compile(r"patch_embed\.proj|attn\.(mlp_[hwc]|proj)|mlp\.fc[12]|head")
     shapes = parameter_shapes(make()).items()
@@ -61,3 +66,40 @@ def test_drop_path_rates_grow_evenly() -> None:
     np.testing.assert_allclose(made.drop_path_rates(), [0, 0.1, 0.2, 0.3], rtol=1e-15)
     for blocks, rates in ((1, [0]), (2, [0, 0.3])):
         assert ViPConfig((blocks,), (8,), (2,), (False,), 3, (12, 24), drop_path=0.3).drop_path_rates() == rates
+
+
+@pytest.mark.parametrize("fusion", ["weighted", "sum"])
+@pytest.mark.parametrize("branches", ["line", "plane", "axial", "point"])
+def test_multiplications_are_those_that_pytorch_counts(branches: str, fusion: FusionKind) -> None:
+    """A merge, a projection and nothing between the stages; grids that are not square. PyTorch's count also has the
+    weighted sum of the three branches, which is no linear layer."""
+    stages: Any = {
+        "layers": (1, 2, 1, 1),
+        "embed_dims": (8, 12, 20, 20),
+        "segments": (2, 3, 4, 5),
+        "branches": branches,
+    }
+    made = ViPConfig(**stages, transitions=(True, *3 * (False,)), patch_size=3, image_size=(12, 24), fusion=fusion)
+    shapes = parameter_shapes(made)
+    params = unflatten({name: torch.ones(shape) for name, shape in shapes.items()})
+    with FlopCounterMode(display=False) as counter:
+        vision_permutator(torch.ones(1, 3, 12, 24), params, config=made)
+    entries = sum(stage.depth * stage.height * stage.width * stage.channels for stage in made.stages())
+    assert 2 * (made.macs + 3 * entries * (fusion == "weighted")) == counter.get_total_flops()
+    linear = [name.removesuffix(".weight") for name, shape in shapes.items() if len(shape) > 1]
+    assert set(made.layer_macs()) == set(linear)
+
+
+@pytest.mark.parametrize(("branches", "kind"), [("axial", "axial_height"), ("point", "point")])
+def test_shifts_need_four_groups_of_channels(branches: str, kind: str) -> None:
+    """So does the fusion "weighted"; the plain sum of other branches needs none."""
+
+    def make(channels: int, branches: str) -> ViPConfig:
+        return ViPConfig((1,), (channels,), (2,), (False,), 3, (12, 24), branches=branches, fusion="sum")  # type: ignore[arg-type]
+
+    make(12, branches)
+    make(10, "line")
+    make(10, "plane")
+    message = rf"^embed_dims\[0\]: got 10, expected a multiple of 4 \(branch '{kind}'\)$"
+    with pytest.raises(ValueError, match=message):
+        make(10, branches)
