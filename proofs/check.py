@@ -128,7 +128,8 @@ def allowed() -> list[str]:
     return [line.split()[0] for line in lines if line and not line.startswith("#")]
 
 
-def compile_all(jobs: int) -> None:
+def compile_all(jobs: int, *targets: str) -> None:
+    """Compile what has changed: every file, or only what the targets need."""
     for folder in FOLDERS:
         kept = {path.name for path in (HERE / folder).glob("*.v")}
         (BUILD / folder).mkdir(parents=True, exist_ok=True)
@@ -141,9 +142,11 @@ def compile_all(jobs: int) -> None:
                 shutil.copy(path, target)
     names = sorted(str(path.relative_to(BUILD)) for folder in FOLDERS for path in (BUILD / folder).glob("*.v"))
     places = [f"-R {folder} {name}" for folder, name in FOLDERS.items()]
-    (BUILD / "_CoqProject").write_text("\n".join([*places, "-arg -w -arg -ambiguous-paths", *names, ""]))
+    (BUILD / "_CoqProject").write_text(
+        "\n".join([*places, "-docroot Proofs", "-arg -w -arg -ambiguous-paths", *names, ""])
+    )
     run("coq_makefile", "-f", "_CoqProject", "-o", "Makefile")
-    run("make", "--no-print-directory", f"-j{jobs}")
+    run("make", "--no-print-directory", f"-j{jobs}", *targets)
 
 
 def assumptions() -> list[str]:
@@ -177,6 +180,12 @@ def run(*command: str) -> str:
         print(done.stdout, file=sys.stderr)
         raise UnprovedError(f"{command[0]}: got exit status {done.returncode}, expected every proof to be accepted")
     return done.stdout
+
+
+def limit(seconds: int) -> None:
+    """What one proof may take of memory and processor."""
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
 
 
 def main() -> int:
