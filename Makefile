@@ -13,7 +13,7 @@ TRAIN_ARGS ?=
 AUDIT_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help train digits test coverage gradcheck lint format types docs kernels browser ranks test-gpu audit proofs mutation accuracy package clean
+.PHONY: help train digits test coverage gradcheck lint format types docs kernels browser ranks test-gpu gpu-report audit proofs mutation accuracy package clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -61,6 +61,9 @@ browser: .venv/.test ## the pages of `vipnp explain` and `vipnp audit`, driven i
 test-gpu: .venv/.gpu ## what only a GPU can show, and how long a training step takes there
 	$(BIN)/python -m pytest -m gpu tests/gpu -s
 	$(BIN)/python benchmarks/gpu_step.py
+
+gpu-report: ## all that a GPU has to show, stage by stage, by PYTHON's CuPy and PyTorch: needs no internet and no .venv
+	$(PYTHON) -m tests.gpu.report $(GPU_REPORT_ARGS)
 
 ranks: .venv/.test ## training by several processes under mpirun: the same bits, whatever is killed
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -m ranks tests/train/test_ranks.py

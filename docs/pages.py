@@ -12,6 +12,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from tools.formulas import sections
 from vipnp import ops
 from vipnp.audit.audit import audit
 from vipnp.audit.terminal import figure
@@ -42,18 +43,12 @@ def write(docs: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     (folder / "ops").mkdir(parents=True)
     (folder / "api").mkdir()
-    sections = math_sections((docs / "math.md").read_text(encoding="utf-8"))
+    derivations = sections((docs / "math.md").read_text(encoding="utf-8"))
     report = audit(ops=ops.__all__)
     for name in ops.__all__:
-        (folder / "ops" / f"{name}.md").write_text(op_page(name, sections[name], report), encoding="utf-8")
+        (folder / "ops" / f"{name}.md").write_text(op_page(name, derivations[name], report), encoding="utf-8")
     for part in PARTS:
         (folder / "api" / f"{part}.md").write_text(api_page(part), encoding="utf-8")
-
-
-def math_sections(text: str) -> dict[str, str]:
-    """The sections of the math book that are headed by the name of a function."""
-    parts = re.split(r"^#+ (.+)$", text, flags=re.MULTILINE)
-    return {heading.strip("`"): body for heading, body in zip(parts[1::2], parts[2::2], strict=True)}
 
 
 def op_page(name: str, section: str, report: Report) -> str:
@@ -111,8 +106,9 @@ def described_name(part: str, name: str, thing: Any) -> str:
 
 
 def public_methods(cls: type) -> Iterator[tuple[str, Callable[..., Any]]]:
-    """The methods that a class defines itself, in their order."""
-    for name, member in vars(cls).items():
+    """The methods of a class that it or another of this library defines, in their order."""
+    own = [base for base in reversed(cls.__mro__) if base.__module__.startswith("vipnp.")]
+    for name, member in {name: member for base in own for name, member in vars(base).items()}.items():
         function = getattr(member, "__func__", member)
         if not name.startswith("_") and inspect.isfunction(function):
             yield name, function

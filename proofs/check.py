@@ -25,13 +25,20 @@ from typing import Any
 
 import vipnp.layers
 import vipnp.ops
-from proofs import layers, statements
+from proofs import layers, optimisers, statements
 from proofs.statements import SPECS
 from vipnp.audit import theorem
 
 HERE = Path(__file__).parent
 BUILD = HERE.parent / "build" / "proofs"
-FOLDERS = {"theories": "Proofs", "statements": "Statements", "ops": "Ops", "layers": "Layers"}
+FOLDERS = {
+    "theories": "Proofs",
+    "statements": "Statements",
+    "ops": "Ops",
+    "layers": "Layers",
+    "updates": "Updates",
+    "optim": "Optim",
+}
 """Every folder of Coq files, and what the files call it."""
 
 MEMORY = 6 << 30
@@ -136,16 +143,18 @@ def compile_all(jobs: int) -> None:
 
 
 def assumptions() -> list[str]:
-    """What the theorems about the ops and layers assume, all together: Coq takes a second for every question."""
+    """What all theorems together assume: Coq takes a second for every question."""
     ops = {name: f"{spec.op}." for name, spec in SPECS.items()}
     modules = " ".join(dict.fromkeys(spec.op for spec in SPECS.values()))
     lines = [f"From {folder} Require {modules}." for folder in ("Statements", "Ops")]
     of_layers = [*layers.LAYERS, *layers.STAGES]
     lines.append(f"From Layers Require {' '.join(of_layers)}.")
+    lines.append(f"From Optim Require {' '.join(optimisers.THEOREMS)}.")
     lines += [f"Check (Ops.{f}{n}_correct : Statements.{f}{n}_is_correct)." for n, f in ops.items()]
     lines += [f"Check (Layers.{n}.{n}_correct : Layers.{n}.{n}_is_correct)." for n in of_layers]
     proved = [f"Ops.{f}{n}_{what}" for n, f in ops.items() for what in ("value", "correct")]
     proved += [f"Layers.{n}.{n}_correct" for n in of_layers]
+    proved += [f"Optim.{file}.{name}" for file, names in optimisers.THEOREMS.items() for name in names]
     lines += [f"Definition all := ({', '.join(proved)}).", "Print Assumptions all."]
     (BUILD / "Assumptions.v").write_text("\n".join([*lines, ""]))
     printed = run("coqc", *(word for f, name in FOLDERS.items() for word in ("-R", f, name)), "Assumptions.v")
@@ -173,7 +182,7 @@ def main() -> int:
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     began = time.monotonic()
     try:
-        for part in (statements, layers):
+        for part in (statements, layers, optimisers):
             if part.files() != {path.name: path.read_text() for path in part.FOLDER.glob("*.v")}:
                 raise UnprovedError(f"{part.FOLDER}: not what the sources say today; run python -m {part.__name__}")
         compile_all(arguments.jobs)
@@ -186,7 +195,12 @@ def main() -> int:
     proved = theorems()
     for name in proved:
         print(f"{name:24} proved for every shape")
-    print(f"{len(proved)} theorems, {time.monotonic() - began:.0f} s; they assume {', '.join(assumed)}")
+    of_updates = [name for names in optimisers.THEOREMS.values() for name in names]
+    for name in of_updates:
+        print(f"{name:24} proved")
+    print(
+        f"{len(proved) + len(of_updates)} theorems, {time.monotonic() - began:.0f} s; they assume {', '.join(assumed)}"
+    )
     if arguments.record:
         version = run("coqc", "--print-version").split()[0]
         RECORD.write_text(json.dumps({"coq": version, "assumptions": assumed, "theorems": proved}, indent=1) + "\n")

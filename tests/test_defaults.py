@@ -15,7 +15,7 @@ from vipnp.backends.numba import backend as numba_backend
 from vipnp.backends.numpy import backend as numpy_backend
 from vipnp.layers import STANDARD_BRANCHES, BlockMasks
 from vipnp.optim import SGD, AdamW, cosine_lr
-from vipnp.train import train_epoch
+from vipnp.train import TrainingStep, train_epoch
 
 DEFAULTS: dict[Callable[..., Any], dict[str, Any]] = {
     AdamW: {"betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0.05},
@@ -34,6 +34,7 @@ DEFAULTS: dict[Callable[..., Any], dict[str, Any]] = {
     create_model: {"num_classes": 1000, "in_channels": 3, "backend": "numpy", "dtype": "float32", "seed": 0},
     VisionPermutator: {"backend": "numpy", "dtype": "float32", "seed": 0},
     VisionPermutator.loss_and_grads: {"label_smoothing": 0.0, "rng": None},
+    TrainingStep: {"label_smoothing": 0.0, "max_norm": None, "graph": False},
     VisionPermutator.load_state_dict: {"strict": True},
     VisionPermutator.reset_classifier: {"seed": 0},
     numpy_backend.create: {"shards": 1, "keep_memory": True},

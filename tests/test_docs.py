@@ -13,11 +13,11 @@ import pytest
 
 import vipnp
 from tests.conftest import ROOT
+from tools.formulas import MATH, sections
 from vipnp import layers, ops, optim
 from vipnp.models import get_config, parameter_shapes, vision_permutator
 
 README = ROOT / "README.md"
-MATH = ROOT / "docs" / "math.md"
 PAGES = [README, ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
@@ -75,13 +75,6 @@ def test_named_paths_exist(page: Path) -> None:
 
 
 # --- docs/math.md -----------------------------------------------------------------------------------------------------
-
-
-def sections(text: str) -> dict[str, str]:
-    """The sections that are headed by the name of a function: {name: text}."""
-    parts = re.split(r"^#+ (.+)$", text, flags=re.MULTILINE)
-    named = zip(parts[1::2], parts[2::2], strict=True)
-    return {heading.strip("`"): body for heading, body in named if re.fullmatch(r"`\w+`", heading)}
 
 
 def functions_of(module: Any) -> dict[str, Any]:

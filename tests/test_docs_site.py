@@ -9,6 +9,7 @@ from types import ModuleType
 import pytest
 
 from tests.conftest import ROOT
+from tools.formulas import sections
 from vipnp import ops, optim
 from vipnp.audit.audit import audit
 
@@ -46,9 +47,9 @@ def test_links_lead_to_pages_of_the_site_or_are_names(pages: ModuleType) -> None
 
 
 def test_the_page_of_an_op_has_its_derivation_its_source_and_what_was_measured(pages: ModuleType) -> None:
-    sections = pages.math_sections((DOCS / "math.md").read_text(encoding="utf-8"))
-    assert set(ops.__all__) <= set(sections)
-    page = pages.op_page("gelu", sections["gelu"], audit(ops=["gelu"], rungs=["complex_step"]))
+    derivations = sections((DOCS / "math.md").read_text(encoding="utf-8"))
+    assert set(ops.__all__) <= set(derivations)
+    page = pages.op_page("gelu", derivations["gelu"], audit(ops=["gelu"], rungs=["complex_step"]))
     assert "dx = dy \\, \\big( \\Phi(x) + x \\, \\varphi(x) \\big) ." in page
     assert "def pullback(dy: Array)" in page
     assert "| complex step | regular | `x` | " in page

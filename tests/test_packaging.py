@@ -100,20 +100,9 @@ def test_the_source_archive_holds_what_the_wheel_is_built_from_and_nothing_else(
 
 def test_no_extra_brings_two_cuda_wheels() -> None:
     extras = PROJECT["optional-dependencies"]
-    assert set(extras) == {
-        "cuda12",
-        "cuda13",
-        "numba",
-        "onednn",
-        "mkl",
-        "mpi",
-        "train",
-        "data",
-        "audit",
-        "docs",
-        "test",
-        "all",
-    }
+    whole = {"numba", "onednn", "mkl", "mpi", "train", "data", "audit", "tensorboard"}
+    assert set(extras) == whole | {"cuda12", "cuda13", "docs", "test", "all"}
+    assert set(re.findall(r"\w+", extras["all"][0])) == {"vipnp", *whole}
     for name, requirements in extras.items():
         cuda = [requirement for requirement in requirements if "cupy" in requirement or "cuda" in requirement]
         assert bool(cuda) == (name in ("cuda12", "cuda13"))
@@ -220,3 +209,12 @@ def test_no_path_of_a_machine_is_committed() -> None:
         if leak.search(line)
     ]
     assert leaks == []
+
+
+def test_no_file_of_the_package_is_longer_than_400_lines() -> None:
+    files = [
+        path for ending in ("py", "cu", "cuh", "js", "css", "html") for path in (ROOT / "vipnp").rglob(f"*.{ending}")
+    ]
+    assert len(files) > 100
+    long = {path.name: count for path in files if (count := path.read_text(encoding="utf-8").count("\n")) > 400}
+    assert not long

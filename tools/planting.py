@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
+from functools import cache, partial
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
@@ -19,6 +21,7 @@ from tools.mistakes import FACTOR_KINDS, Mistake, mistakes
 from vipnp.audit.audit import chosen_cases, size_sets, subject_of
 from vipnp.audit.cases import Case
 from vipnp.audit.terminal import bar
+from vipnp.backends.numpy.threads import available_cores
 from vipnp.models import vision_permutator
 from vipnp.models.vision_permutator import tokens
 from vipnp.verify.extras import MissingExtraError, need
@@ -165,20 +168,57 @@ def sabotage(
     ops: Sequence[str] | None = None,
     seed: int = 0,
     progress: Callable[[Sequence[Planting]], Iterable[Planting]] = iter,
+    processes: int = 1,
 ) -> Sabotage:
     """Plant every mistake and climb the ladder with each. Those that crash or break a shape are not counted.
 
-    progress : given all that will be planted, yields it item by item.
+    progress : given all that will be planted, yields it item by item. processes : among which the mistakes are shared;
+    the result is the same.
     """
     found = Sabotage()
-    for name, mistake, cases in progress(list(plantings(ops))):
-        subjects = list(subjects_of(mistake.build(name), name, cases, seed))
-        with np.errstate(all="ignore"):
-            if all(runs(subject) for subject in subjects):
-                found.outcomes.append(Outcome(mistake, *_caught(subjects), gradcheck_misses(subjects)))
-            else:
+    planted = list(plantings(ops))
+    with _results(planted, ops, seed, processes) as results:
+        for (_, mistake, _), result in zip(progress(planted), results, strict=True):
+            if result is None:
                 found.not_counted += 1
+            else:
+                found.outcomes.append(Outcome(mistake, *result))
     return found
+
+
+Result: TypeAlias = tuple[str, str, bool | None]
+
+
+@contextmanager
+def _results(
+    planted: Sequence[Planting], ops: Sequence[str] | None, seed: int, processes: int
+) -> Iterator[Iterable[Result | None]]:
+    """What becomes of every planting, in their order, here or in other processes."""
+    if processes == 1:
+        yield (_result(planting, seed) for planting in planted)
+        return
+    with multiprocessing.get_context("spawn").Pool(processes) as pool:
+        yield pool.imap(partial(_numbered_result, ops=ops, seed=seed), range(len(planted)), chunksize=8)
+
+
+@cache
+def _planted(ops: tuple[str, ...] | None) -> list[Planting]:
+    return list(plantings(ops))
+
+
+def _numbered_result(number: int, *, ops: Sequence[str] | None, seed: int) -> Result | None:
+    """Mistakes hold modules, which do not travel: every process plants its own and is told their numbers."""
+    return _result(_planted(None if ops is None else tuple(ops))[number], seed)
+
+
+def _result(planting: Planting, seed: int) -> Result | None:
+    """What caught the mistake, its message and whether gradcheck missed it; None for what does not count."""
+    name, mistake, cases = planting
+    subjects = list(subjects_of(mistake.build(name), name, cases, seed))
+    with np.errstate(all="ignore"):
+        if not all(runs(subject) for subject in subjects):
+            return None
+        return (*_caught(subjects), gradcheck_misses(subjects))
 
 
 def subjects_of(op: Callable[..., Any], name: str, cases: Sequence[Case], seed: int) -> Iterator[Subject]:
@@ -261,7 +301,7 @@ def _autograd_function(torch: Any, subject: Subject) -> Any:
 
 
 def sabotage_with_progress(console: Console, *, ops: Sequence[str] | None, seed: int) -> Sabotage:
-    """`sabotage` under a progress bar."""
+    """`sabotage` under a progress bar, a process for each core."""
     with bar(console) as progress:
 
         def shown(planted: Sequence[Planting]) -> Iterator[Planting]:
@@ -270,7 +310,7 @@ def sabotage_with_progress(console: Console, *, ops: Sequence[str] | None, seed:
                 progress.update(task, advance=1, description=f"sabotage: {planting[1].function}")
                 yield planting
 
-        return sabotage(ops=ops, seed=seed, progress=shown)
+        return sabotage(ops=ops, seed=seed, progress=shown, processes=available_cores())
 
 
 def print_sabotage(console: Console, found: Sabotage) -> None:

@@ -32,7 +32,6 @@ from vipnp.backends.numba import block as numba_block
 from vipnp.backends.numba import kernels as numba_kernels
 from vipnp.backends.numba import optimizer as numba_optimizer
 from vipnp.backends.numba import products as numba_products
-from vipnp.backends.numba import rows as numba_rows
 from vipnp.backends.numba.kernels import compiler
 from vipnp.backends.numba.kernels.gelu import normal
 from vipnp.backends.numpy import blas, threads
@@ -47,7 +46,7 @@ from vipnp.optim.adamw import AdamWState, adamw
 from vipnp.verify.trees import tree_arrays, tree_map
 
 READABLE = get_backend("numpy")
-TABLES: tuple[Replacements, ...] = (numba_block.TABLE, numpy_shards.SHARDS, numba_rows.TABLE)
+TABLES: tuple[Replacements, ...] = (numba_block.TABLE, numpy_shards.SHARDS)
 REPLACED = {op for table in TABLES for op in table}
 KERNELS = {*numba_block.TABLE, *numba_optimizer.TABLE}
 """What has kernels of its own. Where these do not cover a call, the readable function runs and is counted as such."""
@@ -563,54 +562,6 @@ def test_an_image_gives_the_same_in_any_batch(shards: int) -> None:
     whole = model(images)
     for B in (1, 2, 3, 7):
         np.testing.assert_allclose(model(images[:B]), whole[:B], rtol=0, atol=16 * UNIT * np.abs(whole).max())
-
-
-def row_by_row(a: Any, b: Any, out: Any) -> Any:
-    """The product, each row by itself: it cannot depend on how many there are."""
-    for row, result in zip(a, out, strict=True):
-        np.matmul(row, b, out=result)
-    return out
-
-
-def inference_twin(shards: int) -> Any:
-    """A counting backend for inference that multiplies row by row."""
-    xp = fused(shards).inference().counting()
-    xp.shard.product = row_by_row
-    return xp
-
-
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("B", [1, 2, 7])
-def test_inference_gives_the_same_bits_in_any_number_of_threads(B: int, dtype: Any) -> None:
-    """More threads than images, than rows of an image, than segments, and batches that do not split evenly."""
-    args, kwargs = block_inputs(dtype, B)
-    whole, _ = inference_twin(1).run(permutator, *args, **kwargs)
-    assert_same({"y": whole}, {"y": READABLE.run(permutator, *args, **kwargs)[0]}, 32 * UNIT)
-    for shards in (2, 3, 5, 8):
-        xp = inference_twin(shards)
-        y, pullback = xp.run(permutator, *args, **kwargs)
-        np.testing.assert_array_equal(y, whole)
-        shared = bool(B % shards)
-        assert (numba_block.permutator_fused in xp.shard.ran) != shared
-        with pytest.raises(RuntimeError, match="for inference"):
-            pullback(y)
-
-
-@pytest.mark.parametrize("shards", [2, 3])
-def test_threads_share_images_that_they_cannot_split_evenly(shards: int) -> None:
-    model = VisionPermutator(CONFIG, backend=fused(shards).counting())
-    xp: Any = model.backend.inference().counting()
-    images, _ = batch(5)
-    xp.run(vision_permutator, images, model.params, config=CONFIG)
-    assert xp.ran[numba_rows.permutator_by_rows] == sum(CONFIG.layers)
-    assert not {permutator, numba_block.permutator_fused} & {*xp.ran, *xp.shard.ran}
-    tasks = []
-    crew = Crew(shards)
-    xp.crew = crew
-    run = crew.run
-    crew.run = lambda task, parts: tasks.append(parts) or run(task, parts)  # type: ignore[func-returns-value, method-assign]
-    xp.run(vision_permutator, images[:1], model.params, config=CONFIG)
-    assert tasks.count(shards) == 3 * sum(CONFIG.layers)
 
 
 def test_other_dtypes_run_the_readable_block() -> None:

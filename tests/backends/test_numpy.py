@@ -110,11 +110,11 @@ def test_nothing_is_done_where_malloc_cannot_be_set(monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"shards": 0}, ValueError, "shards: got 0, expected a positive integer"),
-        ({"shards": -2}, ValueError, "shards: got -2, expected a positive integer"),
-        ({"shards": 1.5}, TypeError, "shards: got 1.5, expected a positive integer"),
-        ({"shards": True}, TypeError, "shards: got True, expected a positive integer"),
-        ({"shards": "2"}, TypeError, "shards: got '2', expected a positive integer"),
+        ({"shards": 0}, ValueError, "shards: got 0, expected an integer >= 1"),
+        ({"shards": -2}, ValueError, "shards: got -2, expected an integer >= 1"),
+        ({"shards": 1.5}, TypeError, "shards: got 1.5, expected an integer"),
+        ({"shards": True}, TypeError, "shards: got True, expected an integer"),
+        ({"shards": "2"}, TypeError, "shards: got '2', expected an integer"),
         ({"keep_memory": 1}, TypeError, "keep_memory: got 1, expected True or False"),
     ],
 )

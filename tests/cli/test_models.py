@@ -17,7 +17,6 @@ import torch
 from tests.conftest import command_line as vipnp
 from tests.conftest import small_model
 from tests.models.test_saved import CLASSES, COLOUR, zeros
-from vipnp.backends import get_backend
 from vipnp.checkpoint import load_metadata, load_weights, save_pytorch
 from vipnp.layers import permutator
 from vipnp.models import (
@@ -66,8 +65,7 @@ def test_macs_by_layer_have_the_names_of_weights(name: str) -> None:
 def test_a_summary_is_what_runs(backend: str, fusion: Any) -> None:
     config = get_config("vip_s7", image_size=(28, 56), num_classes=5)
     config = dataclasses.replace(config, layers=(1, 2, 1, 1), fusion=fusion)
-    options = {"shards": 2} if backend == "numba" else {}
-    model = VisionPermutator(config, backend=get_backend(backend, **options))
+    model = VisionPermutator(config, backend=backend)
     whole = model.summary().model
     assert (whole.parameters, whole.macs, whole.output) == (model.num_parameters, model.macs, (5,))
     for layer in every(whole):
@@ -77,7 +75,7 @@ def test_a_summary_is_what_runs(backend: str, fusion: Any) -> None:
     assert list(blocks) == ["network.0.0", "network.2.0", "network.2.1", "network.3.0", "network.4.0"]
     assert blocks["network.0.0"].output == (4, 8, 192)
     fused = backend == "numba" and fusion == "weighted"
-    assert {layer.function.__name__ for layer in blocks.values()} == {"permutator_by_rows" if fused else "permutator"}
+    assert {layer.function.__name__ for layer in blocks.values()} == {"permutator_fused" if fused else "permutator"}
 
     counted: Any = model.backend.inference().counting()
     counted.run(vision_permutator, np.zeros((1, 3, 28, 56), np.float32), model.params, config=config)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import re
 import signal
 import stat
 import subprocess
@@ -165,6 +167,14 @@ def test_what_cannot_be_written_costs_nothing_else(tmp_path: Path) -> None:
     assert "--json: " in told
     assert load_weights(tmp_path / "w.safetensors")
     assert (tmp_path / "p.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_error_names_the_file_that_was_asked_for(tmp_path: Path) -> None:
+    """Not the temporary one, and no file at all, as the operating system has it of a full device."""
+    for path, number in (("/dev/full", errno.ENOSPC), (tmp_path / "no folder" / "a.txt", errno.ENOENT)):
+        with pytest.raises(OSError, match=re.escape(repr(str(path)))) as caught:
+            write_text(path, "x" * 100_000)
+        assert caught.value.errno == number
 
 
 def test_a_failed_block_leaves_the_pipe_alone(tmp_path: Path) -> None:

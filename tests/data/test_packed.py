@@ -1,10 +1,12 @@
-"""Idx files and CIFAR's binary version: every pixel where it belongs, and what is damaged is named."""
+"""Idx files and both versions of CIFAR: every pixel where it belongs, and what is damaged is named."""
 
 from __future__ import annotations
 
 import gzip
 import io
+import pickle
 import tarfile
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +54,67 @@ def cifar(labels: int) -> tuple[dict[str, bytes], Any, Any]:
     return files, pixels, classes
 
 
+class Python2:
+    """What the cPickle of Python 2 writes of mappings by protocol 2, which is how CIFAR's files are made: texts of one
+    byte a character, and an array as its bytes."""
+
+    def __init__(self) -> None:
+        self.kept = 0
+
+    def keep(self, content: bytes) -> bytes:
+        self.kept += 1
+        return content + (b"q" + bytes((self.kept,)) if self.kept < 256 else b"r" + self.kept.to_bytes(4, "little"))
+
+    def write(self, value: Any) -> bytes:
+        if isinstance(value, dict):
+            items = b"".join(self.write(key) + self.write(item) for key, item in value.items())
+            return self.keep(b"}") + b"(" + items + b"u"
+        if isinstance(value, list):
+            return self.keep(b"]") + b"(" + b"".join(map(self.write, value)) + b"e"
+        if isinstance(value, str):
+            return self.keep(b"U" + bytes((len(value),)) + value.encode())
+        if isinstance(value, int):
+            return b"K" + bytes((value,)) if value < 256 else b"M" + value.to_bytes(2, "little")
+        shape = b"".join(map(self.write, value.shape)) + b"\x86"
+        numbers = bytes(map(int, value.ravel()))
+        return b"".join(
+            (
+                self.keep(b"cnumpy.core.multiarray\n_reconstruct\n") + self.keep(b"cnumpy\nndarray\n"),
+                self.keep(b"K\x00\x85") + self.keep(b"U\x01b") + self.keep(b"\x87") + self.keep(b"R"),
+                b"(K\x01" + self.keep(shape) + self.keep(b"cnumpy\ndtype\n") + self.keep(b"U\x02u1K\x00K\x01\x87"),
+                self.keep(b"R") + b"(K\x03" + self.keep(b"U\x01|") + b"NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb",
+                b"\x89T" + len(numbers).to_bytes(4, "little") + numbers + b"tb",
+            )
+        )
+
+    def __call__(self, value: Any) -> bytes:
+        return b"\x80\x02" + self.write(value) + b"."
+
+
+def pickled(labels: int, writer: Any) -> dict[str, bytes]:
+    """The files of `cifar` as pickles."""
+    _, pixels, classes = cifar(labels)
+    table, numbers = pixels.reshape(7, -1).astype(np.uint8), [int(label) for label in classes]
+
+    def part(rows: slice) -> bytes:
+        names = [f"a_picture_s_{i:06}.png" for i in range(7)][rows]
+        kinds = {"labels": numbers[rows]} if labels == 1 else {"fine_labels": numbers[rows], "coarse_labels": [0]}
+        content: bytes = writer({"batch_label": "part 1 of 5", **kinds, "data": table[rows], "filenames": names})
+        return content
+
+    names = {"label_names" if labels == 1 else "fine_label_names": ["cat", "dog", "emu"], "num_vis": 3072}
+    if labels == 1:
+        files = {f"data_batch_{k + 1}": part(slice(k, k + 1 if k < 4 else 7)) for k in range(5)}
+        return {**files, "test_batch": part(slice(2)), "batches.meta": writer(names)}
+    return {"train": part(slice(7)), "test": part(slice(2)), "meta": writer(names)}
+
+
+WRITERS: dict[str, Any] = {
+    "python 2": lambda value: Python2()(value),
+    **{f"python 3, protocol {n}": partial(pickle.dumps, protocol=n) for n in (2, 3, 4)},
+}
+
+
 def pictures(split: Any, channels: int) -> Any:
     return np.stack([np.asarray(split.picture(i, channels)) for i in range(len(split))])
 
@@ -68,8 +131,11 @@ def test_idx_files(tmp_path: Path, packed: bool, separator: str) -> None:
 
 @pytest.mark.parametrize("archive", [False, True])
 @pytest.mark.parametrize("labels", [1, 2])
-def test_cifar(tmp_path: Path, labels: int, archive: bool) -> None:
+@pytest.mark.parametrize("form", ["binary", *WRITERS])
+def test_cifar(tmp_path: Path, labels: int, archive: bool, form: str) -> None:
     files, pixels, classes = cifar(labels)
+    if form != "binary":
+        files = pickled(labels, WRITERS[form])
     source = tmp_path / ("c.tar.gz" if archive else "c")
     if archive:
         with tarfile.open(source, "w:gz") as tar:
@@ -146,10 +212,54 @@ def test_damaged_cifar_files_are_named(tmp_path: Path, name: str, content: bytes
         load_data_set(tmp_path)
 
 
-def test_pickles_are_not_run(tmp_path: Path) -> None:
-    for name in ("train", "test", "meta"):
-        (tmp_path / name).write_bytes(b"\x80\x02}q\x01.")
-    with pytest.raises(ValueError, match="holds pickles, which are not run; expected the binary version of CIFAR"):
+NO_ARRAY = np.zeros((7, 3071), np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        (
+            "train",
+            b"cposix\nsystem\nU\x04true\x85R.",
+            "train asks for 'posix.system', which is no part of CIFAR's pict",
+        ),
+        ("train", b"cnumpy\nndarray\n)R.", "train calls numpy.ndarray, which no CIFAR's pictures do"),
+        ("train", b"\x80\x02}q\x01.", "train holds no 'fine_labels'"),
+        ("train", b"\x80\x02]q\x01.", "train holds a pickle that has a list where a dict should be"),
+        ("train", Python2()({"fine_labels": [0]}), "train holds no array 'data' of bytes"),
+        (
+            "train",
+            Python2()({"fine_labels": [0], "data": NO_ARRAY}),
+            r"'data' of shape \(7, 3071\) and 21,497 bytes for 1",
+        ),
+        (
+            "train",
+            Python2()({"fine_labels": ["a"], "data": np.zeros((1, 3072), int)}),
+            "holds 'fine_labels' that are no",
+        ),
+        (
+            "train",
+            pickle.dumps({"fine_labels": [0], "data": np.zeros((1, 3072))}, protocol=2),
+            "holds no array 'data' of",
+        ),
+        ("train", b"no pickle", "train holds a damaged pickle"),
+        ("train", b"Q.", "train holds a damaged pickle"),
+        ("train", b"U\x01aQ.", "train refers to something outside of the pickle"),
+        (
+            "meta",
+            Python2()({"fine_label_names": [0, 1, 2]}),
+            "meta holds a pickle that has a int where a str should be",
+        ),
+        ("meta", None, "has no meta"),
+    ],
+)
+def test_pickles_that_are_not_cifar_are_refused_and_not_run(
+    tmp_path: Path, name: str, content: bytes | None, message: str
+) -> None:
+    for file, value in {**pickled(2, Python2()), name: content}.items():
+        if value is not None:
+            (tmp_path / file).write_bytes(value)
+    with pytest.raises((ValueError, FileNotFoundError), match=message):
         load_data_set(tmp_path)
 
 
@@ -159,6 +269,6 @@ def test_damaged_and_other_archives(tmp_path: Path) -> None:
         load_data_set(tmp_path / "c.tar.gz")
     with tarfile.open(tmp_path / "d.tar", "w"):
         pass
-    with pytest.raises(ValueError, match=r"has no data_batch_1\.bin nor train\.bin: it is no binary version of CIFAR"):
+    with pytest.raises(ValueError, match=r"has no data_batch_1\.bin nor .*: it is no CIFAR-10 or CIFAR-100"):
         load_data_set(tmp_path / "d.tar")
     assert packed_format(tmp_path) is None

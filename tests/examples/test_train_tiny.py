@@ -132,6 +132,7 @@ REFUSALS = [
     (["--lr", "inf", "--epochs", "0"], "--lr: got inf, expected a finite number >= 0"),
     (["--save", "no/such/w.safetensors"], "there is no folder no/such"),
     (["--plot", "no/such/p.png"], "there is no folder no/such"),
+    (["--plot", "p.xyz"], "--plot: got 'p.xyz', expected a name that ends in one of .png, .pdf, .svg, .jpg"),
     (["--json", "no/such/r.json"], "there is no folder no/such"),
     (["--save", "."], "--save: . is a folder, expected the name of a file"),
     (["--plot", "."], "--plot: . is a folder"),

@@ -13,6 +13,7 @@ from ctypes import (
     c_int,
     c_size_t,
     c_uint,
+    c_ulonglong,
     c_void_p,
     create_string_buffer,
     memmove,
@@ -32,8 +33,13 @@ NVRTC: dict[str, Callable[..., Any]] = {}
 CUBLAS: dict[str, Callable[..., Any]] = {}
 """The entry points of each library by name."""
 
-HOST, TO_DEVICE, FROM_DEVICE = 0, 1, 2
+TO_DEVICE, FROM_DEVICE, ON_DEVICE, WHEREVER = 1, 2, 3, 4
+"""Kinds of copies; the last is told by the addresses."""
+
 NON_BLOCKING = 1
+RELAXED = 2
+"""The mode of a capture in which this thread may still ask for memory."""
+
 UNEXPECTED = 999
 NO_FAULTS = {Status.OUT_OF_MEMORY, Status.NOT_READY, Status.NO_DEVICE, Status.INSUFFICIENT_DRIVER}
 """What a device may report to a program that did nothing wrong."""
@@ -150,6 +156,13 @@ def cudaDeviceGetAttribute(value: Integer, attribute: c_int, device: c_int) -> N
 
 
 @entry(RUNTIME)
+def cudaGetDeviceProperties(properties: c_void_p, device: c_int) -> None:
+    """The name alone, which comes first."""
+    name = b"fake device, no hardware\0"
+    memmove(properties, name, len(name))
+
+
+@entry(RUNTIME)
 def cudaDeviceCanAccessPeer(possible: Integer, device: c_int, peer: c_int) -> None:
     possible[0] = 0
 
@@ -175,6 +188,8 @@ def cudaPointerGetAttributes(attributes: POINTER(PointerAttributes), address: c_
 
 @entry(RUNTIME)
 def cudaMalloc(address: Pointer, size: c_size_t) -> None:
+    if any(stream.recorded is not None and not stream.relaxed for stream in MACHINE.timeline.streams.values()):
+        raise DeviceError(Status.STREAM_CAPTURE, "memory from the device while a stream is captured in a strict mode")
     address[0] = MACHINE.memory.allocate(size, MACHINE.device)
 
 
@@ -200,7 +215,15 @@ def cudaFreeHost(address: c_void_p) -> None:
 @entry(RUNTIME)
 def cudaMemcpyAsync(to: c_void_p, source: c_void_p, size: c_size_t, kind: c_int, stream: c_void_p) -> None:
     if size:
-        MACHINE.copy(to, source, size, stream, to_device=kind in (TO_DEVICE, 3), from_device=kind in (FROM_DEVICE, 3))
+        on_device = [kind == WHEREVER and MACHINE.memory.block(address) is not None for address in (to, source)]
+        MACHINE.copy(
+            to,
+            source,
+            size,
+            stream,
+            to_device=on_device[0] or kind in (TO_DEVICE, ON_DEVICE),
+            from_device=on_device[1] or kind in (FROM_DEVICE, ON_DEVICE),
+        )
 
 
 @entry(RUNTIME)
@@ -237,7 +260,41 @@ def cudaStreamDestroy(stream: c_void_p) -> None:
 
 @entry(RUNTIME)
 def cudaStreamIsCapturing(stream: c_void_p, status: Integer) -> None:
-    status[0] = 0
+    status[0] = int(MACHINE.stream(stream).recorded is not None)
+
+
+@entry(RUNTIME)
+def cudaStreamBeginCapture(stream: c_void_p, mode: c_int) -> None:
+    if not stream:
+        raise DeviceError(Status.STREAM_CAPTURE, "the default stream cannot be captured")
+    MACHINE.stream(stream).recorded = []
+    MACHINE.stream(stream).relaxed = mode == RELAXED
+
+
+@entry(RUNTIME)
+def cudaStreamEndCapture(stream: c_void_p, graph: Pointer) -> None:
+    graph[0] = MACHINE.end_capture(stream)
+
+
+@entry(RUNTIME)
+def cudaGraphInstantiate(executable: Pointer, graph: c_void_p, flags: c_ulonglong) -> None:
+    executable[0] = graph
+
+
+@entry(RUNTIME)
+def cudaGraphLaunch(executable: c_void_p, stream: c_void_p) -> None:
+    MACHINE.launch_graph(executable, stream)
+
+
+@entry(RUNTIME)
+def cudaGraphDestroy(graph: c_void_p) -> None:
+    """What was made of it for launching may still be launched."""
+
+
+@entry(RUNTIME)
+def cudaGraphExecDestroy(executable: c_void_p) -> None:
+    MACHINE.timeline.run_all()
+    MACHINE.graphs.pop(executable, None)
 
 
 @entry(RUNTIME)
@@ -494,25 +551,33 @@ class Blas:
 
     device: int
     stream: int | None = None
+    workspace: int | None = None
 
 
-_handles: dict[int, Blas] = {}
+HANDLES: dict[int, Blas] = {}
+"""Those of cuBLAS that are in use."""
 
 
 @entry(CUBLAS)
 def cublasCreate_v2(handle: Pointer) -> None:
     handle[0] = next(_numbers)
-    _handles[handle[0]] = Blas(MACHINE.device)
+    HANDLES[handle[0]] = Blas(MACHINE.device)
 
 
 @entry(CUBLAS)
 def cublasDestroy_v2(handle: c_void_p) -> None:
-    _handles.pop(handle, None)
+    HANDLES.pop(handle, None)
 
 
 @entry(CUBLAS)
 def cublasSetStream_v2(handle: c_void_p, stream: c_void_p) -> None:
-    _handles[handle].stream = stream
+    HANDLES[handle].stream = stream
+    HANDLES[handle].workspace = None
+
+
+@entry(CUBLAS)
+def cublasSetWorkspace_v2(handle: c_void_p, workspace: c_void_p, size: c_size_t) -> None:
+    HANDLES[handle].workspace = workspace
 
 
 @entry(CUBLAS)
@@ -537,11 +602,13 @@ def cublasGemmEx(
     compute: c_int,
     algorithm: c_int,
 ) -> None:
-    blas = _handles[handle]
+    blas = HANDLES[handle]
     if blas.device != MACHINE.device:
         raise DeviceError(
             Status.INVALID_HANDLE, f"cublasGemmEx: a handle of device {blas.device} on device {MACHINE.device}"
         )
+    if MACHINE.stream(blas.stream).recorded is not None and blas.workspace is None:
+        raise DeviceError(Status.STREAM_CAPTURE, "cublasGemmEx: recorded without a workspace of its own")
     MACHINE.multiply(
         m,
         n,

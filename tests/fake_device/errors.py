@@ -18,6 +18,7 @@ class Status(IntEnum):
     NOT_READY = 600
     ILLEGAL_ADDRESS = 700
     LAUNCH_FAILURE = 719
+    STREAM_CAPTURE = 900
     NOT_SUPPORTED = 801
 
 

@@ -1,5 +1,7 @@
 """`python -m tests.fake_device.host_cost [model]`: the host cost of a training step, on a device that does nothing.
 
+Of a step as it comes, and of one that starts a CUDA graph.
+
 The CuPy wheel runs over libraries whose functions return at once, with memory that nobody touches. Printed are the
 calls of a step after two others, its milliseconds of processor time, and the instructions that the host executes for
 it, which `valgrind --tool=callgrind` counts. No figure here says how long a GPU takes.
@@ -20,7 +22,7 @@ from typing import Any
 NOTHING = """
 #include <stddef.h>
 #include <valgrind/callgrind.h>
-long launches, products, uploads;
+long launches, products, uploads, graphs;
 int cudaGetDevice(int* device) { *device = 0; return 0; }
 int cudaSetDevice(int device) { return 0; }
 int cudaMalloc(void** address, size_t size) {
@@ -30,13 +32,25 @@ int cudaMalloc(void** address, size_t size) {
     return 0;
 }
 int cudaFree(void* address) { return 0; }
+int cudaStreamCreateWithFlags(void** stream, unsigned flags) { *stream = &graphs; return 0; }
+int cudaStreamDestroy(void* stream) { return 0; }
+int cudaStreamWaitEvent(void* stream, void* event, unsigned flags) { return 0; }
+int cudaStreamBeginCapture(void* stream, int mode) { return 0; }
+int cudaStreamEndCapture(void* stream, void** graph) { *graph = &graphs; return 0; }
+int cudaGraphInstantiate(void** made, void* graph, unsigned long long flags) { *made = graph; return 0; }
+int cudaGraphDestroy(void* graph) { return 0; }
+int cudaGraphExecDestroy(void* graph) { return 0; }
+int cudaGraphLaunch(void* graph, void* stream) { ++graphs; return 0; }
 int cudaStreamIsCapturing(void* stream, int* status) { *status = 0; return 0; }
 int cudaEventCreateWithFlags(void** event, unsigned flags) { *event = &launches; return 0; }
 int cudaEventRecord(void* event, void* stream) { return 0; }
 int cudaEventQuery(void* event) { return 0; }
 int cudaEventDestroy(void* event) { return 0; }
-int cudaMemcpyAsync(void* to, void* from, size_t size, int kind, void* stream) { ++uploads; return 0; }
+int cudaMemcpyAsync(void* to, void* from, size_t size, int kind, void* stream) { uploads += kind == 1; return 0; }
 int cuLaunchKernel() { ++launches; return 0; }
+int cublasCreate_v2(void** handle) { *handle = &products; return 0; }
+int cublasDestroy_v2(void* handle) { return 0; }
+int cublasSetWorkspace_v2(void* handle, void* workspace, size_t size) { return 0; }
 int cublasSetStream_v2(void* handle, void* stream) { return 0; }
 int cublasGemmEx() { ++products; return 0; }
 void begin(void) { CALLGRIND_START_INSTRUMENTATION; }
@@ -63,7 +77,7 @@ def do_nothing() -> ctypes.CDLL:
     return library
 
 
-def measure(model: str) -> None:
+def measure(model: str, graph: bool) -> None:
     """Print the counts; under callgrind its instructions are those of one step."""
     from tests.fake_device.install import install_libraries
 
@@ -73,14 +87,16 @@ def measure(model: str) -> None:
     from tests.backends.cupy.training import Training
     from vipnp.backends import get_backend
     from vipnp.models import get_config
+    from vipnp.train import TrainingStep
 
     training = Training(get_backend("cupy"), get_config(model))
+    training_step = TrainingStep(training.model, training.optimizer, label_smoothing=0.1, max_norm=1.0, graph=graph)
     library = do_nothing()
-    counters = [ctypes.c_long.in_dll(library, name) for name in ("launches", "products", "uploads")]
+    counters = [ctypes.c_long.in_dll(library, name) for name in ("launches", "products", "uploads", "graphs")]
 
     def step() -> Any:
         with np.errstate(all="ignore"):
-            return training.step()
+            return training_step(training.images, training.labels, lr=1e-3, rng=training.rng)
 
     step(), step()
     before = [counter.value for counter in counters]
@@ -89,21 +105,27 @@ def measure(model: str) -> None:
     step()
     milliseconds = 1e3 * (time.process_time() - start)
     library.end()
-    launches, products, uploads = (counter.value - held for counter, held in zip(counters, before, strict=True))
-    print(f"{launches} kernels, {products} products, {uploads} uploads, {milliseconds:.1f} ms of processor time")
+    launches, products, uploads, graphs = (counter.value - held for counter, held in zip(counters, before, strict=True))
+    print(
+        f"{launches} kernels, {products} products, {graphs} graphs, {uploads} uploads, "
+        f"{milliseconds:.1f} ms of processor time"
+    )
 
 
 def main(model: str = "vip_s7") -> None:
-    """Both measurements."""
-    measured = [sys.executable, "-c", f"from tests.fake_device.host_cost import measure; measure({model!r})"]
+    """All measurements."""
     environment = {**os.environ, "PYTHONHASHSEED": "0", "OPENBLAS_NUM_THREADS": "1"}
-    print(model, subprocess.run(measured, env=environment, check=True, capture_output=True, text=True).stdout.strip())
     options = ("--tool=callgrind", "--instr-atstart=no", "--smc-check=all", "--callgrind-out-file=/dev/null")
-    done = subprocess.run(
-        ["valgrind", *options, *measured], env=environment, check=True, capture_output=True, text=True
-    )
-    found = re.search(r"Collected\s*: (\d+)", done.stderr)
-    print(f"{int(found[1]) / 1e6:.1f} million instructions of the host" if found else done.stderr[-2000:])
+    for graph, title in ((False, "as it comes"), (True, "as a graph")):
+        script = f"from tests.fake_device.host_cost import measure; measure({model!r}, {graph})"
+        measured = [sys.executable, "-c", script]
+        plain = subprocess.run(measured, env=environment, check=True, capture_output=True, text=True)
+        print(f"{model} {title}: {plain.stdout.strip()}", flush=True)
+        counted = subprocess.run(
+            ["valgrind", *options, *measured], env=environment, check=True, capture_output=True, text=True
+        )
+        found = re.search(r"Collected\s*: (\d+)", counted.stderr)
+        print(f"{int(found[1]) / 1e6:.2f} million instructions of the host" if found else counted.stderr[-2000:])
 
 
 if __name__ == "__main__":

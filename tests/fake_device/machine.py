@@ -14,7 +14,7 @@ import numpy as np
 from tests.cuda_emulator.emulator import Kernel, KernelError
 from tests.fake_device.errors import DeviceError, Status
 from tests.fake_device.memory import POISON, Memory, bytes_at, slack, unwritten
-from tests.fake_device.streams import Operation, Stream, Timeline
+from tests.fake_device.streams import Operation, Recorded, Stream, Timeline
 
 CAPABILITIES = (90, 90, 61)
 """Compute capability of each device; CuPy asks for it once."""
@@ -39,6 +39,13 @@ class Factor(NamedTuple):
     transposed: bool = False
 
 
+class Graph(NamedTuple):
+    """What a captured stream was asked for, and how many arrays memory pools had given by its end."""
+
+    recorded: list[Recorded]
+    gifts: int
+
+
 class _Current(threading.local):
     device = 0
 
@@ -51,6 +58,7 @@ class Machine:
     launches : names of the kernels since `forget`. streams : the handle of the stream of each.
     products : (compute type, dtype of the result) of each matrix product.
     waits : one entry for every time the host waited for the device. uploads : how many arrays it sent there.
+    graph_launches : how many graphs it started.
     faults : what went wrong, the kernel's name before the reason.
     """
 
@@ -58,6 +66,7 @@ class Machine:
         self.memory = Memory(1 << 30)
         self.events: dict[int, Operation | None] = {}
         self.handles = count(0x1000, 0x10)
+        self.graphs: dict[int, Graph] = {}
         self._current = _Current()
         self.reset()
         self.forget()
@@ -87,6 +96,7 @@ class Machine:
         self.products: list[tuple[int, str]] = []
         self.waits: list[str] = []
         self.uploads = 0
+        self.graph_launches = 0
         self.faults: list[DeviceError] = []
 
     @property
@@ -100,8 +110,8 @@ class Machine:
         except KeyError:
             raise DeviceError(Status.INVALID_HANDLE, f"no stream {handle:#x}") from None
 
-    def enqueue(self, handle: int | None, name: str, work: Callable[[], None]) -> None:
-        """Do `work` on a stream; what goes wrong in it is a fault of `name`."""
+    def enqueue(self, handle: int | None, name: str, work: Callable[[], None], addresses: Sequence[int] = ()) -> None:
+        """Do `work` on a stream; what goes wrong in it is a fault of `name`. A stream that is captured records it."""
 
         def named_work() -> None:
             with self.blame(name):
@@ -112,7 +122,37 @@ class Machine:
             raise DeviceError(
                 Status.INVALID_HANDLE, f"{name}: a stream of device {stream.device} on device {self.device}"
             )
+        if stream.recorded is not None:
+            stream.recorded.append(Recorded(named_work, tuple(addresses)))
+            return
+        if any(other.recorded is not None for other in self.timeline.beside(stream)):
+            raise DeviceError(Status.STREAM_CAPTURE, f"{name}: on a stream in step with one that is captured")
         self.timeline.enqueue(stream, named_work)
+
+    # --- graphs -----------------------------------------------------------------------------------------------------
+
+    def end_capture(self, handle: int | None) -> int:
+        """What a stream has recorded, as a graph."""
+        stream = self.stream(handle)
+        if stream.recorded is None:
+            raise DeviceError(Status.STREAM_CAPTURE, "this stream is not captured")
+        number = next(self.handles)
+        self.graphs[number] = Graph(stream.recorded, self.memory.gifts)
+        stream.recorded = None
+        return number
+
+    def launch_graph(self, number: int, handle: int | None) -> None:
+        """Enqueue all that a graph has recorded, on the memory it had then."""
+        graph = self.graphs[number]
+        self.graph_launches += 1
+
+        def work() -> None:
+            for recorded in graph.recorded:
+                for address in recorded.addresses:
+                    self.memory.check_since(address, graph.gifts)
+                recorded.work()
+
+        self.enqueue(handle, "a graph", work)
 
     @contextmanager
     def blame(self, name: str) -> Iterator[None]:
@@ -132,6 +172,8 @@ class Machine:
             if on_device:
                 self._room(address, size, self.device)
         self.uploads += to_device and not from_device
+        if self.stream(handle).recorded is not None and not (to_device and from_device):
+            raise DeviceError(Status.STREAM_CAPTURE, "a copy between host and device on a stream that is captured")
         held = None if from_device or self.memory.is_pinned(source) else bytes_at(source, size).copy()
         item = next(item for item in (4, 2, 1) if size % item == 0)
 
@@ -140,13 +182,13 @@ class Machine:
                 raise DeviceError(Status.ILLEGAL_ADDRESS, "reads what nobody has written")
             bytes_at(to, size)[:] = bytes_at(source, size) if held is None else held
 
-        self.enqueue(handle, "a copy", work)
+        self.enqueue(handle, "a copy", work, [at for at, here in ((to, to_device), (source, from_device)) if here])
         if from_device and not to_device:
             self.wait(handle, "a copy to the host")
 
     def fill(self, address: int, value: int, size: int, handle: int | None) -> None:
         self._room(address, size, self.device)
-        self.enqueue(handle, "cudaMemset", lambda: bytes_at(address, size).fill(value))
+        self.enqueue(handle, "cudaMemset", lambda: bytes_at(address, size).fill(value), [address])
 
     def poison(self, address: int, size: int, handle: int | None) -> None:
         """A memory pool hands memory out: in the order of the stream, for what came before may read it still."""
@@ -156,10 +198,12 @@ class Machine:
             beside, pattern = slack(address, size)
             beside[:] = pattern
 
-        self.enqueue(handle, "a memory pool", work)
+        self.enqueue(handle, "a memory pool", work, [address])
 
     def wait(self, handle: int | None, reason: str) -> None:
         """The host waits for a stream."""
+        if self.stream(handle).recorded is not None:
+            raise DeviceError(Status.STREAM_CAPTURE, f"{reason}: waits for a stream that is captured")
         self.waits.append(reason)
         self.timeline.run(self.stream(handle).last)
 
@@ -200,7 +244,7 @@ class Machine:
                 with self.blame(f"argument {position}"):
                     self.memory.check_guards(start, size)
 
-        self.enqueue(handle, name, work)
+        self.enqueue(handle, name, work, [address for _, _, _, address, _, _ in arrays])
 
     def multiply(
         self,
@@ -240,7 +284,7 @@ class Machine:
             result = alpha * ((left.T if a.transposed else left) @ (right.T if b.transposed else right))
             matrices[2][...] = result if beta == 0 else result + beta * matrices[2]
 
-        self.enqueue(handle, name, work)
+        self.enqueue(handle, name, work, [factor.address for factor in (a, b, c)])
 
     def _matrix(self, factor: Factor, shape: tuple[int, int], letter: str) -> np.ndarray[Any, Any]:
         rows, columns = shape

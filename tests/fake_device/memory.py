@@ -51,6 +51,8 @@ class Block:
         self.guard = 0 if sanitizing() else GUARD
         self.arrays: dict[int, int] | None = None
         """Address and size of what a memory pool gave of this block; None where no pool stands between."""
+        self.gifts: dict[int, int] = {}
+        """The number of the gift at each address."""
         pointer = ctypes.c_void_p()
         margin = ALIGNMENT if self.guard else 0
         if _libc.posix_memalign(ctypes.byref(pointer), ALIGNMENT, margin + max(size, 1) + self.guard):
@@ -80,6 +82,8 @@ class Memory:
         self._starts: list[int] = []
         self._blocks: dict[int, Block] = {}
         self.pinned: dict[int, int] = {}
+        self.gifts = 0
+        """How often a memory pool has given an array."""
 
     def allocate(self, size: int, device: int) -> int:
         if self.used.get(device, 0) + size > self.capacity:
@@ -124,6 +128,8 @@ class Memory:
         block = self.block(address)
         if block is not None:
             block.arrays = {**(block.arrays or {}), address: size}
+            self.gifts += 1
+            block.gifts[address] = self.gifts
 
     def take(self, address: int) -> None:
         """They came back to the pool."""
@@ -143,6 +149,15 @@ class Memory:
             if start <= address < start + max(size, 1):
                 return start, size
         raise DeviceError(Status.ILLEGAL_ADDRESS, f"the memory at {address:#x} was freed before")
+
+    def check_since(self, address: int, gifts: int) -> None:
+        """DeviceError if what lay at `address` after that many gifts is gone, or another array lies there now."""
+        block = self.block(address)
+        if block is None:
+            raise DeviceError(Status.ILLEGAL_ADDRESS, f"the address {address:#x} of a graph lies in no allocation")
+        for start, size in (block.arrays or {}).items():
+            if start <= address < start + max(size, 1) and block.gifts[start] > gifts:
+                raise DeviceError(Status.ILLEGAL_ADDRESS, f"the memory at {address:#x} of a graph is another array's")
 
     def check_guards(self, start: int, size: int) -> None:
         """DeviceError if somebody wrote beside the array of `size` bytes at `start`."""

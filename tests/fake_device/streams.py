@@ -11,6 +11,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterable
 from itertools import count
+from typing import NamedTuple
 
 CHANCE = 0.2
 """That an operation that could go is run when another is enqueued."""
@@ -29,6 +30,13 @@ class Operation:
         return all(operation.done for operation in self.after)
 
 
+class Recorded(NamedTuple):
+    """Work that a graph is to do, and the addresses that it uses."""
+
+    work: Callable[[], None]
+    addresses: tuple[int, ...]
+
+
 class Stream:
     """A queue of one device. `blocking` streams wait for the default stream, and it for them."""
 
@@ -36,6 +44,9 @@ class Stream:
         self.device = device
         self.blocking = blocking
         self.last: Operation | None = None
+        self.recorded: list[Recorded] | None = None
+        """What it is asked for while it is captured; None while it is not."""
+        self.relaxed = False
         self.waits: list[Operation | None] = []
 
 

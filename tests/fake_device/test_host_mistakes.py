@@ -27,6 +27,7 @@ from tests.fake_device.machine import COMPUTE_32F, COMPUTE_32F_FAST_TF32, COMPUT
 from vipnp import VisionPermutator, ops
 from vipnp.audit.cases import small_config
 from vipnp.backends import get_backend
+from vipnp.train import TrainingStep
 
 pytestmark = [pytest.mark.kernels, pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")]
 
@@ -83,6 +84,27 @@ def in_bfloat16() -> None:
 
 def on_the_second_device() -> None:
     check_step({"device": 1}, COMPUTE_32F, 5e-6)
+
+
+def by_graph() -> None:
+    """Steps of a graph on a stream, begun as late as the device may, against those that run as they come."""
+    MACHINE.timeline.order = "lazy"
+    results = []
+    for graph in (False, True):
+        with cupy.cuda.Stream(non_blocking=True):
+            training = Training(get_backend("cupy"), small_config(SIZES, drop_path=0.4))
+            step = TrainingStep(training.model, training.optimizer, max_norm=1.0, graph=graph)
+            taken = []
+            for i in range(STEPS):
+                loss = step(training.images * (i + 1), training.labels, lr=1e-2 / (i + 1), rng=training.rng)
+                taken.append(loss * 2)
+                held = [training.xp.asarray(np.zeros(64 * size, np.float32)) for size in range(1, 40)]
+            assert MACHINE.waits == []
+            results.append([float(training.xp.to_numpy(loss)) for loss in taken])
+            results[-1] += [float(value.astype(np.float64).sum()) for value in training.model.state_dict().values()]
+            assert len(held) == 39
+        MACHINE.forget()
+    assert results[0] == results[1], results
 
 
 def on_both_devices() -> None:
@@ -157,7 +179,7 @@ PLANTS = [
     Plant(DEVICE, "backend", "def on_this_device", "with self.device:", "if True:", on_the_second_device),
     Plant(DEVICE, "backend", "super().__init__(", "Device(device_id)", "Device(0)", on_the_second_device),
     Plant(ORDER, "kernels", "def start", "        driver.", f"        {ASIDE}\n         driver."),
-    Plant(ORDER, "products", "def product", "    libs.cublas.gemmEx(\n", f"    {ASIDE}\n     libs.cublas.gemmEx(\n"),
+    Plant(ORDER, "products", "def product", "    libs.cublas.gemmEx(", f"    {ASIDE}\n         libs.cublas.gemmEx("),
     Plant(ORDER, "common", "def column_sum", "    launch(", f"    {ASIDE}\n     launch("),
     Plant(
         ORDER,
@@ -171,22 +193,22 @@ PLANTS = [
     Plant(
         ORDER, "backend", "def outermost_pullback", "if self._stream() != stream:", "if False:", pullbacks_on_streams
     ),
-    Plant(FREED, "products", "gemmEx(", "b.data.ptr", "b.copy().data.ptr"),
-    Plant(FREED, "products", "gemmEx(", "a.data.ptr", "a.copy().data.ptr"),
+    Plant(FREED, "products", "arguments =", "b.data.ptr", "b.copy().data.ptr"),
+    Plant(FREED, "products", "arguments =", "a.data.ptr", "a.copy().data.ptr"),
     Plant(FREED, "common", 'launch("column_sum"', "partial, out", f"{COPIED.format('partial')}, out"),
     Plant(FREED, "kernels", "def start", "value.data.ptr", "(value + 0).data.ptr"),
-    Plant(LEADING, "products", "gemmEx(", "b.shape[1]", "b.shape[0]"),
-    Plant(LEADING, "products", "gemmEx(", "a.shape[1]", "a.shape[0]"),
-    Plant(LEADING, "products", "gemmEx(", "columns,\n        compute", "rows,\n        compute"),
+    Plant(LEADING, "products", "arguments =", "b.shape[1]", "b.shape[0]"),
+    Plant(LEADING, "products", "arguments =", "a.shape[1]", "a.shape[0]"),
+    Plant(LEADING, "products", "arguments =", "columns,\n        compute", "rows,\n        compute"),
     Plant(COMPUTE, "products", "compute =", 'name == "float32" and xp.precision == "tf32"', 'name == "float32"'),
     Plant(COMPUTE, "products", "compute =", "libs.cublas.CUBLAS_COMPUTE_32F_FAST_TF32", "compute", in_tf32),
     Plant(COMPUTE, "products", "compute =", "CUBLAS_COMPUTE_64F", "CUBLAS_COMPUTE_32F", in_float64),
     Plant(COMPUTE, "products", "_ADDRESSES[", '"float64" if name == "float64" else "float32"', '"float32"', in_float64),
     Plant(COMPUTE, "products", '"bfloat16"', "CUDA_R_16BF", "CUDA_R_16F", in_bfloat16),
     Plant(COMPUTE, "products", '"float32"', "CUDA_R_32F", "CUDA_R_16F"),
-    Plant(SWAPPED, "products", "gemmEx(", "columns,\n        rows", "rows,\n        columns"),
-    Plant(SWAPPED, "products", "gemmEx(", "_operation(transpose_b)", "_operation(transpose_a)"),
-    Plant(SWAPPED, "products", "gemmEx(", "        one,", "        zero,"),
+    Plant(SWAPPED, "products", "arguments =", "columns,\n        rows", "rows,\n        columns"),
+    Plant(SWAPPED, "products", "arguments =", "_operation(transpose_b)", "_operation(transpose_a)"),
+    Plant(SWAPPED, "products", "arguments =", "        one,", "        zero,"),
     Plant(SWAPPED, "products", "CUDA_TYPES[name],\n        a.shape[1]", "        zero,", "        one,"),
     Plant(SWAPPED, "layer_norm", '"norm_forward"', "weight,\n        bias,", "bias,\n        weight,"),
     Plant(
@@ -202,7 +224,7 @@ PLANTS = [
         "label_smoothing, label_smoothing / K",
         "label_smoothing / K, label_smoothing",
     ),
-    Plant(SWAPPED, "optimizer", '"adamw_update"', "m,\n        v,", "v,\n        m,"),
+    Plant(SWAPPED, "optimizer", "def adamw_cuda", "(p, g, m, v)", "(p, g, v, m)"),
     Plant(SWAPPED, "optimizer", '"adamw_update"', "beta1,\n        1 - beta1", "1 - beta1,\n        beta1"),
     Plant(SIZE, "gelu", "def gelu_backward", "empty((blocks, width)", "empty((blocks, width - 1)"),
     Plant(
@@ -221,11 +243,31 @@ PLANTS = [
     Plant(DEVICE, "kernels", "    key =", "runtime.getDevice()", "0", on_both_devices),
     Plant(SIZE, "products", "def product", "empty((rows, columns)", "empty((rows, columns - 1)"),
     Plant(WAIT, "common", "def column_sum", "    launch(", "    float(partial.sum()); launch("),
+    Plant(WAIT, "optimizer", "def adamw_cuda", "    t = state.step + 1", "    t = state.step + 1; xp.synchronize()"),
+    Plant(WAIT, "optimizer", "def adamw_cuda", "    t = state.step + 1", "    t = state.step + 1; xp.asarray([lr])"),
+    Plant(ORDER, "graph", "def __call__", "self._stream.wait_event(outside.record())", "outside.record()", by_graph),
+    Plant(ORDER, "graph", "def __call__", "outside.wait_event(self._stream.record())", "pass", by_graph),
+    Plant(FREED, "graph", "def record", "cupy.cuda.using_allocator(self._pool.malloc)", "self._xp.device", by_graph),
     Plant(
-        WAIT, "optimizer", "def adamw_cuda", "    beta1, beta2 = betas", "    beta1, beta2 = betas; xp.synchronize()"
+        SWAPPED,
+        "graph",
+        "def record",
+        "self._numbers[:NUMBERS]",
+        "step_factors(2, 1e-2, self._betas, self._weight_decay)",
+        by_graph,
     ),
+    Plant(SWAPPED, "graph", "def __call__", "t, lr,", "2, lr,", by_graph),
+    Plant(SIZE, "graph", "def __init__", "NUMBERS + ", "", by_graph),
+    Plant(WAIT, "graph", "def record", "begin_capture()", "begin_capture(0)", by_graph),
+    Plant(WAIT, "graph", "def record", "flat = ", "self._xp.synchronize(); flat = ", by_graph),
+    Plant(ORDER, "recordable_blas", "def __init__", "handle, stream.ptr", "handle, 0", by_graph),
     Plant(
-        WAIT, "optimizer", "def adamw_cuda", "    beta1, beta2 = betas", "    beta1, beta2 = betas; xp.asarray([lr])"
+        FREED,
+        "recordable_blas",
+        "def __init__",
+        '_call("cublasSetWorkspace_v2"',
+        'False and _call("cublasSetWorkspace_v2"',
+        by_graph,
     ),
 ]
 

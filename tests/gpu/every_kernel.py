@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import cupy
 
-from tests.fake_device.test_kernel_mistakes import CHECKS
+from tests.backends.cupy.kernel_checks import CHECKS
 from vipnp.backends import get_backend
 
 

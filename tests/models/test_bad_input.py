@@ -35,6 +35,7 @@ def changed(array: Any, index: Any, value: Any) -> Any:
     "field",
     [
         {"num_classes": 10**400},
+        {"image_size": (4 * 10**400, 4)},
         {"in_channels": 2**40},
         {"layers": (10**12, 1, 1)},
         {"mlp_ratio": 2**40},
@@ -187,13 +188,13 @@ def test_arrays_of_a_device_are_checked_by_shape_and_dtype() -> None:
     ("name", "options", "error", "message"),
     [
         ("vip_s8", {}, ValueError, r"name: got 'vip_s8', expected one of vip_s16, .* \(did you mean 'vip_s"),
-        (7, {}, TypeError, "name: got 7"),
+        (7, {}, TypeError, "name: got 7, expected one of vip_s16, vip_s14, "),
         ("vip_s7", {"drop_pth": 0.1}, ValueError, r"override: got 'drop_pth'.*did you mean 'drop_path'"),
         ("vip_s7", {"backend": "numppy"}, ValueError, r"backend: unknown name 'numppy'.*did you mean 'numpy'"),
         ("vip_s7", {"dtype": "float16"}, ValueError, "dtype: got 'float16', expected one of float32, float64"),
         ("vip_s7", {"seed": -1}, ValueError, "seed: got -1"),
         ("vip_s7", {"seed": 1.5}, TypeError, "seed: got 1.5"),
-        ("vip_s7", {"num_classes": 0}, ValueError, "num_classes: got 0, expected a positive integer"),
+        ("vip_s7", {"num_classes": 0}, ValueError, "num_classes: got 0, expected an integer >= 1"),
         ("vip_s7", {"num_classes": 2.0}, TypeError, "num_classes: got 2.0"),
         ("vip_s7", {"in_channels": True}, TypeError, "in_channels: got True"),
         (
@@ -208,7 +209,7 @@ def test_arrays_of_a_device_are_checked_by_shape_and_dtype() -> None:
         ("vip_s7", {"segments": (32, 16, 16, 17)}, ValueError, r"segments\[3\]: got 17, expected a divisor of .* 384"),
         ("vip_s7", {"segments": (32, 16)}, ValueError, r"segments: got 2 entries \(32, 16\), expected 4"),
         ("vip_s7", {"layers": ()}, ValueError, r"layers: got \(\), expected at least one stage"),
-        ("vip_s7", {"layers": (4, 0, 8, 3)}, ValueError, r"layers\[1\]: got 0, expected a positive integer"),
+        ("vip_s7", {"layers": (4, 0, 8, 3)}, ValueError, r"layers\[1\]: got 0, expected an integer >= 1"),
         ("vip_s7", {"embed_dims": (192, 384, 384, 38.4)}, TypeError, r"embed_dims\[3\]: got 38.4"),
         (
             "vip_s7",
@@ -223,12 +224,15 @@ def test_arrays_of_a_device_are_checked_by_shape_and_dtype() -> None:
         ("vip_s7", {"branches": ("height", "width")}, ValueError, "branches: got"),
         ("vip_s7", {"branches": (["height"], "width", "channel")}, ValueError, "branches: got"),
         ("vip_s7", {"fusion": ["sum"]}, ValueError, r"fusion: got \['sum'\], expected one of weighted, sum"),
-        ("vip_s7", {"skip_lam": 0}, ValueError, "skip_lam: got 0.0, expected a positive finite number"),
+        ("vip_s7", {"skip_lam": 0}, ValueError, r"skip_lam: got 0, expected a number in \(0, inf\)"),
         ("vip_s7", {"skip_lam": float("inf")}, ValueError, "skip_lam: got inf"),
         ("vip_s7", {"skip_lam": "2"}, TypeError, "skip_lam: got '2'"),
-        ("vip_s7", {"drop_path": 1.0}, ValueError, r"drop_path: got 1.0, expected a rate in \[0, 1\)"),
+        ("vip_s7", {"drop_path": 1.0}, ValueError, r"drop_path: got 1.0, expected a number in \[0, 1\)"),
         ("vip_s7", {"dropout": -0.1}, ValueError, "dropout: got -0.1"),
         ("vip_s7", {"dropout": float("nan")}, ValueError, "dropout: got nan"),
+        ("vip_s7", {"skip_lam": 10**400}, ValueError, r"skip_lam: got int, expected a number in \(0, inf\)"),
+        ("vip_s7", {"drop_path": 10**400}, ValueError, r"drop_path: got int, expected a number in \[0, 1\)"),
+        ("vip_s7", {"num_classes": -(10**400)}, ValueError, "num_classes: got int, expected an integer >= 1"),
     ],
 )
 def test_create_model(name: Any, options: Any, error: type[Exception], message: str) -> None:

@@ -283,7 +283,7 @@ def test_reset_classifier() -> None:
     assert model.state_dict()["head.weight"].std() == pytest.approx(0.02, rel=0.3)
     assert not model.state_dict()["head.bias"].any()
     assert all(np.array_equal(body[name], value) for name, value in model.state_dict().items() if "head" not in name)
-    with pytest.raises(ValueError, match="num_classes: got 0, expected a positive integer"):
+    with pytest.raises(ValueError, match="num_classes: got 0, expected an integer >= 1"):
         model.reset_classifier(0)
     assert model.config.num_classes == 9
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,9 +13,11 @@ from hypothesis import strategies as st
 
 from vipnp import VisionPermutator, create_model, get_backend
 from vipnp.audit.cases import small_config
+from vipnp.checkpoint import load_weights, save_pytorch
 from vipnp.layers import MIXINGS
 from vipnp.models.resolution import interpolation, nearest_size
 from vipnp.ops import resample_mixing
+from vipnp.optim import AdamW
 
 XP = get_backend("numpy")
 SIZES = {"B": 3, "H": 3, "W": 2, "N": 3, "S": 4, "P": 2, "K": 5}
@@ -94,6 +97,25 @@ def test_a_published_layout_at_another_shape() -> None:
     ]  # fmt: skip
 
 
+def test_published_weights_at_256_by_192_run_and_fine_tune(tmp_path: Path) -> None:
+    """vip_s16, with one of its blocks, from a file as PyTorch saves it; the patches of the others do not divide 256."""
+    save_pytorch(tmp_path / "w.pth", create_model("vip_s16", layers=(1,), num_classes=3, seed=1).state_dict())
+    model = create_model("vip_s16", layers=(1,), num_classes=3)
+    model.load_state_dict(load_weights(tmp_path / "w.pth"))
+    model = model.at_resolution(256, 192)
+    images = np.random.default_rng(0).normal(size=(3, 3, 256, 192)).astype(np.float32)
+    assert model.features(images)[0].shape == (3, 16, 12, 336)
+    optimizer = AdamW(model.backend)
+    losses = []
+    for _ in range(4):
+        loss, grads = model.loss_and_grads(images, np.array([2, 0, 1]))
+        losses.append(float(loss))
+        model.set_parameters(optimizer.update(model.parameters(), grads, lr=1e-3))
+    assert losses[-1] < 0.5 * losses[0]
+    with pytest.raises(ValueError, match=r"nearest size that fits is \(252, 196\)"):
+        create_model("vip_s7", layers=(1, 1, 1, 1), num_classes=3).at_resolution(256, 192)
+
+
 @pytest.mark.parametrize(
     ("size", "message"),
     [
@@ -114,6 +136,7 @@ def test_sizes_that_do_not_fit_name_the_nearest(size: tuple[int, int], message: 
 
 def test_a_size_that_no_memory_holds_is_refused_before_any_work() -> None:
     model = VisionPermutator(small_config(SIZES), seed=1)
-    with pytest.raises(ValueError, match=r"^config: got a model of more than .* weights, .* image_size") as error:
-        model.at_resolution(400_000, 8)
-    assert "nearest" not in str(error.value)
+    for height in (400_000, 4 * 10**400):
+        with pytest.raises(ValueError, match=r"^config: got a model of more than .* weights, .* image_size") as error:
+            model.at_resolution(height, 8)
+        assert "nearest" not in str(error.value)

@@ -33,6 +33,9 @@ MEANING: Env = {
     "rsqrt_2pi": 1 / math.sqrt(2 * math.pi),
     "Req_EM_T": lambda x: lambda y: x == y,
     "Nat.eqb": lambda m: lambda n: m == n,
+    "Rlt_dec": lambda x: lambda y: x < y,
+    "Some": lambda x: x,
+    "None": 0,
 }
 
 
@@ -136,6 +139,9 @@ class Parser:
         head = self.atom()
         while not END_OF_APPLICATION.match(self.peek()):
             head = applied(head, self.atom())
+        if self.peek() == "^":
+            self.take()
+            return power(head, self.atom())
         return head
 
     def atom(self) -> Term:
@@ -152,6 +158,10 @@ class Parser:
 def binary(sign: str, left: Term, right: Term) -> Term:
     compute = {"+": operator.add, "-": operator.sub, "*": operator.mul, "/": divided}[sign]
     return lambda env: compute(left(env), right(env))
+
+
+def power(base: Term, exponent: Term) -> Term:
+    return lambda env: base(env) ** exponent(env)
 
 
 def divided(a: Any, b: Any) -> Any:

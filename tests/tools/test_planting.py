@@ -111,3 +111,9 @@ def test_without_pytorch_its_column_is_empty(monkeypatch: pytest.MonkeyPatch) ->
 
 def _missing(*_: Any) -> types.ModuleType:
     raise planting.MissingExtraError('torch is not installed: pip install "vipnp[test]"')
+
+
+def test_two_processes_find_what_one_finds() -> None:
+    assert (
+        sabotage(ops=["residual", "softmax"], processes=2).to_json() == sabotage(ops=["residual", "softmax"]).to_json()
+    )

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.train.processes import parent, running
 from tests.train.test_run import assert_same_bits
 from vipnp.checkpoint import load_weights
 from vipnp.train.folder import states
@@ -50,7 +51,7 @@ KINDS = [(backend, dtype) for backend in ("numpy", "numba") for dtype in ("float
 def train(folder: Path, ranks: int, batch_size: int, kinds: list[tuple[str, str]]) -> None:
     """An epoch of the digits, of 1437 images, in one process (ranks = 0) or under mpirun."""
     common = f"{DIGITS} --epochs 1 --batch-size {batch_size}"
-    commands = [f"{common} --backend {b} --dtype {d} -o {folder / f'{b}-{d}-{ranks}'}" for b, d in kinds]
+    commands = [f"{common} --backend {b} --precision {d} -o {folder / f'{b}-{d}-{ranks}'}" for b, d in kinds]
     done = ran(ranks, *commands)
     assert done.returncode == 0, done.stdout + done.stderr
     assert (f"{ranks} ranks, each {8 // max(ranks, 1)} of 8 shards" in done.stdout) == (ranks > 1), done.stdout
@@ -79,7 +80,7 @@ def test_two_and_four_ranks_give_the_same_bits(tmp_path: Path) -> None:
 def test_the_fast_sum_is_near_the_exact_one(tmp_path: Path) -> None:
     """Float64 gradients are added in another order: after ten steps the weights differ by 1e-9 at most, the tolerance
     stated in docs/scale.md."""
-    common = f"{DIGITS} --epochs 2 --batch-size 359 --backend numpy --dtype float64"
+    common = f"{DIGITS} --epochs 2 --batch-size 359 --backend numpy --precision float64"
     done = ran(4, *(f"{common} --reduce {how} -o {tmp_path / how}" for how in ("exact", "fast")))
     assert done.returncode == 0, done.stderr
     exact, fast = (load_weights(states(tmp_path / how)[-1]) for how in ("exact", "fast"))
@@ -116,6 +117,41 @@ def test_a_rank_reads_only_its_own_images(quick: Path, tmp_path: Path) -> None:
     assert sum(trained) == 2 * 1437
     assert max(trained) - min(trained) <= 2 * 5
     assert_same_bits(quick, tmp_path / "run")
+
+
+def test_a_sharded_optimizer_gives_the_same_bits(quick: Path, tmp_path: Path) -> None:
+    """Four ranks, and then from the state in the middle on two, and one; each keeps the means of its own part."""
+    folder = tmp_path / "run"
+    means = None
+    for ranks, command in (
+        (4, f"{QUICK} -o {folder}"),
+        (2, f"train --resume {folder}"),
+        (0, f"train --resume {folder}"),
+    ):
+        done = ran(ranks, f"{command} --shard-optimizer")
+        assert done.returncode == 0, done.stderr
+        assert_same_bits(quick, folder)
+        if ranks:
+            (line,) = re.findall(r"^MB of running means of the optimiser, by rank: (.+)$", done.stdout, re.MULTILINE)
+            parts = list(map(float, line.split(", ")))
+            assert len(parts) == ranks
+            assert max(parts) < 1.5 * sum(parts) / ranks
+            assert means is None or sum(parts) == pytest.approx(means, abs=0.05 * 6)
+            means = sum(parts)
+        states(folder)[-1].unlink()
+
+
+@pytest.mark.ranks
+@pytest.mark.parametrize("ranks", [1, 2, 4, 8])
+def test_a_sharded_optimizer_with_rates_by_layer(tmp_path: Path, ranks: int) -> None:
+    """In float64 on the numba backend; of the head alone most ranks own nothing."""
+    for name, rates in (("layers", "--layer-decay 0.7"), ("head", "--head-only")):
+        common = f"{DIGITS} --epochs 2 --batch-size 359 --backend numba --precision float64 {rates}"
+        one, other = tmp_path / f"{name}-1", tmp_path / name
+        for command in (f"{common} -o {one}", f"{common} --shard-optimizer -o {other}"):
+            done = ran(0 if command.endswith("-1") else ranks, command)
+            assert done.returncode == 0, done.stderr
+        assert_same_bits(one, other)
 
 
 @pytest.mark.parametrize(
@@ -204,32 +240,37 @@ def test_an_interrupt_reaches_all_ranks(quick: Path, tmp_path: Path) -> None:
     assert_same_bits(quick, folder)
 
 
-def kill_and_resume(whole: Path, folder: Path, command: str, rng: np.random.Generator) -> int:
-    """kill -9 of a random rank at a random moment ends all within 30 s; another number of ranks ends in the same bits
-    as the run `whole`. Returns mpirun's exit status."""
+def kill_and_resume(
+    whole: Path, folder: Path, command: str, rng: np.random.Generator, *, watcher: bool = False
+) -> None:
+    """kill -9 of a random rank, or of the process that watches it, at a random moment ends all within 30 s with one
+    message that names it; another number of ranks ends in the same bits as the run `whole`."""
     process, pids = started(folder, f"{command} -o {folder}", 4)
     time.sleep(rng.uniform(0, 1))
+    rank = int(rng.integers(4))
+    number, reason = pids[rank], "was ended by signal 9, Killed"
     if process.poll() is None:
-        with suppress(ProcessLookupError):  # it was about to end
-            os.kill(pids[rng.integers(4)], signal.SIGKILL)
-    process.communicate(timeout=30)
-    assert not any(_alive(pid) for pid in pids)
+        with suppress(OSError):  # it was about to end
+            if watcher:
+                number, reason = parent(number), "which watched it, was killed"
+            os.kill(number, signal.SIGKILL)
+    _, told = process.communicate(timeout=30)
+    while any(running(pid) for pid in pids):
+        time.sleep(0.01)
+    if process.returncode:
+        (line,) = told.splitlines()
+        assert re.fullmatch(rf"error: rank {rank}: process {number} on \S+ {reason}", line), told
     assert ran(int(rng.choice([0, 1, 2, 8])), f"train --resume {folder}").returncode == 0
     assert_same_bits(whole, folder)
-    return process.returncode
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
 
 
 def test_a_killed_rank_ends_all_and_another_number_goes_on(quick: Path, tmp_path: Path) -> None:
-    status = kill_and_resume(quick, tmp_path / "run", f"{QUICK} --save-every 1", np.random.default_rng(0))
-    assert status == signal.SIGKILL
+    kill_and_resume(quick, tmp_path / "run", f"{QUICK} --save-every 1", np.random.default_rng(0))
+
+
+@pytest.mark.ranks
+def test_a_killed_watcher_ends_all_as_well(quick: Path, tmp_path: Path) -> None:
+    kill_and_resume(quick, tmp_path / "run", f"{QUICK} --save-every 1", np.random.default_rng(20), watcher=True)
 
 
 @pytest.mark.ranks

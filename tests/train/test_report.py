@@ -11,7 +11,9 @@ from PIL import Image
 
 from vipnp.train import report
 
+ROWS = [{"epoch": 1, "loss": 2.0, "accuracy": 0.25}, {"epoch": 2, "loss": 1.5, "accuracy": 0.5}]
 CLASSES = ("cat", "$ dog", "emu")
+ROWS = [{"epoch": 1, "loss": 2.0, "accuracy": 0.25}, {"epoch": 2, "loss": 1.5, "accuracy": 0.5}]
 
 
 def test_a_soft_label_is_printed_from_its_largest_entry_on() -> None:
@@ -44,3 +46,20 @@ def test_a_gallery_shows_every_picture(tmp_path: Path, monkeypatch: pytest.Monke
     assert [x.tolist() for x in drawn] == [x.tolist() for x in pictures]
     with Image.open(tmp_path / "g.png") as image:
         assert image.size == (int(9.6 * 120), int(5.4 * 120))
+
+
+@pytest.mark.parametrize(
+    ("name", "begin"),
+    [
+        ("p.png", b"\x89PNG"),
+        ("p.pdf", b"%PDF"),
+        ("p.svg", b"<?xml"),
+        ("p.JPG", b"\xff\xd8\xff"),
+        ("p", b"\x89PNG"),
+    ],
+)
+def test_the_format_follows_the_suffix(tmp_path: Path, name: str, begin: bytes) -> None:
+    report.curves(tmp_path / name, ROWS)
+    assert (tmp_path / name).read_bytes().startswith(begin)
+    report.confusion(tmp_path / name, np.eye(3, dtype=np.int64), ["a", "b", "c"])
+    assert (tmp_path / name).read_bytes().startswith(begin)

@@ -208,7 +208,7 @@ def test_resume_with_other_images_names_them(whole: Path, photos: Path, tmp_path
         (("train",), "expected DATA and --output FOLDER, or --resume FOLDER"),
         (("train", "{photos}", "-o", "{whole}"), "holds a run already"),
         (("train", "{photos}", "-o", "{photos}/cat/0.png"), "is a file, expected a folder"),
-        (("train", "{photos}", "-o", "{tmp}/r", "--lr", "-1"), "lr: got -1.0, expected a number >= 0"),
+        (("train", "{photos}", "-o", "{tmp}/r", "--lr", "-1"), "lr: got -1.0, expected a number in [0, inf)"),
         (("train", "{photos}", "-o", "{tmp}/r", "--recipe", "smal"), "did you mean 'small'?"),
         (("train", "{photos}", "-o", "{tmp}/r", "--img-size", "16", "15"), "img_size: got (16, 15), expected sides"),
         (
@@ -237,7 +237,72 @@ def test_an_unknown_key_of_the_file_names_the_nearest(photos: Path, tmp_path: Pa
     (tmp_path / "c.toml").write_text("epoch = 3\n")
     result = vipnp("train", photos, "-o", tmp_path / "r", "--config", tmp_path / "c.toml")
     assert result.exit_code == 2
-    assert "epoch: is no option (did you mean 'epochs'?)" in result.output
+    assert "c.toml has 'epoch', which is no option (did you mean 'epochs'?)" in result.output
+    for line in (
+        "epochs = 'three'",
+        "epochs = 2.5",
+        "epochs = true",
+        "epochs = [1]",
+        "img_size = [16, 16.5]",
+        "lr = {}",
+    ):
+        (tmp_path / "c.toml").write_text(line)
+        result = vipnp("train", photos, "-o", tmp_path / "r", "--config", tmp_path / "c.toml")
+        assert result.exit_code == 2
+        assert line.split()[0].replace("_", "-") in result.output
+    assert not (tmp_path / "r").exists()
+
+
+def test_the_file_gives_any_option_and_the_command_line_goes_first(photos: Path, tmp_path: Path) -> None:
+    content = f"""
+        data = {json.dumps(str(photos))}
+        output = {json.dumps(str(tmp_path / "r"))}
+        img_size = [8, 12]
+        epochs = 7
+        mixup = 0.3
+        backend = "numpy"
+        precision = "float64"
+        sched_on_updates = false
+    """
+    (tmp_path / "c.toml").write_text(content)
+    result = vipnp("train", "--epochs", 1, "--config", tmp_path / "c.toml")
+    assert result.exit_code == 0, result.output
+    settings = read_settings(tmp_path / "r")
+    assert (settings.img_size, settings.precision, settings.recipe.mixup) == ((8, 12), "float64", 0.3)
+    assert (settings.recipe.epochs, settings.recipe.sched_on_updates) == (1, False)
+
+
+def scalars(folder: Path) -> dict[str, list[tuple[int, float]]]:
+    """Step and value of every scalar in the events of a run, by its name: records are a length (8 bytes), its checksum
+    (4), an event, and a checksum of that (4)."""
+    from tensorboardX.proto.event_pb2 import Event
+
+    found: dict[str, list[tuple[int, float]]] = {}
+    for path in sorted((folder / "tensorboard").iterdir(), key=lambda path: path.stat().st_mtime_ns):
+        content = path.read_bytes()
+        while content:
+            length = int.from_bytes(content[:8], "little")
+            event = Event.FromString(content[12 : 12 + length])
+            content = content[16 + length :]
+            for value in event.summary.value:
+                found.setdefault(value.tag, []).append((event.step, value.simple_value))
+    return found
+
+
+def test_events_for_tensorboard(whole: Path, photos: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "r"
+    result = vipnp("train", photos, "-o", folder, *OPTIONS, "--tensorboard")
+    assert result.exit_code == 0, result.output
+    assert_same_bits(whole, folder)
+    found, rows = scalars(folder), rows_of(folder / "metrics.csv")
+    steps = len(found["loss"])
+    assert [step for step, _ in found["loss"]] == list(range(1, steps + 1))
+    per_epoch = steps // 3
+    assert [step for step, _ in found["accuracy"]] == [per_epoch, 2 * per_epoch, 3 * per_epoch]
+    assert [value for _, value in found["accuracy"]] == pytest.approx([float(row["accuracy"]) for row in rows])
+    assert found["lr"][-1][1] == pytest.approx(float(rows[-1]["lr"]))
+    assert vipnp("train", "--resume", folder, "--epochs", 4, "--tensorboard").exit_code == 0
+    assert [step for step, _ in scalars(folder)["accuracy"]] == [k * per_epoch for k in (1, 2, 3, 4)]
 
 
 def test_a_loss_that_is_not_finite_keeps_the_best_weights(whole: Path, tmp_path: Path, monkeypatch: Any) -> None:
@@ -352,18 +417,19 @@ def test_a_recipe_travels_through_its_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"epochs": 0}, "epochs: got 0, expected a whole number >= 1"),
-        ({"epochs": True}, "epochs: got True"),
-        ({"sched_on_updates": 1}, "sched_on_updates: got 1, expected true or false"),
+        ({"epochs": 0}, "epochs: got 0, expected an integer >= 1"),
+        ({"epochs": True}, "epochs: got True, expected an integer"),
+        ({"lr": 10**400}, r"lr: got int, expected a number in \[0, inf\)"),
+        ({"sched_on_updates": 1}, "sched_on_updates: got 1, expected True or False"),
         ({"aa": "rand"}, "aa: got 'rand', expected a name such as rand-m9-mstd0.5-inc1"),
         ({"smoothing": 1.0}, r"smoothing: got 1.0, expected a number in \[0, 1\)"),
         ({"flip": 1.5}, r"flip: got 1.5, expected a number in \[0, 1\]"),
-        ({"mixup": float("nan")}, "mixup: got nan, expected a number >= 0"),
+        ({"mixup": float("nan")}, r"mixup: got nan, expected a number in \[0, inf\)"),
         ({"mixupp": 1}, r"mixupp: is no option \(did you mean 'mixup'\?\)"),
     ],
 )
 def test_bad_recipes(options: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises((ValueError, TypeError), match=message):
         recipe_from("small", options)
 
 

@@ -82,11 +82,11 @@ def test_the_number_of_threads_changes_no_bit(tmp_path: Path, backend: str, dtyp
         ({"shards": 6}, "shards: got 6, expected a power of two"),
         ({"shards": 0}, "shards: got 0, expected a power of two"),
         ({"reduce": "sloppy"}, "reduce: got 'sloppy', expected exact or fast"),
-        ({"dtype": "float16"}, "dtype: got 'float16', expected float32 or float64"),
+        ({"precision": "float16"}, "precision: got 'float16', expected float32 or float64"),
     ],
 )
 def test_bad_settings(options: dict[str, Any], message: str) -> None:
-    common: dict[str, Any] = {"shards": 8, "dtype": "float32", **options}
+    common: dict[str, Any] = {"shards": 8, "precision": "float32", **options}
     with pytest.raises(ValueError, match=message):
         Settings("d", "vip_tiny", (16, 24), 3, 1, 0.3, "numpy", recipe=RECIPES["digits"], **common)
 

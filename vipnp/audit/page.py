@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import json
 import re
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
@@ -13,6 +14,7 @@ from importlib.resources import files
 from string import Template
 from typing import Any
 
+from latex2mathml.converter import convert
 from pygments import highlight
 from pygments.formatters import HtmlFormatter
 from pygments.lexers import PythonLexer
@@ -20,7 +22,6 @@ from pygments.lexers import PythonLexer
 from vipnp.audit import theorem
 from vipnp.audit.audit import LADDER, chosen_cases, subject_of
 from vipnp.audit.cases import Case
-from vipnp.audit.mathml import pieces
 from vipnp.audit.picture import curves, svg
 from vipnp.audit.terminal import figure, summary, verdict_text
 from vipnp.verify.report import UNPROVED, Report, Row, Verdict, versions
@@ -154,9 +155,6 @@ def _class(rows: Sequence[Row]) -> str:
 
 def _function(name: str, cases: Sequence[Case], report: Report) -> str:
     function = cases[0].op
-    paragraphs = re.split(r"\n\s*\n", inspect.getdoc(function) or "")
-    derivation = [p for p in paragraphs[1:] if "\n    " in f"\n{p}"]
-    ahead = [p for p in paragraphs[1:] if p not in derivation]
     forward, backward = _source(function)
     rows = [row for row in report.rows if row.op == name]
     regular = next((case for case in cases if not case.hard), cases[0])
@@ -167,9 +165,11 @@ def _function(name: str, cases: Sequence[Case], report: Report) -> str:
     signature = ", ".join(p for p in inspect.signature(function).parameters if p != "xp")
     return f"""<section class="function" id="{name}">
 <h2>{escape(name)} <code class="signature">({escape(signature)})</code></h2>
+<h3>Derivation</h3>
+{_derivation(name)}
+<h3>Docstring</h3>
+<pre class="code docstring" tabindex="0">{escape(inspect.getdoc(function) or "")}</pre>
 <div class="sheet">
-<div><h3>Forward</h3>{_formulas([" ".join(paragraphs[0].split())])}{_notes(ahead)}</div>
-<div><h3>Backward</h3>{_notes(derivation)}{_formulas(_indented(paragraphs))}</div>
 <div><h3>Forward code</h3>{_highlighted(forward)}</div>
 <div><h3>Backward code</h3>{_highlighted(backward)}</div>
 </div>
@@ -207,47 +207,13 @@ with {escape(gradients)} = pullback(dy),</p><p class="formulas">⟨dy, v⟩ = {e
     return f"<details><summary>{head}</summary>{stale if changed else ''}{''.join(parts)}</details>"
 
 
-def _formulas(lines: Sequence[str]) -> str:
-    items: list[str] = []
-    for line in lines:
-        shown: list[str] = []
-        prose = []
-        for piece in pieces(line):
-            if piece.is_math:
-                shown.append(piece.html)
-            else:
-                prose.append(piece.html)
-        if prose:
-            aside = f'<span class="aside">{", ".join(prose)}</span>'
-            shown[-1:] = [f"{shown[-1]} {aside}"] if shown else [aside]
-        items += shown
-    if not items:
-        return '<p class="note">The pullback of the parts, in reverse order.</p>'
-    listed = "".join(f'<li tabindex="0">{item}</li>' for item in items)
-    return f'<ul class="formulas">{listed}</ul>'
-
-
-def _indented(paragraphs: Sequence[str]) -> list[str]:
-    return [line for p in paragraphs[1:] for line in p.split("\n") if line.startswith("    ")]
-
-
-def _notes(paragraphs: Sequence[str]) -> str:
-    """The prose of the docstring; formulas, Saves and Source have their own places."""
-    found = []
-    for paragraph in paragraphs:
-        lines = [line for line in paragraph.split("\n") if not line.startswith("    ")]
-        text = re.split(r"\bSaves:", " ".join(lines))[0].strip()
-        source = re.search(r"Source:\s*(.*)", " ".join(lines), re.DOTALL)
-        text = text.split("Source:")[0].strip()
-        if text:
-            found.append(f'<p class="note">{_inline(text)}</p>')
-        if source:
-            found.append(f'<p class="note">Source: {_inline(source[1])}</p>')
-    return "".join(found)
-
-
-def _inline(text: str) -> str:
-    return re.sub(r"`([^`]+)`", r"<code>\1</code>", _powers(text))
+def _derivation(name: str) -> str:
+    """The formulas of the function in docs/math.md, which `python -m tools.formulas` put into the package."""
+    recorded = json.loads((files("vipnp.audit") / "formulas.json").read_text(encoding="utf-8")).get(name)
+    if recorded is None:
+        return '<p class="note">The pullbacks of its parts, in reverse order.</p>'
+    items = "".join(f'<li tabindex="0">{convert(formula, display="block")}</li>' for formula in recorded)
+    return f'<ul class="formulas">{items}</ul>'
 
 
 def _powers(text: str) -> str:

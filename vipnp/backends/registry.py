@@ -6,7 +6,6 @@ import inspect
 from collections.abc import Callable
 from functools import partial
 from importlib import import_module
-from importlib.metadata import entry_points
 from typing import Any, NamedTuple
 
 from vipnp.core.backend import Backend
@@ -39,17 +38,40 @@ BUILT_IN = {
 """Backend name -> where it is."""
 
 
+def _installed(name: str = "") -> Any:
+    """The entry points of installed packages, or those of one name. What finds them is imported here: it brings a
+    parser of e-mail along."""
+    from importlib.metadata import entry_points
+
+    return entry_points(group=GROUP, name=name) if name else entry_points(group=GROUP)
+
+
 def list_backends() -> list[str]:
     """The names `get_backend` knows, sorted: the built-in ones and those of installed packages."""
-    return sorted({*BUILT_IN, *(point.name for point in entry_points(group=GROUP))})
+    return sorted({*BUILT_IN, *(point.name for point in _installed())})
 
 
 def get_backend(name: str | Backend, **options: Any) -> Backend:
-    """The backend called `name`, made with `options`; a `Backend` is returned as it is.
+    """The backend called `name`, made with `options`.
 
-    Raises ValueError for an unknown name (naming the nearest) or option, TypeError if `name` is no string or if
-    options come with a ready-made backend, ImportError naming the extra to install where the library behind the
-    backend is missing.
+    Parameters
+    ----------
+    name : one of `list_backends`; a `Backend` is returned as it is.
+    **options : what the backend takes, see its page or docs/cpu.md and docs/cuda.md.
+
+    Returns
+    -------
+    Backend
+        Made with the options, or `name` itself.
+
+    Raises
+    ------
+    ValueError
+        For an unknown name (naming the nearest) or option.
+    TypeError
+        If `name` is no string, or options come with a ready-made backend.
+    ImportError
+        Naming the extra to install where the library behind the backend is missing.
     """
     if isinstance(name, Backend):
         if options:
@@ -65,7 +87,7 @@ def get_backend(name: str | Backend, **options: Any) -> Backend:
     if name in BUILT_IN:
         create = _built_in(name)
     else:
-        points = {point.value: point for point in entry_points(group=GROUP, name=name)}
+        points = {point.value: point for point in _installed(name=name)}
         if len(points) > 1:
             raise ValueError(f"backend {name!r}: registered more than once, by {' and '.join(sorted(points))}")
         create = next(iter(points.values())).load()

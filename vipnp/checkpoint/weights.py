@@ -30,15 +30,25 @@ LONGEST_HEADER = 100_000_000
 def save_weights(
     path: str | os.PathLike[str], tensors: Mapping[str, HostArray], metadata: Mapping[str, Any] | None = None
 ) -> None:
-    """Write {name: host array}, such as `model.state_dict()`, to the safetensors file `path`.
+    """Write weights to a safetensors file. A reader sees the old file or the whole new one (`vipnp.core.files`).
 
+    Parameters
+    ----------
+    path : of the file.
+    tensors : {name: host array of float32 or float64}, such as `model.state_dict()`.
     metadata : what JSON can hold, kept in the file's header for `load_metadata`.
 
-    A reader sees the old file or the whole new one (`vipnp.core.files`).
-    Raises TypeError if `tensors` is no mapping, a name no string or a value no NumPy array of float32 or float64,
-    ValueError if one is not finite or called "__metadata__", which the format keeps for itself, either if JSON cannot
-    hold `metadata`, OSError where the folder cannot be written, ImportError naming the extra to install where
-    safetensors is missing.
+    Raises
+    ------
+    TypeError
+        If `tensors` is no mapping, a name no string, a value no such array, or JSON cannot hold `metadata`.
+    ValueError
+        If a tensor is not finite or called "__metadata__", which the format keeps for itself, or JSON cannot hold a
+        number in `metadata`.
+    OSError
+        Where the file cannot be written.
+    ImportError
+        Naming the extra to install where safetensors is missing.
     """
     _check_tensors(tensors)
     if RESERVED in tensors:
@@ -54,10 +64,19 @@ def save_weights(
 
 
 def save_pytorch(path: str | os.PathLike[str], tensors: Mapping[str, HostArray]) -> None:
-    """Write {name: host array} to the file `path` as `torch.save(state_dict, path)` would; no PyTorch is needed.
+    """Write weights as `torch.save(state_dict, path)` would; no PyTorch is needed.
 
-    `torch.load(path, weights_only=True)` gives the same names and values back. Like `save_weights`, but such a file has
-    no place for metadata.
+    `torch.load(path, weights_only=True)` gives the same names and values back. Such a file has no place for metadata.
+
+    Parameters
+    ----------
+    path : of the file.
+    tensors : {name: host array of float32 or float64}.
+
+    Raises
+    ------
+    TypeError, ValueError, OSError
+        As `save_weights`.
     """
     _check_tensors(tensors)
     with replaced_when_done(path) as temporary, temporary.open("wb") as file:
@@ -65,15 +84,31 @@ def save_pytorch(path: str | os.PathLike[str], tensors: Mapping[str, HostArray])
 
 
 def load_weights(path: str | os.PathLike[str]) -> dict[str, HostArray]:
-    """{name: host array} of every tensor in the file `path`; give it to `model.load_state_dict`.
+    """The weights in a file.
 
     The contents decide, not the name: safetensors, or a file of PyTorch (.pth, .pth.tar, .pt), of which no pickle is
-    run. Usual containers, such as "state_dict", and prefixes, such as "module.", are taken off in a PyTorch file. The
-    arrays are not to be written.
+    run. Usual containers, such as "state_dict", and prefixes, such as "module.", are taken off in a PyTorch file.
 
-    Raises FileNotFoundError if there is no such file, OSError if it cannot be read, ValueError if it is no whole weight
-    file or holds anything but weights, such as a whole module, or numbers that NumPy lacks, such as bfloat16,
-    ImportError naming the extra to install where safetensors is missing.
+    Parameters
+    ----------
+    path : of the file.
+
+    Returns
+    -------
+    dict
+        {name: host array} of every tensor, for `model.load_state_dict`. The arrays are not to be written.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    OSError
+        If it cannot be read.
+    ValueError
+        If it is no whole weight file, or holds anything but weights, such as a whole module, or numbers that NumPy
+        lacks, such as bfloat16.
+    ImportError
+        Naming the extra to install where safetensors is missing.
     """
     _check_readable(path)
     # Read first: a file that is mapped into memory and cut short by another process kills this one.
@@ -110,10 +145,25 @@ def load_weights(path: str | os.PathLike[str]) -> dict[str, HostArray]:
 
 
 def load_metadata(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """What `save_weights` was given as `metadata`; empty where the file has none of it, as PyTorch's.
+    """What `save_weights` was given as `metadata`.
 
-    Raises FileNotFoundError if there is no such file, OSError if it cannot be read, ValueError if it is no whole weight
-    file.
+    Parameters
+    ----------
+    path : of the file.
+
+    Returns
+    -------
+    dict
+        Empty where the file has none of it, as PyTorch's.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    OSError
+        If it cannot be read.
+    ValueError
+        If it is no whole weight file.
     """
     _check_readable(path)
     with open(path, "rb") as file:
@@ -134,7 +184,17 @@ def load_metadata(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 def weights_sha256(tensors: Mapping[str, HostArray]) -> str:
-    """A digest of names, shapes, dtypes and exact values of {name: host array}, in any order; 64 hex digits."""
+    """A digest of names, shapes, dtypes and exact values, whatever the order of the names.
+
+    Parameters
+    ----------
+    tensors : {name: host array}.
+
+    Returns
+    -------
+    str
+        64 hex digits.
+    """
     digest = hashlib.sha256()
     for name, tensor in sorted(tensors.items()):
         little_endian = np.ascontiguousarray(tensor, dtype=tensor.dtype.newbyteorder("<"))
@@ -179,6 +239,8 @@ def _check_readable(path: str | os.PathLike[str]) -> None:
         raise FileNotFoundError(f"path: there is no file {name!r}") from error
     except OSError as error:
         raise OSError(f"path: {name!r} cannot be read: {error.strerror}") from error
+    except ValueError as error:  # a zero byte, which no name of a file has
+        raise ValueError(f"path: {name!r} is no name of a file ({error})") from error
     if not stat.S_ISREG(kind):
         raise ValueError(f"path: {name!r} is a folder, a pipe or a device, expected a file")
 

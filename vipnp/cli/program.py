@@ -18,6 +18,7 @@ from vipnp.core import HostArray
 from vipnp.core.checks import check_library
 from vipnp.core.files import check_outputs
 from vipnp.train.ranks import StoppedError
+from vipnp.train.report import check_picture
 from vipnp.train.signals import stop_signals
 
 __all__ = ["Bar", "check_files", "number", "one_blas_thread", "progress", "saved_if_stopped", "told"]
@@ -51,6 +52,7 @@ def check_files(*, save: Path | None, load: Path | None, plot: Path | None, json
         check_library("--save", "safetensors.numpy", extra="train")
     if plot is not None:
         check_library("--plot", "matplotlib.figure", extra="train")
+        check_picture("--plot", plot)
 
 
 @contextmanager

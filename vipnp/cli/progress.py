@@ -4,18 +4,30 @@ from __future__ import annotations
 
 import os
 import platform
+import sys
 from typing import TYPE_CHECKING, Any
 
 import typer
 
+from vipnp.cli.events import Events
 from vipnp.train.ranks import StoppedError
 
 if TYPE_CHECKING:
     from vipnp.train.run import Run
 
 
-def carry_out(run: Run, workers: int, save_every: int) -> None:
-    """Train, with a progress bar on rank 0."""
+def memory() -> str:
+    """The most memory that this process has taken, where the system says that."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return ""
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    return f"  {most / 1e6:,.0f} MB"
+
+
+def carry_out(run: Run, workers: int, save_every: int, *, tensorboard: bool) -> None:
+    """Train, with a progress bar on rank 0, and events there where they are asked for."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -26,7 +38,7 @@ def carry_out(run: Run, workers: int, save_every: int) -> None:
     console = Console(quiet=not first)
 
     def print_line(line: str) -> None:
-        console.print(line, markup=False)
+        console.print(line, markup=False, soft_wrap=True)
         if first:
             with (run.folder / LOG).open("a", encoding="utf-8") as log:
                 log.write(f"{line}\n")
@@ -45,21 +57,28 @@ def carry_out(run: Run, workers: int, save_every: int) -> None:
             f"{run.ranks.size} ranks, each {len(run.shards)} of {run.settings.shards} shards in {run.crew.size} "
             f"threads; rank: process {', '.join(f'{rank}: {place}' for rank, place in enumerate(places))}"
         )
+        means = [f"{size / 1e6:.1f}" for size in run.ranks.gather(run.bytes_of_means())]
+        print_line(f"MB of running means of the optimiser, by rank: {', '.join(means)}")
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
         TextColumn("{task.fields[figures]}"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=console, transient=True, disable=not (first and console.is_terminal)) as bar:
+    with (
+        Progress(*columns, console=console, transient=True, disable=not (first and console.is_terminal)) as bar,
+        Events(run.folder) as events,
+    ):
         task = bar.add_task("", total=run.settings.recipe.passes * run.steps_per_epoch, figures="")
 
         def tell(done: Any) -> None:
+            if tensorboard and first:
+                events.add(done)
             bar.update(
                 task,
                 completed=done.epoch * done.steps + done.step,
                 description=f"epoch {done.epoch + 1}/{done.epochs}",
-                figures=f"loss {done.loss:.3f}  lr {done.lr:.1e}  {done.images_per_second:.0f} images/s",
+                figures=f"loss {done.loss:.3f}  lr {done.lr:.1e}  {done.images_per_second:.0f} images/s{memory()}",
             )
             if done.accuracy is not None:
                 row = {"epoch": done.epoch + 1, "loss": done.loss, "accuracy": done.accuracy}
@@ -79,6 +98,8 @@ def carry_out(run: Run, workers: int, save_every: int) -> None:
             if first:
                 typer.echo(f"stopped by {stopped}; go on with: vipnp train --resume {run.folder}", err=True)
             raise
+    if run.ranks.size > 1:
+        print_line(f"most memory, by rank: {', '.join(run.ranks.gather(memory().strip() or 'not known'))}")
     if not first:
         return
     report.curves(run.folder / "curves.png", rows)

@@ -4,17 +4,40 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from vipnp.cli.errors import told
+from vipnp.core.checks import check_library, did_you_mean, shown
 from vipnp.train.ranks import get_ranks
 
 FINE = "Fine tuning of the recipe"
 
-FREE = ("resume", "epochs", "workers", "save_every")
-"""What may be given with --resume: the result does not depend on the last two."""
+FREE = ("resume", "epochs", "workers", "save_every", "shard_optimizer", "tensorboard")
+"""What may be given with --resume: the result does not depend on the last four."""
+
+NOT_IN_A_FILE = ("config", "help", "overwrite", "resume")
+
+
+def take_options(context: typer.Context, path: Path | None) -> Path | None:
+    """Make the options in a TOML file the defaults of the others."""
+    if path is not None:
+        with told():
+            from vipnp.train.recipe import read_toml
+
+            known = [parameter.name for parameter in context.command.params if parameter.name not in NOT_IN_A_FILE]
+            found = read_toml(path)
+            for name in found:
+                if name not in known:
+                    raise ValueError(f"config: {path} has {shown(name)}, which is no option{did_you_mean(name, known)}")
+            context.default_map = {name: as_written(value) for name, value in found.items()}
+    return path
+
+
+def as_written(value: Any) -> Any:
+    """A value of a TOML file as the command line would give it, whose checks it then passes: 2.5 is no whole number."""
+    return [str(part) for part in value] if isinstance(value, list) else str(value)
 
 
 def train(
@@ -22,8 +45,8 @@ def train(
     data: Annotated[
         str | None,
         typer.Argument(
-            help="A folder of class folders (or train/ and val/ with those), of idx files or CIFAR's binary version, "
-            "or the archive of that; or digits, mnist5k or phototiles."
+            help="A folder of class folders (or train/ and val/ with those), of idx files, or of CIFAR's files; "
+            "or CIFAR's archive; or digits, mnist5k or phototiles."
         ),
     ] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="The run folder to make.")] = None,
@@ -48,7 +71,13 @@ def train(
     ] = False,
     recipe: Annotated[str | None, typer.Option(help="small, tiles, digits, mnist or vip-imagenet.")] = None,
     config: Annotated[
-        Path | None, typer.Option(help="A TOML file with options of the recipe.", rich_help_panel=FINE)
+        Path | None,
+        typer.Option(
+            help="A TOML file with any of these options by name; the command line goes first.",
+            is_eager=True,
+            callback=take_options,
+            rich_help_panel=FINE,
+        ),
     ] = None,
     validation: Annotated[float, typer.Option(help="Share of the images held out.", rich_help_panel=FINE)] = 0.2,
     min_lr: Annotated[float | None, typer.Option(help="Lowest learning rate.", rich_help_panel=FINE)] = None,
@@ -96,11 +125,22 @@ def train(
     shards: Annotated[
         int, typer.Option(help="Parts of a batch, a power of two; the result depends on it.", rich_help_panel=FINE)
     ] = 8,
-    dtype: Annotated[str, typer.Option(help="float32 or float64.", rich_help_panel=FINE)] = "float32",
+    precision: Annotated[str, typer.Option(help="float32 or float64.", rich_help_panel=FINE)] = "float32",
     reduce: Annotated[
         str,
         typer.Option(help="Under mpirun: exact, the same bits for any number of ranks, or fast.", rich_help_panel=FINE),
     ] = "exact",
+    shard_optimizer: Annotated[
+        bool,
+        typer.Option(
+            "--shard-optimizer",
+            help="Under mpirun: a rank updates its part of the weights, and keeps the running means of that alone.",
+            rich_help_panel=FINE,
+        ),
+    ] = False,
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="Write events for TensorBoard.", rich_help_panel=FINE)
+    ] = False,
     save_every: Annotated[int, typer.Option(help="Steps between two saved states.", min=1, rich_help_panel=FINE)] = 200,
 ) -> None:
     """Train a Vision Permutator on a folder of images."""
@@ -115,6 +155,8 @@ def train(
             if backbone_lr:
                 raise ValueError(f"--head-only: got --backbone-lr {backbone_lr:g} with it, expected one of the two")
             given["backbone_lr"] = 0.0
+        if tensorboard:
+            check_library("--tensorboard", "tensorboardX", extra="tensorboard")
         ranks = get_ranks()
         with ranks.together():
             if resume is not None:
@@ -130,7 +172,6 @@ def train(
                         data,
                         given,
                         recipe=recipe,
-                        config=config,
                         img_size=img_size,
                         weights=weights,
                         overwrite=overwrite,
@@ -139,15 +180,17 @@ def train(
                         validation=validation,
                         backend=backend,
                         shards=shards,
-                        dtype=dtype,
+                        precision=precision,
                         reduce=reduce,
                     )
                 run = new_run(output, settings, ranks, workers, skip_unreadable=skip_unreadable)
+            if shard_optimizer:
+                run.shard_optimizer()
             ranks.compare(run_identity(run, save_every))
             with ranks.agreed():
                 if ranks.rank == 0:
                     write_start(run, new=resume is None, epochs=epochs)
-            carry_out(run, workers, save_every)
+            carry_out(run, workers, save_every, tensorboard=tensorboard)
 
 
 def check_nothing_else(context: typer.Context) -> None:

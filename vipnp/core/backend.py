@@ -39,8 +39,7 @@ CONSTANTS: Mapping[str, float] = MappingProxyType({"rsqrt_2pi": 0.39894228040143
 NO_REPLACEMENTS: Mapping[Op, Op] = MappingProxyType({})
 
 
-def dropped(*_: object) -> NoReturn:
-    """The pullback of what was computed for inference; raises RuntimeError."""
+def _dropped(*_: object) -> NoReturn:
     raise RuntimeError("this result was computed for inference (keep=False): it has no pullback")
 
 
@@ -159,10 +158,19 @@ class Backend(ABC):
     # --- running ops ---------------------------------------------------------------------------------------------
 
     def find(self, function: F) -> F:
-        """What runs here in the place of `function`: its replacement if this backend has one, else `function` itself.
+        """What runs here in the place of `function`.
 
         It is called as `function` is, with this backend first. What returns no pullback, such as an optimiser's step,
         is run so. Counted in `ran`.
+
+        Parameters
+        ----------
+        function : a readable op, layer or optimiser step.
+
+        Returns
+        -------
+        callable
+            Its replacement if this backend has one, else `function` itself.
         """
         found = cast("F", self.replacements.get(function, function))
         if self.ran is not None:
@@ -172,25 +180,47 @@ class Backend(ABC):
     def run(
         self, op: Callable[Concatenate[Any, P], tuple[Y, Back]], *args: P.args, **kwargs: P.kwargs
     ) -> tuple[Y, Back]:
-        """Run what `find` finds for `op`; y, and its pullback, which inference lets go.
+        """Run what `find` finds for `op`. Calling `op` itself checks nothing.
 
-        The pullback takes one cotangent, an array of this backend with the shape and dtype of y, and raises TypeError
-        or ValueError for anything else. Raises TypeError if an argument is an array of another library or on another
-        device. Calling `op` itself checks nothing.
+        Parameters
+        ----------
+        op : an op or a layer, `y, pullback = op(xp, ...)`.
+        *args, **kwargs : its arguments after `xp`.
+
+        Returns
+        -------
+        y : what `op` returns.
+        pullback : takes one cotangent, an array of this backend with the shape and dtype of y, and raises TypeError or
+            ValueError for anything else. Inference lets it go.
+
+        Raises
+        ------
+        TypeError
+            If an argument is an array of another library or on another device.
         """
         for value in (*args, *kwargs.values()):
             if hasattr(value, "__dlpack__") and not self.owns(value):
                 raise TypeError(f"{op.__name__}: {self._foreign(value)}")
         y, pullback = self.find(op)(self, *args, **kwargs)
         if not self.keep:
-            return y, cast("Back", dropped)
+            return y, cast("Back", _dropped)
         return y, self._guarded(op, y, pullback)
 
     def readable(
         self, op: Callable[Concatenate[Any, P], tuple[Y, Back]], *args: P.args, **kwargs: P.kwargs
     ) -> tuple[Y, Back]:
         """`op` as it stands: what a replacement returns for a call that it does not cover. Counted in `ran`, which so
-        tells whether a replacement did its work itself."""
+        tells whether a replacement did its work itself.
+
+        Parameters
+        ----------
+        op : an op or a layer.
+        *args, **kwargs : its arguments after `xp`.
+
+        Returns
+        -------
+        y, pullback : what `op` returns.
+        """
         if self.ran is not None:
             self.ran[op] += 1
         return op(self, *args, **kwargs)
@@ -240,7 +270,17 @@ class Backend(ABC):
         return twin
 
     def watched(self, watch: Callable[[Op, Op], Op]) -> Backend:
-        """This backend with `watch(op, function)` in the place of every `function` that it would run for `op`."""
+        """This backend, its functions looked at on their way.
+
+        Parameters
+        ----------
+        watch : gives what runs, from (op, the function that this backend would run for it).
+
+        Returns
+        -------
+        Backend
+            One with `watch(op, function)` in the place of every `function`.
+        """
         twin = copy.copy(self)
         twin.replacements = _Watched(self.replacements, watch)
         return twin
@@ -248,38 +288,96 @@ class Backend(ABC):
     # --- what an array namespace lacks ----------------------------------------------------------------------------
 
     def constant(self, name: str) -> Any:
-        """An irrational constant in the number type of this backend: "rsqrt_2pi" is 1/sqrt(2 pi)."""
+        """An irrational constant in the number type of this backend.
+
+        Parameters
+        ----------
+        name : "rsqrt_2pi" is 1/sqrt(2 pi).
+
+        Returns
+        -------
+        float, or a number of the backend's own
+            It multiplies arrays of this backend without changing their dtype.
+        """
         return CONSTANTS[name]
 
     @abstractmethod
     def ndtr(self, x: Array) -> Array:
-        """The normal distribution function Phi(x), element by element, accurate relative to Phi in both tails."""
+        """The normal distribution function Phi, accurate relative to Phi in both tails.
+
+        Parameters
+        ----------
+        x : an array of any shape.
+
+        Returns
+        -------
+        Array
+            Phi of every element, in the shape and dtype of `x`.
+        """
 
     def sum_rows(self, x: Array) -> Array:
-        """Sum over all axes but the last: (*, C) -> (C,).
+        """Sum over all axes but the last.
 
         A backend whose `sum` adds rows one after another overrides this, so that the rounding error of a sum over n
         rows grows like sqrt(n) and not like n.
+
+        Parameters
+        ----------
+        x : (*, C).
+
+        Returns
+        -------
+        Array
+            (C,), in the dtype of `x`.
         """
         return self.namespace.sum(x, axis=tuple(range(x.ndim - 1)))
 
     # --- arrays in and out ------------------------------------------------------------------------------------------
 
     def asarray(self, values: Any, dtype: Any = None) -> Array:
-        """Host values (or an array of this backend) as an array on this backend's device; no copy where none is
-        needed. `dtype` is a dtype of the namespace or None."""
+        """Host values as an array on this backend's device; no copy where none is needed.
+
+        Parameters
+        ----------
+        values : numbers, host arrays, or an array of this backend.
+        dtype : a dtype of the namespace, or None for that of the values.
+
+        Returns
+        -------
+        Array
+            An array that the backend owns.
+        """
         if self.device is None:
             return self.namespace.asarray(values, dtype=dtype)
         return self.namespace.asarray(values, dtype=dtype, device=self.device)
 
     def to_numpy(self, x: Array) -> HostArray:
-        """A host NumPy array with the values of `x`; may share memory with `x` on a CPU backend."""
+        """The values of `x` on the host.
+
+        Parameters
+        ----------
+        x : an array of this backend.
+
+        Returns
+        -------
+        HostArray
+            A NumPy array; it may share memory with `x` on a CPU backend.
+        """
         return np.from_dlpack(x)
 
     def owns(self, x: object) -> bool:
         """Whether `x` is an array of this backend, on its device.
 
         An array of a derived class is none: a matrix multiplies otherwise, a masked array hides what it holds.
+
+        Parameters
+        ----------
+        x : anything.
+
+        Returns
+        -------
+        bool
+            False for what is no array at all, too.
         """
         return type(x) is self.array_type and (self.device is None or getattr(x, "device", self.device) == self.device)
 

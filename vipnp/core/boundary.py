@@ -117,7 +117,7 @@ def check_distributions(name: str, targets: HostArray) -> None:
     _check_finite(name, targets)
     if targets.min() < 0:
         raise ValueError(f"{name}: got a negative entry {targets.min()}, expected distributions over the classes")
-    sums = targets.sum(axis=1, dtype=np.float64)
+    sums = targets.sum(axis=1)
     worst = int(np.abs(sums - 1).argmax())
     if abs(sums[worst] - 1) > SUM_TOLERANCE:
         raise ValueError(f"{name}: row {worst} sums to {sums[worst]:.6g}, expected 1")

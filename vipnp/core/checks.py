@@ -60,10 +60,18 @@ def check_library(option: str, module: str, *, extra: str) -> None:
         raise ImportError(f'{option} needs {module.split(".")[0]}: pip install "vipnp[{extra}]"') from error
 
 
-def check_real(name: str, value: Any, *, low: float, high: float = math.inf, low_included: bool = True) -> float:
+def check_real(
+    name: str,
+    value: Any,
+    *,
+    low: float,
+    high: float = math.inf,
+    low_included: bool = True,
+    high_included: bool = False,
+) -> float:
     """`value` as a Python float, which never changes the dtype of an array it meets, as a NumPy scalar may.
 
-    Raises TypeError unless `value` is a real number, ValueError unless it lies in [low, high) or (low, high).
+    Raises TypeError unless `value` is a real number, ValueError unless it lies between `low` and `high`.
     """
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise TypeError(f"{name}: got {shown(value)}, expected a number")
@@ -71,10 +79,9 @@ def check_real(name: str, value: Any, *, low: float, high: float = math.inf, low
         number = float(value)
     except OverflowError:
         number = math.nan  # too large for a float, and so in no interval
-    if not (low < number < high or (low_included and number == low)):
-        raise ValueError(
-            f"{name}: got {shown(value)}, expected a number in {'[' if low_included else '('}{low}, {high})"
-        )
+    if not (low < number < high or (low_included and number == low) or (high_included and number == high)):
+        ends = "[" if low_included else "(", "]" if high_included else ")"
+        raise ValueError(f"{name}: got {shown(value)}, expected a number in {ends[0]}{low}, {high}{ends[1]}")
     return number
 
 

@@ -25,16 +25,29 @@ def replaced_when_done(path: str | os.PathLike[str]) -> Iterator[Path]:
     the process. A pipe or device is written to, not replaced. Temporary files that killed processes left in the folder
     are removed.
 
-    Raises OSError where the file cannot be written.
+    Raises OSError naming `path` where it cannot be written.
     """
     target = Path(os.path.realpath(path))
-    if target.exists() and not target.is_file():
-        with tempfile.TemporaryDirectory() as folder:
-            elsewhere = Path(folder, "contents")
-            yield elsewhere
-            with target.open("wb") as device:
-                device.write(elsewhere.read_bytes())
-        return
+    try:
+        with _written_to(target) if target.exists() and not target.is_file() else _in_its_place(target) as temporary:
+            yield temporary
+    except OSError as error:
+        if error.errno is None:
+            raise
+        raise OSError(error.errno, error.strerror, os.fspath(path)) from error
+
+
+@contextmanager
+def _written_to(device: Path) -> Iterator[Path]:
+    with tempfile.TemporaryDirectory() as folder:
+        elsewhere = Path(folder, "contents")
+        yield elsewhere
+        with device.open("wb") as file:
+            file.write(elsewhere.read_bytes())
+
+
+@contextmanager
+def _in_its_place(target: Path) -> Iterator[Path]:
     _remove_leftovers(target.parent)
     temporary = target.parent / f"{PREFIX}{os.getpid()}-{secrets.token_hex(4)}{SUFFIX}"
     # Made as any new file is, so that the process's umask holds without being asked for.

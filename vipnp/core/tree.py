@@ -7,7 +7,18 @@ from typing import Any
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
-    """(name, tensor) of every tensor in nested dicts, in order; names are paths joined with dots."""
+    """The tensors in nested dicts and their names, the paths joined with dots.
+
+    Parameters
+    ----------
+    tree : nested dicts of tensors.
+    prefix : what every name begins with.
+
+    Returns
+    -------
+    list of (name, tensor)
+        In the order of the dicts.
+    """
     flat: list[tuple[str, Any]] = []
     for key, value in tree.items():
         if isinstance(value, Mapping):
@@ -18,7 +29,17 @@ def flatten(tree: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
 
 
 def unflatten(tensors: Mapping[str, Any]) -> dict[str, Any]:
-    """The nested dicts whose `flatten` is `tensors`."""
+    """The nested dicts whose `flatten` is `tensors`.
+
+    Parameters
+    ----------
+    tensors : {name: tensor}, the names paths joined with dots.
+
+    Returns
+    -------
+    dict
+        Nested as the names say.
+    """
     tree: dict[str, Any] = {}
     for name, tensor in tensors.items():
         *path, last = name.split(".")

@@ -20,11 +20,27 @@ def rotate_and_shift(
 ) -> HostArray:
     """Every image turned about its centre and moved, by its own random angle and offsets.
 
-    images : (B, channels, height, width); the result has the same shape and dtype. max_degrees : the angle is uniform
-    in +-max_degrees. max_shift : down and right, each uniform in +-max_shift, in pixels. background : the value that
-    comes in from outside. Values between the pixels are interpolated linearly.
-    Raises TypeError for images that are no host array of float32 or float64, a `rng` that is no generator and what
-    is no number, ValueError for another shape and a number that is negative (but for `background`) or not finite.
+    Values between the pixels are interpolated linearly.
+
+    Parameters
+    ----------
+    images : (B, channels, height, width), float32 or float64.
+    rng : draws angles and offsets.
+    max_degrees : the angle is uniform in +-max_degrees.
+    max_shift : down and right, each uniform in +-max_shift, in pixels.
+    background : the value that comes in from outside.
+
+    Returns
+    -------
+    HostArray
+        In the shape and dtype of the images.
+
+    Raises
+    ------
+    TypeError
+        For images that are no such host array, a `rng` that is no generator and what is no number.
+    ValueError
+        For another shape and a number that is negative (but for `background`) or not finite.
     """
     check_host_images(images)
     from scipy.ndimage import affine_transform
@@ -60,13 +76,30 @@ def mixup(
         images = lam * images + (1 - lam) * reversed images,  targets = lam * t + (1 - lam) * reversed t,
         t_bk = (1 - label_smoothing) * (labels_b = k) + label_smoothing / num_classes.
 
-    images : (B, channels, height, width). labels : integers (B,) in [0, num_classes). Returns new images and targets
-    (B, num_classes), both in the dtype of the images. alpha : >= 0. label_smoothing : in [0, 1).
-    Raises TypeError for images that are no host array of float32 or float64, labels that are no host integers, a
-    `rng` that is no generator and what is no number, ValueError for other shapes, labels of no class and numbers
-    outside their bounds.
     Source: Zhang, Cisse, Dauphin, Lopez-Paz, "mixup: Beyond Empirical Risk Minimization", arXiv 1710.09412, with the
     smoothing and the partners of the official training recipe.
+
+    Parameters
+    ----------
+    images : (B, channels, height, width), float32 or float64.
+    labels : integers (B,) in [0, num_classes).
+    rng : draws lam.
+    alpha : >= 0.
+    num_classes : K.
+    label_smoothing : in [0, 1).
+
+    Returns
+    -------
+    images : new ones, like those given.
+    targets : (B, num_classes), in the dtype of the images.
+
+    Raises
+    ------
+    TypeError
+        For images that are no such host array, labels that are no host integers, a `rng` that is no generator and
+        what is no number.
+    ValueError
+        For other shapes, labels of no class and numbers outside their bounds.
     """
     check_host_images(images)
     check_generator(rng)
@@ -97,9 +130,21 @@ def cutmix(
     With lam from Beta(alpha, alpha), 1 where alpha is 0, the rectangle is sqrt(1 - lam) of each side, its middle is
     uniform in the image, and what leaves it is cut off; lam of the targets is the share of the image that is left.
 
-    Parameters, results and errors as for `mixup`.
     Source: Yun et al., "CutMix: Regularization Strategy to Train Strong Classifiers with Localizable Features", arXiv
     1905.04899, section 3.1, with the smoothing and the partners of the official training recipe.
+
+    Parameters
+    ----------
+    images, labels, rng, alpha, num_classes, label_smoothing : as for `mixup`.
+
+    Returns
+    -------
+    images, targets : as for `mixup`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `mixup`.
     """
     check_host_images(images)
     check_generator(rng)

@@ -18,9 +18,14 @@ SHUFFLE_SEED = 0
 
 
 class Digits(NamedTuple):
-    """Training and test images, float32 (n, 1, 8, 8) in [-1, 1], and their labels, int64 (n,) in 0..9.
+    """The handwritten digits, cut into a training and a test part.
 
-    The first `development` training images are those that no split tests on: hyperparameters are chosen on them.
+    Attributes
+    ----------
+    train_images, test_images : float32 (n, 1, 8, 8) in [-1, 1].
+    train_labels, test_labels : int64 (n,) in 0..9.
+    development : the first so many training images are those that no split tests on: hyperparameters are chosen on
+    them.
     """
 
     train_images: HostArray
@@ -36,10 +41,25 @@ def load_digits(split: int = 0) -> Digits:
     The images are dealt into ten stratified folds. Split k = 0..4 tests on the folds k and k+1 (modulo 5) and trains
     on the other eight; each image of the first five folds is so tested in two splits, and the last five folds are in
     no test set at all.
-
-    Raises ValueError for another split, TypeError if it is no integer, ImportError naming the extra to install where
-    scikit-learn is missing.
     Source: Alpaydin, Kaynak, "Optical Recognition of Handwritten Digits", UCI Machine Learning Repository, 1998.
+
+    Parameters
+    ----------
+    split : k.
+
+    Returns
+    -------
+    Digits
+        The images and labels of both parts.
+
+    Raises
+    ------
+    ValueError
+        For another split.
+    TypeError
+        If it is no integer.
+    ImportError
+        Naming the extra to install where scikit-learn is missing.
     """
     if not is_whole(split):
         raise TypeError(f"split: got {split!r}, expected an integer from 0 to {SPLITS - 1}")

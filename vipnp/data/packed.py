@@ -1,4 +1,4 @@
-"""Data sets that are kept as one array a file: idx files (MNIST and its like), and CIFAR-10 and -100 in binary form."""
+"""Data sets that are kept as one array a file: idx files (MNIST and its like), and CIFAR-10 and CIFAR-100."""
 
 from __future__ import annotations
 
@@ -6,16 +6,19 @@ import gzip
 import math
 import tarfile
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 
 from vipnp.core import HostArray
+from vipnp.data.cifar import FORMS, MOST_BYTES
 from vipnp.data.sets import DataSet, Split
 
 Format = Literal["idx", "cifar"]
+
+Found = TypeVar("Found")
 
 IDX_PARTS = (("train-images", "train-labels"), ("t10k-images", "t10k-labels"))
 """How the names of the files of both parts begin, images and labels."""
@@ -23,44 +26,17 @@ IDX_PARTS = (("train-images", "train-labels"), ("t10k-images", "t10k-labels"))
 IDX_MOST = 1 << 32
 """Bytes of pixels above which an idx file is refused."""
 
-CIFAR_SIDE = 32
-CIFAR: Mapping[str, tuple[tuple[str, ...], tuple[str, ...], str, int]] = {
-    "data_batch_1.bin": (
-        tuple(f"data_batch_{i}.bin" for i in range(1, 6)),
-        ("test_batch.bin",),
-        "batches.meta.txt",
-        1,
-    ),
-    "train.bin": (("train.bin",), ("test.bin",), "fine_label_names.txt", 2),
-}
-"""CIFAR-10 and CIFAR-100 by the first of their files: files of both parts, file of the class names, and bytes of labels
-before the pixels of a picture, the last of which is the class."""
-
-CIFAR_MOST = 60_000 * (2 + 3 * CIFAR_SIDE**2)
-"""Bytes above which a file of an archive is none of CIFAR's."""
-
-PICKLED = (("data_batch_1",), ("train", "test", "meta"))
-"""Files of CIFAR's Python form."""
-
 
 def packed_format(source: Path) -> Format | None:
-    """What `source`, a folder or a file, holds; None where it is neither of these sets.
-
-    Raises ValueError for CIFAR in the form of Python's pickles: to read one is to run it.
-    """
+    """What `source`, a folder or a file, holds; None where it is neither of these sets."""
     if source.is_file():
         return "cifar" if source.name.lower().endswith((".tar.gz", ".tgz", ".tar")) else None
     if not source.is_dir():
         return None
     if any(_idx_file(source, name) for names in IDX_PARTS for name in names):
         return "idx"
-    if any((source / name).is_file() for name in CIFAR):
+    if any((source / form.train[0]).is_file() for form in FORMS):
         return "cifar"
-    if any(all((source / name).is_file() for name in names) for names in PICKLED):
-        raise ValueError(
-            f"data: {source} holds pickles, which are not run; expected the binary version of CIFAR (data_batch_1.bin "
-            "or train.bin)"
-        )
     return None
 
 
@@ -144,15 +120,25 @@ def read_idx(path: Path, axes: int) -> HostArray:
 
 def _cifar(source: Path) -> DataSet:
     read = _archive(source) if source.is_file() else _folder(source)
-    first = next((name for name in CIFAR if read(name) is not None), None)
-    if first is None:
-        raise ValueError(f"data: {source} has no {' nor '.join(CIFAR)}: it is no binary version of CIFAR")
-    *files, names, labels = CIFAR[first]
-    classes = tuple(line.strip() for line in _whole(read, source, names).decode().splitlines() if line.strip())
+    form = next((form for form in FORMS if read(form.train[0]) is not None), None)
+    if form is None:
+        firsts = " nor ".join(form.train[0] for form in FORMS)
+        raise ValueError(f"data: {source} has no {firsts}: it is no CIFAR-10 or CIFAR-100")
+
+    def found(name: str, take: Callable[[bytes], Found]) -> Found:
+        content = read(name)
+        if content is None:
+            raise FileNotFoundError(f"data: {source} has no {name}")
+        try:
+            return take(content)
+        except ValueError as error:
+            raise ValueError(f"data: {source}: {name} {error}") from error
+
+    classes = found(form.names, form.classes)
     parts = []
-    for part in files:
-        found = [_records(_whole(read, source, name), labels, f"{source}: {name}") for name in part]
-        parts.append((np.concatenate([x for x, _ in found]), np.concatenate([y for _, y in found])))
+    for names in (form.train, form.test):
+        records = [found(name, form.records) for name in names]
+        parts.append((np.concatenate([x for x, _ in records]), np.concatenate([y for _, y in records])))
     return _data_set(source, classes, parts)
 
 
@@ -169,36 +155,16 @@ def _folder(source: Path) -> Reader:
 
 def _archive(source: Path) -> Reader:
     """Files of an archive by their last names."""
-    wanted = {name for train, test, classes, _ in CIFAR.values() for name in (*train, *test, classes)}
+    wanted = {name for form in FORMS for name in (*form.train, *form.test, form.names)}
     found: dict[str, bytes] = {}
     try:
         with tarfile.open(source) as archive:
             for member in archive:
                 name = member.name.rpartition("/")[2]
-                if name in wanted and member.isfile() and member.size <= CIFAR_MOST:
+                if name in wanted and member.isfile() and member.size <= MOST_BYTES:
                     opened = archive.extractfile(member)
                     assert opened is not None, "it is a file"
                     found[name] = opened.read()
     except (tarfile.TarError, EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise ValueError(f"data: {source} is damaged ({error})") from error
     return found.get
-
-
-def _whole(read: Reader, source: Path, name: str) -> bytes:
-    content = read(name)
-    if content is None:
-        raise FileNotFoundError(f"data: {source} has no {name}")
-    return content
-
-
-def _records(content: bytes, labels: int, where: str) -> tuple[HostArray, HostArray]:
-    """Pixels (n, 32, 32, 3) and classes (n,) of records of `labels` bytes and the pixels, channel by channel.
-
-    Source: Krizhevsky, "Learning Multiple Layers of Features from Tiny Images", 2009, and the page of its data.
-    """
-    length = labels + 3 * CIFAR_SIDE**2
-    if len(content) % length:
-        raise ValueError(f"data: {where} has {len(content):,} bytes, expected a multiple of {length:,}")
-    table = np.frombuffer(content, np.uint8).reshape(-1, length)
-    pixels = table[:, labels:].reshape(-1, 3, CIFAR_SIDE, CIFAR_SIDE).transpose(0, 2, 3, 1)
-    return np.ascontiguousarray(pixels), table[:, labels - 1]

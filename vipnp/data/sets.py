@@ -51,7 +51,23 @@ class Split:
         return len(self.names)
 
     def picture(self, index: int, channels: int) -> Image.Image:
-        """Sample `index` as an "RGB" (3 channels) or "L" (1) picture. Raises UnreadableImageError, naming the file."""
+        """One sample as a picture.
+
+        Parameters
+        ----------
+        index : in [0, len(split)).
+        channels : 3 for an "RGB" picture, 1 for an "L" one.
+
+        Returns
+        -------
+        PIL.Image.Image
+            In that mode.
+
+        Raises
+        ------
+        UnreadableImageError
+            Naming the file.
+        """
         from PIL import Image
 
         if self.pixels is None:
@@ -62,7 +78,14 @@ class Split:
 
 @dataclass(frozen=True)
 class DataSet:
-    """Classes in natural order, the two parts, and the files below the source that are in neither."""
+    """A data set in two parts.
+
+    Attributes
+    ----------
+    classes : their names, in natural order.
+    train, validation : the parts.
+    left_out : the files below the source that are in neither.
+    """
 
     classes: tuple[str, ...]
     train: Split
@@ -92,6 +115,11 @@ def load_data_set(
         `seed` and their names alone: adding files moves none.
     seed : of that choice.
     leave_out : files below the source that are not taken, as `vipnp.data.unreadable` gives them.
+
+    Returns
+    -------
+    DataSet
+        What is trained on and what is held out.
 
     Raises
     ------

@@ -71,8 +71,7 @@ class Transform:
                     f"{name}: got {len(getattr(self, name))} numbers, expected {self.channels}, one a channel"
                 )
         check_real("crop_pct", self.crop_pct, low=0, low_included=False)
-        if not 0 <= check_real("flip", self.flip, low=0) <= 1:
-            raise ValueError(f"flip: got {self.flip}, expected a probability in [0, 1]")
+        check_real("flip", self.flip, low=0, high=1, high_included=True)
         if self.interpolation not in ("nearest", "bilinear", "bicubic"):
             raise ValueError(f"interpolation: got {self.interpolation!r}, expected nearest, bilinear or bicubic")
         if not 0 < self.scale[0] <= self.scale[1] <= 1:
@@ -81,11 +80,32 @@ class Transform:
             parse(self.aa)
 
     def evaluation(self, picture: Image.Image) -> HostArray:
-        """(channels, height, width) float32, with no randomness."""
+        """What the model sees of a picture, with no randomness.
+
+        Parameters
+        ----------
+        picture : in the mode of `channels`.
+
+        Returns
+        -------
+        HostArray
+            (channels, height, width) float32.
+        """
         return self._normalised(centre_crop(picture, self.size, self.crop_pct, self.interpolation))
 
     def training(self, picture: Image.Image, rng: Generator) -> HostArray:
-        """(channels, height, width) float32: a random crop, perhaps mirrored, then RandAugment. `rng` draws it all."""
+        """A random crop, perhaps mirrored, then RandAugment.
+
+        Parameters
+        ----------
+        picture : in the mode of `channels`.
+        rng : draws it all.
+
+        Returns
+        -------
+        HostArray
+            (channels, height, width) float32.
+        """
         from PIL import ImageOps
 
         if self.scale == (1.0, 1.0):
@@ -101,8 +121,17 @@ class Transform:
         return self._normalised(cropped)
 
     def pixels(self, values: HostArray) -> HostArray:
-        """The picture behind `values` (channels, height, width), as uint8 (height, width) for one channel or
-        (height, width, 3): the way back from `evaluation`."""
+        """The picture behind what the model sees: the way back from `evaluation`.
+
+        Parameters
+        ----------
+        values : (channels, height, width).
+
+        Returns
+        -------
+        HostArray
+            uint8, (height, width) for one channel or (height, width, 3).
+        """
         mean, std = (np.array(numbers)[:, None, None] for numbers in (self.mean, self.std))
         bytes_ = np.clip(np.rint((values * std + mean) * 255), 0, 255).astype(np.uint8)
         return bytes_[0] if self.channels == 1 else np.ascontiguousarray(bytes_.transpose(1, 2, 0))

@@ -19,9 +19,13 @@ from vipnp.models import StageShape, ViPConfig, VisionPermutator
 class Branch:
     """One branch of a Permute-MLP.
 
-    place : "mlp_h", "mlp_w" or "mlp_c". kind : see `vipnp.layers.BRANCHES`. strength : (n, n), how much token i takes
-    from token j, the Frobenius norm of the weights between them: of the tokens of a line for the height and the width,
-    of all h*w tokens for a plane and for shifted channels; None for the channels, where a token takes from itself.
+    Attributes
+    ----------
+    place : "mlp_h", "mlp_w" or "mlp_c".
+    kind : see `vipnp.layers.BRANCHES`.
+    strength : (n, n), how much token i takes from token j, the Frobenius norm of the weights between them: of
+        the tokens of a line for the height and the width, of all h*w tokens for a plane and for shifted channels; None
+        for the channels, where a token takes from itself.
     """
 
     place: str
@@ -35,7 +39,9 @@ class Block:
 
     Attributes
     ----------
-    name : of its weights, "network.0.1". grid : (h, w), of its tokens. branches : in the order mlp_h, mlp_w, mlp_c.
+    name : of its weights, "network.0.1".
+    grid : (h, w), of its tokens.
+    branches : in the order mlp_h, mlp_w, mlp_c.
     attention : (C, 3), the split-attention weights of every channel; None where the branches are added.
     gradient : (h, w), the norm over the channels of the gradient of the score at the output of the block.
     field : (height / P, width / P), the effective receptive field of the middle token, see `receptive_fields`.
@@ -55,8 +61,12 @@ class Explanation:
 
     Attributes
     ----------
-    image : (channels, height, width), as the network sees it. logits : (K,). target : the class that was asked about.
-    gradient : of logits[target] at the image, in its shape. patch_size : P. blocks : in their order.
+    image : (channels, height, width), as the network sees it.
+    logits : (K,).
+    target : the class that was asked about.
+    gradient : of logits[target] at the image, in its shape.
+    patch_size : P.
+    blocks : in their order.
     """
 
     image: HostArray
@@ -75,6 +85,11 @@ def explain(model: VisionPermutator, image: HostArray, target: int | None = None
     model : on any backend; the look is taken at the readable ops on NumPy, in the model's dtype.
     image : (1, channels, height, width), as for the model.
     target : the class whose score is derived; the likeliest unless given.
+
+    Returns
+    -------
+    Explanation
+        Of the image.
 
     Raises
     ------

@@ -12,11 +12,20 @@ def receptive_fields(tape: Tape, patch_size: int) -> list[HostArray]:
     """The effective receptive field of the middle token after every block, on the grid of patches.
 
     The sum of the token's channels is derived at the images. A field is the mean over the images of the absolute
-    gradient, summed over channels and over the pixels of each patch, and divided by its sum: (height / P, width / P).
+    gradient, summed over channels and over the pixels of each patch, and divided by its sum.
 
-    tape : of a forward pass on any number of images. patch_size : P.
     Source: Luo, Li, Urtasun, Zemel, "Understanding the Effective Receptive Field in Deep Convolutional Neural
     Networks", arXiv 1701.04128, section 3.
+
+    Parameters
+    ----------
+    tape : of a forward pass on any number of images.
+    patch_size : P.
+
+    Returns
+    -------
+    list of HostArray
+        (height / P, width / P), one a block.
     """
     fields = []
     for i, step in enumerate(tape.steps):
@@ -38,8 +47,17 @@ def middle(grid: tuple[int, int]) -> tuple[int, int]:
 
 
 def shares(field: HostArray, grid: tuple[int, int]) -> tuple[float, float]:
-    """The shares of a field's mass on the patches of the middle token itself, and on its row and column (itself
-    included). grid : (h, w) of the token's own grid, which divides that of the patches."""
+    """The shares of a field's mass near the middle token.
+
+    Parameters
+    ----------
+    field : on the grid of patches.
+    grid : (h, w) of the token's own grid, which divides that of the patches.
+
+    Returns
+    -------
+    own, cross : on the patches of the token itself, and on its row and column, itself included.
+    """
     rows, columns = (
         slice(at * (patches // tokens), (at + 1) * (patches // tokens))
         for at, tokens, patches in zip(middle(grid), grid, field.shape, strict=True)

@@ -32,13 +32,30 @@ class Step:
 
 @dataclass
 class Tape:
-    """The steps of a model's forward pass, in order; `watched` fills it."""
+    """The forward pass of a model, step by step; `watched` fills it.
+
+    Attributes
+    ----------
+    steps : its parts, in order.
+    attention : the split-attention weights of the block that is running.
+    """
 
     steps: list[Step] = field(default_factory=list)
     attention: Array | None = None
 
     def back_to_the_image(self, last: int, gradient: Array) -> Array:
-        """The gradient at the image (B, channels, height, width) of one at the output of step `last`."""
+        """A gradient taken from the inside of the model to the image.
+
+        Parameters
+        ----------
+        last : the step at whose output the gradient is.
+        gradient : (B, h, w, C).
+
+        Returns
+        -------
+        Array
+            (B, channels, height, width).
+        """
         for step in reversed(self.steps[: last + 1]):
             gradient = step.back(gradient)
         return gradient
@@ -73,7 +90,17 @@ class Tape:
 
 
 def watched(model: VisionPermutator) -> tuple[VisionPermutator, Tape]:
-    """The same model on readable NumPy ops, and the tape that its next forward pass fills."""
+    """The same model on readable NumPy ops.
+
+    Parameters
+    ----------
+    model : on any backend; it stays as it is.
+
+    Returns
+    -------
+    model : the twin.
+    tape : filled by the next forward pass of the twin.
+    """
     tape = Tape()
     twin = VisionPermutator(model.config, backend=tape.backend(), dtype=model.dtype)
     twin.load_state_dict(model.state_dict())

@@ -28,9 +28,22 @@ Tensor = torch.Tensor
 
 
 def to_array(xp: Backend, tensor: Tensor) -> Array:
-    """The numbers of a tensor as an array of `xp`, in the same memory where both are on one device.
+    """The numbers of a tensor as an array, in the same memory where both are on one device.
 
-    Raises TypeError if the backend cannot hold them: a tensor on the host belongs to a backend of NumPy arrays.
+    Parameters
+    ----------
+    xp : the backend of the array.
+    tensor : of PyTorch.
+
+    Returns
+    -------
+    Array
+        Of the backend.
+
+    Raises
+    ------
+    TypeError
+        If the backend cannot hold them: a tensor on the host belongs to a backend of NumPy arrays.
     """
     tensor = tensor.detach()
     if xp.array_type is np.ndarray:
@@ -41,8 +54,17 @@ def to_array(xp: Backend, tensor: Tensor) -> Array:
 
 
 def to_tensor(array: Array) -> Tensor:
-    """An array of NumPy or of another library with DLPack as a tensor, in the same memory; a copy of what is read-only,
-    such as the broadcast gradient of a mean."""
+    """An array as a tensor, in the same memory; a copy of what is read-only, such as the broadcast gradient of a mean.
+
+    Parameters
+    ----------
+    array : of NumPy or of another library with DLPack.
+
+    Returns
+    -------
+    torch.Tensor
+        On the device of the array.
+    """
     if isinstance(array, np.ndarray | np.generic):
         return torch.from_numpy(np.require(array, requirements="W"))
     tensor: Tensor = torch.utils.dlpack.from_dlpack(array)
@@ -138,9 +160,21 @@ class TorchModule(torch.nn.Module):
             owner.register_parameter(last, torch.nn.Parameter(to_tensor(array)))
 
     def forward(self, images: Tensor) -> Tensor:
-        """The logits (B, K) of images (B, in_channels, height, width) in the dtype of the model.
+        """The logits of images.
 
-        Raises ValueError or TypeError if the images do not fit.
+        Parameters
+        ----------
+        images : (B, in_channels, height, width), in the dtype of the model.
+
+        Returns
+        -------
+        torch.Tensor
+            (B, K).
+
+        Raises
+        ------
+        ValueError, TypeError
+            If the images do not fit.
         """
         config, dtype = self.vip.config, self.vip.dtype
         expected = (config.in_channels, *config.image_size)

@@ -11,9 +11,10 @@ from vipnp.models.config import (
     get_config,
     list_models,
 )
+from vipnp.models.create import create_model
 from vipnp.models.draws import draw_masks
 from vipnp.models.initialization import initial_parameters, parameter_shapes
-from vipnp.models.model import VisionPermutator, create_model
+from vipnp.models.model import VisionPermutator
 from vipnp.models.saved import load, published_model
 from vipnp.models.summary import Layer, Summary
 from vipnp.models.vision_permutator import VisionPermutatorParams, tokens, vision_permutator

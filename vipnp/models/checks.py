@@ -6,14 +6,20 @@ import numbers
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from vipnp.core import Array
+from vipnp.core import Array, Backend
 from vipnp.core.checks import check_real, listed, shown
 from vipnp.models.config import ViPConfig
 from vipnp.models.initialization import parameter_shapes
 
 
 class IncompatibleKeys(NamedTuple):
-    """What `load_state_dict(strict=False)` passed over: names missing from the mapping, names the model lacks."""
+    """What `load_state_dict(strict=False)` passed over.
+
+    Attributes
+    ----------
+    missing : names that the mapping lacks.
+    unexpected : names that the model lacks.
+    """
 
     missing: list[str]
     unexpected: list[str]
@@ -40,6 +46,18 @@ def check_names(config: ViPConfig, tensors: Mapping[str, Any], *, strict: bool) 
     if problems:
         raise ValueError(f"the tensors do not fit the {len(expected)} of this model: " + "; ".join(problems))
     return IncompatibleKeys(missing, unexpected)
+
+
+def check_arrays(xp: Backend, tensors: Any, dtype: str) -> None:
+    """Raises TypeError unless `tensors` is a mapping to arrays of the backend in this dtype, naming the first other."""
+    if not isinstance(tensors, Mapping):
+        raise TypeError(f"tensors: got {shown(tensors)}, expected a mapping from names to arrays")
+    for name, tensor in tensors.items():
+        if not xp.owns(tensor) or tensor.dtype != getattr(xp, dtype):
+            raise TypeError(
+                f"{name}: got {type(tensor).__name__} of dtype {getattr(tensor, 'dtype', None)}, expected a {dtype} "
+                f"array of backend {xp.name!r}"
+            )
 
 
 def checked_seed(seed: Any) -> int:

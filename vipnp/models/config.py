@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 import numbers
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from vipnp.core.checks import check_flag, did_you_mean, shown
+from vipnp.core.checks import check_flag, check_real, check_whole, did_you_mean, shown
 from vipnp.layers import BRANCHES, MIXINGS, PERMUTE_MLPS, SHIFTS, STANDARD_BRANCHES, BranchKind, FusionKind
 
 LARGEST = 2**31
@@ -17,8 +16,16 @@ LARGEST = 2**31
 
 
 class StageShape(NamedTuple):
-    """The grid of tokens in a stage: height x width tokens of `channels` channels in `segments` segments; `depth`
-    blocks; `place`, its index in `network`; `merge`, the patch of the transition behind it, 0 where there is none."""
+    """The grid of tokens in a stage.
+
+    Attributes
+    ----------
+    place : its index in `network`.
+    depth : blocks.
+    height, width, channels : of the grid, in tokens.
+    segments : N, of the channels.
+    merge : the patch of the transition behind it, 0 where there is none.
+    """
 
     place: int
     depth: int
@@ -54,7 +61,10 @@ class ViPConfig:
     dropout : rate of the dropouts after the GELU and the second layer of the MLP and after the projection of the
         Permute-MLP.
 
-    Raises ValueError or TypeError naming the field, what it was and what was expected.
+    Raises
+    ------
+    ValueError, TypeError
+        Naming the field, what it was and what was expected.
     """
 
     layers: tuple[int, ...]
@@ -77,10 +87,10 @@ class ViPConfig:
         if isinstance(side, numbers.Integral):
             object.__setattr__(self, "image_size", (side, side))
         for name in ("patch_size", "num_classes", "in_channels", "mlp_ratio"):
-            object.__setattr__(self, name, _positive(name, getattr(self, name)))
+            object.__setattr__(self, name, check_whole(name, getattr(self, name), low=1))
         for name in ("layers", "embed_dims", "segments", "image_size"):
             values = _sequence(name, getattr(self, name))
-            object.__setattr__(self, name, tuple(_positive(f"{name}[{i}]", v) for i, v in enumerate(values)))
+            object.__setattr__(self, name, tuple(check_whole(f"{name}[{i}]", v, low=1) for i, v in enumerate(values)))
         flags = enumerate(_sequence("transitions", self.transitions))
         object.__setattr__(self, "transitions", tuple(check_flag(f"transitions[{i}]", flag) for i, flag in flags))
         mixing: Any = self.branches
@@ -91,15 +101,9 @@ class ViPConfig:
         object.__setattr__(self, "branches", _sequence("branches", mixing))
         self._check_lengths()
         self._check_kinds()
-        # Python floats, because a NumPy scalar would turn float32 arrays into float64 ones.
-        for name in ("drop_path", "dropout", "skip_lam"):
-            object.__setattr__(self, name, _real(name, getattr(self, name)))
         for name in ("drop_path", "dropout"):
-            rate = getattr(self, name)
-            if not 0 <= rate < 1:
-                raise ValueError(f"{name}: got {rate}, expected a rate in [0, 1)")
-        if not (math.isfinite(self.skip_lam) and self.skip_lam > 0):
-            raise ValueError(f"skip_lam: got {self.skip_lam}, expected a positive finite number")
+            object.__setattr__(self, name, check_real(name, getattr(self, name), low=0, high=1))
+        object.__setattr__(self, "skip_lam", check_real("skip_lam", self.skip_lam, low=0, low_included=False))
         self._check_size(self.stages())
 
     def _check_lengths(self) -> None:
@@ -139,8 +143,11 @@ class ViPConfig:
     def stages(self) -> list[StageShape]:
         """The grid of tokens of every stage, in order.
 
-        Raises ValueError where the image is not a multiple of the patch, a grid not a multiple of the merge, or the
-        channels not a multiple of the segments.
+        Raises
+        ------
+        ValueError
+            Where the image is not a multiple of the patch, a grid not a multiple of the merge, or the channels not a
+            multiple of the segments.
         """
         height, width = self.image_size
         if height % self.patch_size or width % self.patch_size:
@@ -219,20 +226,6 @@ def _sequence(name: str, values: Any) -> tuple[Any, ...]:
     return tuple(values)
 
 
-def _positive(name: str, value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
-        raise TypeError(f"{name}: got {shown(value)}, expected a positive integer")
-    if value < 1:
-        raise ValueError(f"{name}: got {value}, expected a positive integer")
-    return int(value)
-
-
-def _real(name: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, numbers.Real):
-        raise TypeError(f"{name}: got {shown(value)}, expected a number")
-    return float(value)
-
-
 PUBLISHED: Mapping[str, ViPConfig] = MappingProxyType(
     {
         "vip_s16": ViPConfig((18,), (336,), (14,), (False,), 16),
@@ -261,9 +254,22 @@ def list_models() -> list[str]:
 
 
 def get_config(name: str, **overrides: Any) -> ViPConfig:
-    """The published configuration `name` with fields of `ViPConfig` replaced.
+    """The published configuration `name` with some fields replaced.
 
-    Raises ValueError for an unknown name or field, naming the nearest right one.
+    Parameters
+    ----------
+    name : one of `list_models`.
+    **overrides : fields of `ViPConfig`.
+
+    Returns
+    -------
+    ViPConfig
+        With drop path and dropout 0 unless given.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For an unknown name or field, naming the nearest right one, and whatever `ViPConfig` refuses.
     """
     _known("name", name, list(PUBLISHED))
     names = [field.name for field in fields(ViPConfig)]

@@ -15,7 +15,17 @@ LINEAR_STD = 0.02
 
 
 def parameter_shapes(config: ViPConfig) -> dict[str, tuple[int, ...]]:
-    """Official name -> shape of every parameter of `config`, in the order of the official state dict."""
+    """The shape of every parameter.
+
+    Parameters
+    ----------
+    config : of the model.
+
+    Returns
+    -------
+    dict
+        {official name: shape}, in the order of the official state dict.
+    """
     return dict(_parameter_shapes(config))
 
 
@@ -62,11 +72,21 @@ def _block_shapes(config: ViPConfig, shape: StageShape) -> Iterator[tuple[str, t
 
 
 def initial_parameters(config: ViPConfig, seed: int) -> dict[str, HostArray]:
-    """Official name -> float64 host array of every parameter, drawn from `seed` in the order of the state dict.
+    """Freshly drawn weights.
 
     Linear weights are normal with deviation 0.02 (the official truncation at +-2 is 100 deviations away), their biases
     0; LayerNorm weights 1 and biases 0; patch embedding and transitions have PyTorch's default for convolutions,
     U(-1/sqrt(fan_in), 1/sqrt(fan_in)) for weight and bias, fan_in = C*P*P.
+
+    Parameters
+    ----------
+    config : of the model.
+    seed : of NumPy's generator.
+
+    Returns
+    -------
+    dict
+        {official name: float64 host array}, drawn in the order of the state dict.
     """
     return _drawn(np.random.default_rng(seed), parameter_shapes(config))
 

@@ -18,59 +18,40 @@ from vipnp.core.boundary import (
     receive_labels_or_targets,
     receive_parameter,
 )
-from vipnp.core.checks import check_dtype, shown
+from vipnp.core.checks import check_dtype
 from vipnp.core.tree import flatten, unflatten
 from vipnp.data.transforms import Transform
-from vipnp.models.checks import IncompatibleKeys, check_names, checked_seed, checked_smoothing
-from vipnp.models.config import ViPConfig, get_config
+from vipnp.models.checks import IncompatibleKeys, check_arrays, check_names, checked_seed, checked_smoothing
+from vipnp.models.config import ViPConfig
 from vipnp.models.draws import draw_masks
 from vipnp.models.initialization import initial_head, initial_parameters, parameter_shapes
-from vipnp.models.resolution import carried, nearest_size
+from vipnp.models.loss import loss_and_grads
+from vipnp.models.resolution import carried, resized
 from vipnp.models.summary import Summary, summarize
 from vipnp.models.vision_permutator import VisionPermutatorParams, tokens, vision_permutator
-from vipnp.ops import cross_entropy, soft_cross_entropy
 
 DTYPES = ("float32", "float64")
 """What the weights of a model can be held in."""
 
 
-def create_model(
-    name: str,
-    *,
-    num_classes: int = 1000,
-    in_channels: int = 3,
-    backend: str | Backend = "numpy",
-    dtype: str = "float32",
-    seed: int = 0,
-    **overrides: Any,
-) -> VisionPermutator:
-    """The published model `name` (see `list_models`) with freshly drawn weights.
-
-    num_classes : outputs of the head. in_channels : channels of the images. backend : a name or a `Backend`.
-    dtype : "float32" or "float64". seed : of the initial weights, the same on every backend. overrides : any field of
-    `ViPConfig`, drop_path and dropout (0 unless given) among them.
-
-    Raises ValueError or TypeError naming the argument for anything unknown or impossible.
-    """
-    config = get_config(name, num_classes=num_classes, in_channels=in_channels, **overrides)
-    return VisionPermutator(config, backend=backend, dtype=dtype, seed=seed)
-
-
 class VisionPermutator:
     """A Vision Permutator: configuration, weights and the backend they live on.
 
-    config : what it is made of. backend : a name or a `Backend`. dtype : "float32" or "float64", the dtype of weights
-    and images. seed : of the initial weights.
+    Images are (B, in_channels, height, width): a host NumPy array, whose values are checked and which is uploaded once,
+    or an array of the backend, whose shape and dtype are checked.
+
+    Parameters
+    ----------
+    config : what it is made of.
+    backend : a name or a `Backend`.
+    dtype : "float32" or "float64", the dtype of weights and images.
+    seed : of the initial weights.
 
     Attributes
     ----------
-    config, backend, dtype : as given.
     params : the weights, nested dicts of backend arrays; the joined path of each is its official name.
     classes : names of the outputs, or None.
     transform : from a picture to what the model sees, or None.
-
-    Images are (B, in_channels, height, width): a host NumPy array, whose values are checked and which is uploaded once,
-    or an array of the backend, whose shape and dtype are checked.
     """
 
     def __init__(
@@ -83,10 +64,23 @@ class VisionPermutator:
     def from_weights(
         cls, config: ViPConfig, tensors: Mapping[str, Any], *, backend: str | Backend = "numpy", dtype: str = "float32"
     ) -> VisionPermutator:
-        """The model of `config` with the weights {official name: array}: what `load_state_dict` of a new model gives,
-        without drawing weights first.
+        """The model of `config` with given weights, as `load_state_dict` of a new model makes it, without drawing any
+        first.
 
-        Raises ValueError or TypeError as the constructor and `load_state_dict`.
+        Parameters
+        ----------
+        config, backend, dtype : as for the class.
+        tensors : {official name: array}.
+
+        Returns
+        -------
+        VisionPermutator
+            With copies of the tensors.
+
+        Raises
+        ------
+        ValueError, TypeError
+            As the constructor and `load_state_dict`.
         """
         model = cls.__new__(cls)
         model._of(config, backend, dtype)
@@ -131,11 +125,21 @@ class VisionPermutator:
         return logits
 
     def features(self, images: Any) -> list[Array]:
-        """The grid of tokens (B, h, w, C) after each stage, before any transition and before the final LayerNorm.
+        """The grids of tokens, before any transition and before the final LayerNorm.
 
-        What a backbone is asked for: the grids' channels are `config.embed_dims`, their strides `config.strides`.
+        Parameters
+        ----------
+        images : see the class.
 
-        Raises ValueError or TypeError if the images do not fit.
+        Returns
+        -------
+        list of Array
+            (B, h, w, C) after each stage.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If the images do not fit.
         """
         x = self._receive(images)
         grids: list[Array] = []
@@ -168,12 +172,8 @@ class VisionPermutator:
         self._check_keeps()
         x = self._receive(images)
         check_rng(rng)
-        return self._vjp(x, rng)
-
-    def _vjp(self, x: Array, rng: Generator | None) -> tuple[Array, Callable[[Array], tuple[Array, dict[str, Array]]]]:
-        xp, config = self.backend, self.config
-        masks = None if rng is None else draw_masks(xp, rng, config, x.shape[0], self.dtype)
-        logits, network_back = xp.run(vision_permutator, x, self.params, config=config, masks=masks)
+        masks = draw_masks(self.backend, rng, self.config, x.shape[0], self.dtype)
+        logits, network_back = self.backend.run(vision_permutator, x, self.params, config=self.config, masks=masks)
 
         def pullback(dlogits: Array) -> tuple[Array, dict[str, Array]]:
             dimages, grads = network_back(dlogits)
@@ -186,38 +186,58 @@ class VisionPermutator:
     ) -> tuple[Array, dict[str, Array]]:
         """The cross-entropy, mean over the batch, and its gradient by every parameter.
 
-        images : see the class. targets : integer labels (B,) or distributions (B, K) such as mixup makes.
+        Parameters
+        ----------
+        images : see the class.
+        targets : integer labels (B,) or distributions (B, K) such as mixup makes.
         label_smoothing : for labels, in [0, 1): the share of every target spread evenly over the K classes.
         rng : draws drop path and dropout; None means neither.
 
-        Returns the loss, a 0-d array of the backend, and {official name: gradient} in the order of the state dict.
-        Raises ValueError or TypeError naming the argument, before any work; ValueError if the model is on a backend
-        made for inference.
+        Returns
+        -------
+        loss : a 0-d array of the backend.
+        grads : {official name: gradient} in the order of the state dict.
+
+        Raises
+        ------
+        ValueError, TypeError
+            Naming the argument, before any work; ValueError if the model is on a backend made for inference.
         """
         self._check_keeps()
-        xp = self.backend
         x = self._receive(images)
-        classes = self.config.num_classes
-        labels, distributions = receive_labels_or_targets(xp, targets, x.shape[0], classes, self.dtype)
+        labels, distributions = receive_labels_or_targets(
+            self.backend, targets, x.shape[0], self.config.num_classes, self.dtype
+        )
         smoothing = checked_smoothing(label_smoothing, distributions)
         check_rng(rng)
-        logits, network_back = self._vjp(x, rng)
-        if distributions is None:
-            loss, loss_back = xp.run(cross_entropy, logits, labels=labels, label_smoothing=smoothing)
-        else:
-            loss, loss_back = xp.run(soft_cross_entropy, logits, targets=distributions)
-        (dlogits,) = loss_back(xp.ones_like(loss))
-        _, grads = network_back(dlogits)
-        return xp.asarray(loss), grads
+        return loss_and_grads(
+            self.backend,
+            x,
+            self.params,
+            labels,
+            distributions,
+            config=self.config,
+            label_smoothing=smoothing,
+            masks=draw_masks(self.backend, rng, self.config, x.shape[0], self.dtype),
+        )
 
     # --- files ------------------------------------------------------------------------------------------------------
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the model to the safetensors file `path`: weights, configuration, classes and transform. `vipnp.load`
-        reads it.
+        """Write the model to a safetensors file: weights, configuration, classes and transform. `vipnp.load` reads it.
 
-        Raises ValueError if the classes are not one for each output or a weight is not finite, OSError where the file
-        cannot be written, ImportError naming the extra to install where safetensors is missing.
+        Parameters
+        ----------
+        path : of the file.
+
+        Raises
+        ------
+        ValueError
+            If the classes are not one for each output or a weight is not finite.
+        OSError
+            Where the file cannot be written.
+        ImportError
+            Naming the extra to install where safetensors is missing.
         """
         if self.classes is not None and len(self.classes) != self.config.num_classes:
             raise ValueError(f"classes: got {len(self.classes)} names for {self.config.num_classes} outputs")
@@ -237,18 +257,16 @@ class VisionPermutator:
     def set_parameters(self, tensors: Mapping[str, Array]) -> None:
         """Put backend arrays in the place of the weights, without copying.
 
-        Raises ValueError if names or shapes differ from the model's, TypeError for arrays of another backend or dtype;
-        the model is then as it was.
+        Parameters
+        ----------
+        tensors : {official name: array of the backend}, in the dtype of the model.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If names, shapes, dtypes or the backend are not the model's; the model is then as it was.
         """
-        if not isinstance(tensors, Mapping):
-            raise TypeError(f"tensors: got {shown(tensors)}, expected a mapping from names to arrays")
-        dtype = getattr(self.backend, self.dtype)
-        for name, tensor in tensors.items():
-            if not self.backend.owns(tensor) or tensor.dtype != dtype:
-                raise TypeError(
-                    f"{name}: got {type(tensor).__name__} of dtype {getattr(tensor, 'dtype', None)}, expected a "
-                    f"{self.dtype} array of backend {self.backend.name!r}"
-                )
+        check_arrays(self.backend, tensors, self.dtype)
         check_names(self.config, tensors, strict=True)
         self.params = unflatten({name: tensors[name] for name in parameter_shapes(self.config)})  # type: ignore[assignment]
 
@@ -257,15 +275,23 @@ class VisionPermutator:
         return {name: self.backend.to_numpy(tensor).copy() for name, tensor in self.parameters().items()}
 
     def load_state_dict(self, mapping: Mapping[str, Any], strict: bool = True) -> IncompatibleKeys:
-        """Take the weights from {official name: array}: arrays of NumPy or the backend, or anything with `__array__` or
-        DLPack.
+        """Take the weights from a mapping. Values are copied and cast to the dtype of the model.
 
-        With strict=False names may be missing or unknown; they are returned. Values are copied and cast to the dtype of
-        the model.
+        Parameters
+        ----------
+        mapping : {official name: array}, arrays of NumPy or the backend, or anything with `__array__` or DLPack.
+        strict : with False, names may be missing or unknown.
 
-        Raises ValueError listing every missing, unexpected and wrongly shaped name at once, or naming a tensor that is
-        not finite in the dtype of the model; TypeError naming a value that is no array of floating-point numbers. The
-        model is then as it was.
+        Returns
+        -------
+        IncompatibleKeys
+            The names that were missing or unknown.
+
+        Raises
+        ------
+        ValueError, TypeError
+            Listing every missing, unexpected and wrongly shaped name at once, or naming a tensor that is no array of
+            floating-point numbers or not finite in the dtype of the model; the model is then as it was.
         """
         if not isinstance(mapping, Mapping):
             raise TypeError(f"mapping: got {type(mapping).__name__}, expected a mapping from names to arrays")
@@ -283,9 +309,17 @@ class VisionPermutator:
         return keys
 
     def reset_classifier(self, num_classes: int, *, seed: int = 0) -> None:
-        """Put a freshly drawn head with `num_classes` outputs in the place of the old one; its classes have no names.
+        """Put a freshly drawn head in the place of the old one; its classes have no names.
 
-        Raises ValueError or TypeError if `num_classes` is not a positive integer.
+        Parameters
+        ----------
+        num_classes : outputs of the new head.
+        seed : of its weights.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If `num_classes` is not a positive integer.
         """
         config = dataclasses.replace(self.config, num_classes=num_classes)
         head = self._uploaded(initial_head(config, checked_seed(seed)))["head"]
@@ -305,22 +339,20 @@ class VisionPermutator:
         ----------
         height, width : of the images, pixels.
 
+        Returns
+        -------
+        VisionPermutator
+            On the same backend, with the classes and, for the new size, the transform of this one.
+
         Raises
         ------
         ValueError, TypeError
             For a size that the patches or a merge do not divide, naming the nearest that fits; for one so large that
             the model would have more than 2^31 weights.
         """
-        old = self.config
-        try:
-            config = dataclasses.replace(old, image_size=(height, width))
-        except ValueError as error:
-            nearest = nearest_size(old, height, width)
-            if nearest == (height, width):  # too large, and not off by a part of a patch
-                raise
-            raise ValueError(f"{error}; the nearest size that fits is {nearest}") from error
+        config = resized(self.config, height, width)
         xp = self.backend
-        parameters = carried(xp, self.parameters(), self.dtype, old, config)
+        parameters = carried(xp, self.parameters(), self.dtype, self.config, config)
         tensors = {name: xp.to_numpy(value) for name, value in parameters.items()}
         model = VisionPermutator.from_weights(config, tensors, backend=xp, dtype=self.dtype)
         model.classes = self.classes

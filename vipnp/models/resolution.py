@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 
 import numpy as np
@@ -59,10 +60,22 @@ def carried(
     return found
 
 
+def resized(config: ViPConfig, height: int, width: int) -> ViPConfig:
+    """`config` for images of another size. Raises ValueError naming the nearest size that fits, where this one does
+    not."""
+    try:
+        return dataclasses.replace(config, image_size=(height, width))
+    except ValueError as error:
+        nearest = nearest_size(config, height, width)
+        if nearest == (height, width):  # too large, and not off by a part of a patch
+            raise
+        raise ValueError(f"{error}; the nearest size that fits is {nearest}") from error
+
+
 def nearest_size(config: ViPConfig, height: int, width: int) -> tuple[int, int]:
     """The (height, width) nearest to the given one that patches and merges of `config` divide."""
     step = config.patch_size
     for shape in config.stages():
         step *= max(shape.merge, 1)
-    fitted = (max(1, round(side / step)) * step for side in (height, width))
+    fitted = (max(1, (side + (step - 1) // 2) // step) * step for side in (height, width))
     return next(fitted), next(fitted)

@@ -49,7 +49,7 @@ def load(
         (`VisionPermutator.at_resolution`).
     in_channels : of the images. For one, the weights of the patch embedding are summed over the channels; for others
         they are repeated in turn and scaled, so that an image of equal channels gives the same as before.
-    num_classes : of a new head, drawn from `seed`, where it is not that of the file.
+    num_classes, seed : of a new head, and of its weights, where the file has another number of classes.
 
     Returns
     -------
@@ -162,8 +162,18 @@ def _published(where: str, tensors: Mapping[str, HostArray], name: str | None) -
 
 
 def published_model(tensors: Mapping[str, HostArray]) -> tuple[str, ViPConfig] | None:
-    """The published model whose names and shapes these are, for any number of classes and channels and any image size,
-    and its configuration with those of the tensors."""
+    """The published model that weights belong to, whatever their classes, channels and image size.
+
+    Parameters
+    ----------
+    tensors : {name: host array}.
+
+    Returns
+    -------
+    (str, ViPConfig) or None
+        Its name, and its configuration with the classes, channels and image size of the tensors; None where names or
+        shapes are those of no published model.
+    """
     shapes = {name: tensor.shape for name, tensor in tensors.items()}
     for name, published in PUBLISHED.items():
         segment = published.embed_dims[0] // published.segments[0]

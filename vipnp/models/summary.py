@@ -20,11 +20,14 @@ from vipnp.models.vision_permutator import VisionPermutatorParams, vision_permut
 class Layer:
     """A layer or op as it ran.
 
+    Attributes
+    ----------
+    op, function : what was asked for, and what ran.
     name : official name of the layer whose parameters it was given, "" for the whole model, None where it has none.
-    op : what was asked for. function : what ran. output : its shape for one image. weights : official names of its
-    parameters. parameters : how many numbers they are. macs : multiplications of one image in linear layers and
-    convolutions, here and inside. inside : what it ran through the backend in its turn, in order; a fused function does
-    most of its work by itself.
+    output : its shape for one image.
+    weights, parameters : official names of its parameters, and how many numbers they are.
+    macs : multiplications of one image in linear layers and convolutions, here and inside.
+    inside : what it ran through the backend in its turn, in order; a fused function does most of its work by itself.
     """
 
     op: Op
@@ -44,7 +47,17 @@ class Layer:
         return "/".join([*(folders if file == "__init__.py" else folders[:-1]), file]) + f":{code.co_firstlineno}"
 
     def same(self, other: Layer) -> bool:
-        """Whether both are alike but for their names."""
+        """Whether both are alike but for their names.
+
+        Parameters
+        ----------
+        other : another layer.
+
+        Returns
+        -------
+        bool
+            With all that is inside.
+        """
         return (
             (self.op, self.function, self.output, self.parameters, self.macs)
             == (other.op, other.function, other.output, other.parameters, other.macs)
@@ -61,12 +74,27 @@ DEPTH = 3
 
 @dataclass(frozen=True)
 class Summary:
-    """What ran, from the whole model inwards. As a string it is a table as deep as the blocks."""
+    """What ran. As a string it is a table as deep as the blocks.
+
+    Attributes
+    ----------
+    model : the whole model; its parts are inside.
+    """
 
     model: Layer
 
     def table(self, depth: int = DEPTH) -> str:
-        """A line for each layer, at most `depth` levels into the model; equal neighbours share one."""
+        """A line for each layer; equal neighbours share one.
+
+        Parameters
+        ----------
+        depth : levels into the model.
+
+        Returns
+        -------
+        str
+            The lines, with a heading.
+        """
         rows = [HEADER, *_rows([self.model], None, depth, "")]
         widths = [max(len(row[column]) for row in rows) for column in range(len(HEADER))]
         return "\n".join(

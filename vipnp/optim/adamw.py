@@ -8,12 +8,18 @@ from typing import Any, NamedTuple
 
 from vipnp.core import Array, Backend
 from vipnp.core.checks import check_real, check_whole, shown
-from vipnp.optim.checks import check_backend, check_gradients, check_state
-from vipnp.optim.state import Pickled, copied, uploaded
+from vipnp.optim.checks import check_backend
+from vipnp.optim.state import Stateful, copied, uploaded
 
 
 class AdamWState(NamedTuple):
-    """What AdamW remembers between two steps: how many there were, and two running means for every parameter."""
+    """What AdamW remembers between two steps.
+
+    Attributes
+    ----------
+    step : how many there were.
+    exp_avg, exp_avg_sq : {name: array}, the running means of every gradient and of its square.
+    """
 
     step: int
     exp_avg: Mapping[str, Array]
@@ -60,7 +66,7 @@ def adamw(
     return new_params, AdamWState(t, exp_avg, exp_avg_sq)
 
 
-class AdamW(Pickled):
+class AdamW(Stateful):
     """AdamW over parameters by name; the defaults are those of the official training recipe.
 
     Parameters
@@ -70,7 +76,12 @@ class AdamW(Pickled):
     eps : > 0, added to the root of the mean square.
     weight_decay : >= 0, for tensors of two or more dimensions only.
 
-    Raises ValueError for a number outside these bounds, TypeError for what is no number or no backend.
+    Raises
+    ------
+    ValueError
+        For a number outside these bounds.
+    TypeError
+        For what is no number or no backend.
     """
 
     def __init__(
@@ -93,17 +104,10 @@ class AdamW(Pickled):
         self.weight_decay = check_real("weight_decay", weight_decay, low=0)
         self.state = AdamWState(0, {}, {})
 
-    def update(self, params: Mapping[str, Array], grads: Mapping[str, Array], *, lr: float) -> dict[str, Array]:
-        """The parameters after one step with learning rate `lr`; both mappings stay as they were.
-
-        Raises TypeError if `lr` is no number or an array is not of the backend, ValueError if `lr` is negative or if
-        names, shapes or dtypes of gradients, parameters and earlier parameters differ; the state is then as it was.
-        """
-        lr = check_real("lr", lr, low=0)
-        check_gradients(self.xp, params, grads)
-        if self.state.step:
-            check_state(params, {"exp_avg": self.state.exp_avg, "exp_avg_sq": self.state.exp_avg_sq})
-        new_params, self.state = self.xp.find(adamw)(
+    def _step(
+        self, params: Mapping[str, Array], grads: Mapping[str, Array], lr: float
+    ) -> tuple[dict[str, Array], AdamWState]:
+        return self.xp.find(adamw)(
             self.xp,
             params,
             grads,
@@ -113,7 +117,6 @@ class AdamW(Pickled):
             eps=self.eps,
             weight_decay=self.weight_decay,
         )
-        return new_params
 
     def __repr__(self) -> str:
         return (
@@ -126,9 +129,5 @@ class AdamW(Pickled):
         return {"step": self.state.step, **copied(self.xp, self.state, ("exp_avg", "exp_avg_sq"))}
 
     def load_state_dict(self, mapping: Mapping[str, Any]) -> None:
-        """Go on from `state_dict()` of an optimiser of this kind, on any backend.
-
-        Raises ValueError or TypeError for a mapping of another kind; the state is then as it was.
-        """
         exp_avg, exp_avg_sq = uploaded(self.xp, mapping, ("step", "exp_avg", "exp_avg_sq"))
         self.state = AdamWState(check_whole("step", mapping["step"], low=0), exp_avg, exp_avg_sq)

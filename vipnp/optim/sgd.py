@@ -7,12 +7,17 @@ from typing import Any, NamedTuple
 
 from vipnp.core import Array, Backend
 from vipnp.core.checks import check_real
-from vipnp.optim.checks import check_backend, check_gradients, check_state
-from vipnp.optim.state import Pickled, copied, uploaded
+from vipnp.optim.checks import check_backend
+from vipnp.optim.state import Stateful, copied, uploaded
 
 
 class SGDState(NamedTuple):
-    """What SGD remembers between two steps: the momentum buffer of every parameter, empty before the first step."""
+    """What SGD remembers between two steps.
+
+    Attributes
+    ----------
+    momentum_buffer : {name: array} of every parameter, empty before the first step.
+    """
 
     momentum_buffer: dict[str, Array]
 
@@ -54,7 +59,7 @@ def sgd(
     return new_params, SGDState(buffers)
 
 
-class SGD(Pickled):
+class SGD(Stateful):
     """SGD with momentum over parameters by name; weight decay, where asked for, is added to every gradient.
 
     Parameters
@@ -64,7 +69,12 @@ class SGD(Pickled):
     nesterov : look ahead along the momentum; needs momentum > 0.
     weight_decay : >= 0.
 
-    Raises ValueError for a number outside these bounds, TypeError for what is no number or no backend.
+    Raises
+    ------
+    ValueError
+        For a number outside these bounds.
+    TypeError
+        For what is no number or no backend.
     """
 
     def __init__(
@@ -79,17 +89,10 @@ class SGD(Pickled):
         self.nesterov = nesterov
         self.state = SGDState({})
 
-    def update(self, params: Mapping[str, Array], grads: Mapping[str, Array], *, lr: float) -> dict[str, Array]:
-        """The parameters after one step with learning rate `lr`; both mappings stay as they were.
-
-        Raises TypeError if `lr` is no number or an array is not of the backend, ValueError if `lr` is negative or if
-        names, shapes or dtypes of gradients, parameters and earlier parameters differ; the state is then as it was.
-        """
-        lr = check_real("lr", lr, low=0)
-        check_gradients(self.xp, params, grads)
-        if self.state.momentum_buffer:
-            check_state(params, {"momentum_buffer": self.state.momentum_buffer})
-        new_params, self.state = self.xp.find(sgd)(
+    def _step(
+        self, params: Mapping[str, Array], grads: Mapping[str, Array], lr: float
+    ) -> tuple[dict[str, Array], SGDState]:
+        return self.xp.find(sgd)(
             self.xp,
             params,
             grads,
@@ -99,7 +102,6 @@ class SGD(Pickled):
             nesterov=self.nesterov,
             weight_decay=self.weight_decay,
         )
-        return new_params
 
     def __repr__(self) -> str:
         return f"<SGD momentum={self.momentum} nesterov={self.nesterov} weight_decay={self.weight_decay}>"
@@ -109,9 +111,5 @@ class SGD(Pickled):
         return copied(self.xp, self.state, ("momentum_buffer",))
 
     def load_state_dict(self, mapping: Mapping[str, Any]) -> None:
-        """Go on from `state_dict()` of an optimiser of this kind, on any backend.
-
-        Raises ValueError or TypeError for a mapping of another kind; the state is then as it was.
-        """
         (momentum_buffer,) = uploaded(self.xp, mapping, ("momentum_buffer",))
         self.state = SGDState(momentum_buffer)

@@ -9,11 +9,50 @@ from typing import Any
 import numpy as np
 
 from vipnp.core import Array, Backend, HostArray
-from vipnp.core.checks import shown
+from vipnp.core.checks import check_real, shown
+from vipnp.optim.checks import check_gradients, check_state
 
 
-class Pickled(ABC):
-    """An optimiser that pickles and deep-copies by its `state_dict`, wherever the arrays of its backend live."""
+class Stateful(ABC):
+    """What the optimisers share: a step on checked arrays, and pickles and deep copies by way of `state_dict`, wherever
+    the arrays of the backend `xp` live. `state` is a NamedTuple; {name: array} in it has a place for each parameter,
+    or none before the first step."""
+
+    xp: Backend
+    state: Any
+
+    def update(self, params: Mapping[str, Array], grads: Mapping[str, Array], *, lr: float) -> dict[str, Array]:
+        """One step; both mappings stay as they were.
+
+        Parameters
+        ----------
+        params, grads : {name: array of the backend}, alike in names, shapes and dtypes.
+        lr : learning rate, >= 0.
+
+        Returns
+        -------
+        dict
+            {name: array}, the parameters after the step.
+
+        Raises
+        ------
+        TypeError
+            If `lr` is no number or an array is not of the backend; the state is then as it was.
+        ValueError
+            If `lr` is negative, or names, shapes or dtypes of gradients, parameters and earlier parameters differ;
+            likewise.
+        """
+        lr = check_real("lr", lr, low=0)
+        check_gradients(self.xp, params, grads)
+        earlier = {part: arrays for part, arrays in self.state._asdict().items() if isinstance(arrays, Mapping)}
+        if any(earlier.values()):
+            check_state(params, earlier)
+        new_params, self.state = self._step(params, grads, lr)
+        return new_params
+
+    @abstractmethod
+    def _step(self, params: Mapping[str, Array], grads: Mapping[str, Array], lr: float) -> tuple[dict[str, Array], Any]:
+        """The parameters and the state after one step."""
 
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "state": self.state_dict()}
@@ -28,7 +67,17 @@ class Pickled(ABC):
 
     @abstractmethod
     def load_state_dict(self, mapping: Mapping[str, Any]) -> None:
-        """Go on from what `state_dict` returned."""
+        """Go on from `state_dict()` of an optimiser of this kind, on any backend.
+
+        Parameters
+        ----------
+        mapping : what `state_dict` returned.
+
+        Raises
+        ------
+        ValueError, TypeError
+            For a mapping of another kind; the state is then as it was.
+        """
 
 
 def copied(xp: Backend, state: Any, parts: Sequence[str]) -> dict[str, dict[str, HostArray]]:

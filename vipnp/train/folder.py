@@ -22,6 +22,9 @@ STATES_KEPT = 2
 LOG = "log.txt"
 """What a run printed; a resumed run adds to it."""
 
+EVENTS = "tensorboard"
+"""The folder of the events that TensorBoard reads."""
+
 LEFT_OUT = "unreadable"
 """The part, in split.csv, of files that the run does without."""
 

@@ -3,30 +3,29 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple, Protocol
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
-from vipnp.core import Array, HostArray
+from vipnp.core import HostArray
 from vipnp.core.checks import check_classes, check_generator, check_real, check_whole, shown
 from vipnp.models import VisionPermutator
-from vipnp.optim.clip import clip_grad_norm
 from vipnp.train.checks import check_labelled
+from vipnp.train.step import Optimizer, TrainingStep
 
 Augment = Callable[[HostArray, HostArray, np.random.Generator], tuple[HostArray, HostArray]]
 """Images (B, channels, height, width), labels (B,) and a generator -> images, and labels or distributions (B, K)."""
 
 
-class Optimizer(Protocol):
-    """What the loop asks of an optimiser, such as `SGD` and `AdamW`."""
-
-    def update(self, params: Mapping[str, Array], grads: Mapping[str, Array], *, lr: float) -> dict[str, Array]:
-        """The parameters after one step."""
-
-
 class Evaluation(NamedTuple):
-    """What a model makes of labelled images: the share it gets right, and the class it gives to each, (n,)."""
+    """What a model makes of labelled images.
+
+    Attributes
+    ----------
+    accuracy : the share it gets right.
+    predictions : (n,), the class it gives to each.
+    """
 
     accuracy: float
     predictions: HostArray
@@ -46,54 +45,64 @@ def train_epoch(
     augment: Augment | None = None,
     on_step: Callable[[], None] | None = None,
 ) -> list[float]:
-    """One pass over the images in a random order; returns the loss of every step, before its update.
-
-    model : its weights are replaced step by step. optimizer : on the backend of the model. images : host array
-    (n, channels, height, width) in the dtype of the model. labels : host integers (n,) in [0, num_classes), or
-    distributions (n, num_classes) in the dtype of the model. batch_size : the last batch takes what is left.
-    lr : learning rate of the epoch, or a function that gives it for every step from the share of the epoch that is
-    done, in [0, 1). rng : draws order, augmentation, drop path and dropout. label_smoothing : see
-    `VisionPermutator.loss_and_grads`. max_norm : clip the gradients to this norm, None does not. augment : what to do
-    to the images and labels of a batch. on_step : called after every step.
+    """One pass over the images in a random order.
 
     Losses stay on the device until the epoch is over, so that steps need not wait for each other.
-    Raises ValueError or TypeError for what does not fit, before the first step; only what `augment` returns is checked
-    batch by batch. Raises FloatingPointError if a loss, or a weight after the last step, is NaN or infinite: that is
-    seen when the epoch is over, and the weights and the state of the optimiser may then be NaN too, so keep a
-    `state_dict` to go back to.
+
+    Parameters
+    ----------
+    model : its weights are replaced step by step.
+    optimizer : on the backend of the model.
+    images : host array (n, channels, height, width) in the dtype of the model.
+    labels : host integers (n,) in [0, num_classes), or distributions (n, num_classes) in the dtype of the model.
+    batch_size : the last batch takes what is left.
+    lr : learning rate of the epoch, or a function that gives it for every step from the share of the epoch that is
+    done,
+        in [0, 1).
+    rng : draws order, augmentation, drop path and dropout.
+    label_smoothing : see `VisionPermutator.loss_and_grads`.
+    max_norm : clip the gradients to this norm, None does not.
+    augment : what to do to the images and labels of a batch.
+    on_step : called after every step.
+
+    Returns
+    -------
+    list of float
+        The loss of every step, before its update.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For what does not fit, before the first step; only what `augment` returns is checked batch by batch.
+    FloatingPointError
+        If a loss, or a weight after the last step, is NaN or infinite: that is seen when the epoch is over, and the
+        weights and the state of the optimiser may then be NaN too, so keep a `state_dict` to go back to.
     """
     batch_size = check_whole("batch_size", batch_size, low=1)
     rate = _rate(lr, 0)
     check_generator(rng)
-    label_smoothing = check_real("label_smoothing", label_smoothing, low=0, high=1)
-    if max_norm is not None:
-        max_norm = check_real("max_norm", max_norm, low=0, low_included=False)
+    step = TrainingStep(model, optimizer, label_smoothing=label_smoothing, max_norm=max_norm)
     for name, function in (("augment", augment), ("on_step", on_step)):
         if function is not None and not callable(function):
             raise TypeError(f"{name}: got {shown(function)}, expected a function or None")
     labels = check_labelled(model, images, labels, batch_size=batch_size, distributions=True)
-    if label_smoothing and labels.ndim == 2:
+    if step.label_smoothing and labels.ndim == 2:
         raise ValueError(f"label_smoothing: got {label_smoothing} with labels that are distributions; smooth those")
     order = rng.permutation(len(images))
     losses = []
-    grads: Mapping[str, Array]
     for start in range(0, len(order), batch_size):
         batch = order[start : start + batch_size]
         x, targets = images[batch], labels[batch]
         if augment is not None:
             x, targets = augment(x, targets, rng)
-        loss, grads = model.loss_and_grads(x, targets, label_smoothing=label_smoothing, rng=rng)
-        if max_norm is not None:
-            grads, _ = model.backend.find(clip_grad_norm)(model.backend, grads, max_norm=max_norm)
         rate = _rate(lr, start / len(order))
-        model.set_parameters(optimizer.update(model.parameters(), grads, lr=rate))
-        losses.append(loss)
+        losses.append(step(x, targets, lr=rate, rng=rng))
         if on_step is not None:
             on_step()
     values = [float(model.backend.to_numpy(loss)) for loss in losses]
-    for step, value in enumerate(values):
+    for i, value in enumerate(values):
         if not math.isfinite(value):
-            raise FloatingPointError(f"the loss of step {step} of this epoch is {value}; try a smaller lr than {rate}")
+            raise FloatingPointError(f"the loss of step {i} of this epoch is {value}; try a smaller lr than {rate}")
     _check_finite_parameters(model, rate)
     return values
 
@@ -115,11 +124,26 @@ def _check_finite_parameters(model: VisionPermutator, lr: float) -> None:
 def evaluate(
     model: VisionPermutator, images: HostArray, labels: HostArray | Sequence[int], *, batch_size: int
 ) -> Evaluation:
-    """Run the model on host images (n, channels, height, width) and compare with labels, host integers (n,)
-    in [0, num_classes).
+    """Run the model on images and compare with their labels.
 
-    Raises ValueError or TypeError for what does not fit, before any work, FloatingPointError naming the first image
-    whose logits are not finite: no class is the largest of them.
+    Parameters
+    ----------
+    model : on any backend.
+    images : host array (n, channels, height, width), in the dtype of the model.
+    labels : host integers (n,) in [0, num_classes).
+    batch_size : images at a time.
+
+    Returns
+    -------
+    Evaluation
+        The accuracy, and the class given to each image.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For what does not fit, before any work.
+    FloatingPointError
+        Naming the first image whose logits are not finite: no class is the largest of them.
     """
     batch_size = check_whole("batch_size", batch_size, low=1)
     labels = check_labelled(model, images, labels, batch_size=batch_size)
@@ -135,10 +159,24 @@ def evaluate(
 
 
 def confusion_matrix(labels: HostArray, predictions: HostArray, num_classes: int) -> HostArray:
-    """counts[i, j]: how many images of class i were given class j; integers (num_classes, num_classes).
+    """How many images of each class were given each class.
 
+    Parameters
+    ----------
     labels, predictions : host integers (n,) in [0, num_classes).
-    Raises TypeError if they are anything else, ValueError for another class or if their shapes differ.
+    num_classes : K.
+
+    Returns
+    -------
+    HostArray
+        counts[i, j], the images of class i that were given class j; integers (num_classes, num_classes).
+
+    Raises
+    ------
+    TypeError
+        If labels or predictions are anything else.
+    ValueError
+        For another class, or if their shapes differ.
     """
     num_classes = check_whole("num_classes", num_classes, low=1)
     check_classes("labels", labels, num_classes)

@@ -48,7 +48,7 @@ class Batches:
         def sample(index: int) -> HostArray:
             rng = stream(settings.seed, "augment", epoch, index)
             image = transform.training(train.picture(index, settings.channels), rng)
-            return erase_at_random(image, rng, recipe.reprob).astype(settings.dtype)
+            return erase_at_random(image, rng, recipe.reprob).astype(settings.precision)
 
         for at, (batch, (indices, x)) in enumerate(zip(whole, batches(sample, mine, workers), strict=True), start=step):
             labels, offset = train.labels[indices], self._places(len(batch), self.shards).start

@@ -12,7 +12,7 @@ import signal
 import sys
 import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -20,6 +20,7 @@ import numpy as np
 
 from vipnp.backends.numpy.threads import available_cores
 from vipnp.core import HostArray
+from vipnp.train.watch import PATIENCE, go_on_watched
 
 LAUNCHERS = (("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"), ("PMI_RANK", "PMI_SIZE"), ("PMIX_RANK", "SLURM_NTASKS"))
 """Variables that tell a process its rank and how many there are: of Open MPI, of PMI (MPICH, Intel, Slurm), of Slurm's
@@ -27,9 +28,6 @@ PMIx."""
 
 REDUCTIONS = ("exact", "fast")
 """How ranks add up gradients: by the tree, or in whatever order the MPI library finds fastest."""
-
-PATIENCE = 0.3
-"""Seconds between a message and the end of all ranks, in which mpirun passes the message on."""
 
 
 class StoppedError(Exception):
@@ -71,6 +69,10 @@ class Ranks:
 
     def fast_sum(self, flat: HostArray) -> HostArray:
         """The sum of `flat` over the ranks in an order that the MPI library chooses. Takes `flat` over."""
+        return flat
+
+    def joined(self, flat: HostArray, sizes: Sequence[int], *, first_only: bool = False) -> HostArray:
+        """`flat` of every rank, of these sizes, one after another; with `first_only` nothing but on rank 0."""
         return flat
 
     @contextmanager
@@ -126,6 +128,15 @@ class MPIRanks(Ranks):
     def fast_sum(self, flat: HostArray) -> HostArray:
         self._wait(self.comm.Iallreduce(self.mpi.IN_PLACE, flat))
         return flat
+
+    def joined(self, flat: HostArray, sizes: Sequence[int], *, first_only: bool = False) -> HostArray:
+        here = not (first_only and self.rank)
+        found = np.empty(sum(sizes) if here else 0, flat.dtype)
+        if first_only:
+            self._wait(self.comm.Igatherv(flat, [found, sizes] if here else None))
+        else:
+            self._wait(self.comm.Iallgatherv(flat, [found, sizes]))
+        return found
 
     def _wait(self, *requests: Any) -> None:
         pause = 0.0
@@ -189,7 +200,7 @@ def launched() -> tuple[int, int] | None:
 
 
 def get_ranks() -> Ranks:
-    """The ranks that this process is one of.
+    """The ranks that this process is one of; where there are several, a child of it goes on (vipnp.train.watch).
 
     Raises ImportError where a launcher started several and mpi4py or its MPI library is missing, RuntimeError where
     that library is not the launcher's. All ranks find the same, and one tells: the others raise ToldElsewhereError.
@@ -198,6 +209,7 @@ def get_ranks() -> Ranks:
     if place is None or place[1] == 1:
         return Ranks()
     rank, size = place
+    go_on_watched(rank)
     problem: Exception
     try:
         with warnings.catch_warnings(action="ignore", category=RuntimeWarning):  # of the mismatch that is an error here

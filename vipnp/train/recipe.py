@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import numbers
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vipnp.core.checks import did_you_mean, shown
+from vipnp.core.checks import check_flag, check_real, check_whole, did_you_mean
 from vipnp.data.rand_augment import parse
 from vipnp.models import PUBLISHED, PUBLISHED_CROP_PCT, PUBLISHED_DROP_PATH
 from vipnp.optim import cosine_lr
@@ -72,17 +71,16 @@ class Recipe:
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "grad_accum_steps"):
-            _whole(name, getattr(self, name), 1)
+            check_whole(name, getattr(self, name), low=1)
         for name in ("warmup_epochs", "cooldown_epochs"):
-            _whole(name, getattr(self, name), 0)
-        if not isinstance(self.sched_on_updates, bool):
-            raise ValueError(f"sched_on_updates: got {shown(self.sched_on_updates)}, expected true or false")
+            check_whole(name, getattr(self, name), low=0)
+        check_flag("sched_on_updates", self.sched_on_updates)
         for name in ("lr", "min_lr", "warmup_lr", "weight_decay", "clip_grad", "mixup", "cutmix"):
-            _real(name, getattr(self, name), math.inf)
+            check_real(name, getattr(self, name), low=0)
         for name in ("smoothing", "drop_path", "ema"):
-            _real(name, getattr(self, name), 1)
+            check_real(name, getattr(self, name), low=0, high=1)
         for name in ("reprob", "flip", "backbone_lr", "layer_decay"):
-            _real(name, getattr(self, name), 1, closed=True)
+            check_real(name, getattr(self, name), low=0, high=1, high_included=True)
         if self.aa != "":
             parse(self.aa)
         object.__setattr__(self, "scale", tuple(self.scale))
@@ -93,8 +91,19 @@ class Recipe:
         return self.epochs + self.cooldown_epochs
 
     def learning_rate(self, epoch: float) -> float:
-        """The rate at `epoch`, from 0, which is step / (steps of an epoch); see `vipnp.optim.cosine_lr`. A highest rate
-        below the lowest or that of the warmup is the rate of every epoch."""
+        """The rate at a point of the run.
+
+        A highest rate below the lowest or that of the warmup is the rate of every epoch.
+
+        Parameters
+        ----------
+        epoch : from 0, step / (steps of an epoch); see `vipnp.optim.cosine_lr`.
+
+        Returns
+        -------
+        float
+            The rate.
+        """
         return cosine_lr(
             epoch if self.sched_on_updates else math.floor(epoch),
             lr=self.lr,
@@ -103,18 +112,6 @@ class Recipe:
             warmup_epochs=min(self.warmup_epochs, self.epochs - 1),
             warmup_lr=min(self.warmup_lr, self.lr),
         )
-
-
-def _whole(name: str, value: Any, low: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < low:
-        raise ValueError(f"{name}: got {shown(value)}, expected a whole number >= {low}")
-
-
-def _real(name: str, value: Any, high: float, *, closed: bool = False) -> None:
-    number = math.nan if isinstance(value, bool) or not isinstance(value, numbers.Real) else float(value)
-    if not (0 <= number < high or (closed and number == high)):
-        bounds = "a number >= 0" if high == math.inf else f"a number in [0, {high:g}{']' if closed else ')'}"
-        raise ValueError(f"{name}: got {shown(value)}, expected {bounds}")
 
 
 OFFICIAL = "vip-imagenet"

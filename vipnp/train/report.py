@@ -23,6 +23,9 @@ SHOWN = 16
 NAMED = 40
 """Classes above which a confusion matrix has no names."""
 
+PICTURES = ("png", "pdf", "svg", "jpg")
+"""The formats of pictures, which the suffix of a file names."""
+
 
 def epoch_line(row: Mapping[str, Any], epochs: int) -> str:
     """What is printed of an epoch. row : with epoch, loss and accuracy, as in metrics.csv."""
@@ -38,7 +41,7 @@ def confusion_table(counts: HostArray) -> str:
 
 
 def curves(path: Path, rows: Sequence[Mapping[str, Any]], counts: HostArray | None = None) -> None:
-    """Loss and accuracy over the epochs as a PNG, and the confusion matrix beside them where there is one.
+    """Loss and accuracy over the epochs as a picture, and the confusion matrix beside them where there is one.
 
     rows : of metrics.csv. counts : see `confusion`.
     """
@@ -61,7 +64,7 @@ def curves(path: Path, rows: Sequence[Mapping[str, Any]], counts: HostArray | No
 
 
 def confusion(path: Path, counts: HostArray, classes: Sequence[str]) -> None:
-    """The confusion matrix as a PNG. counts (K, K): rows are true classes, columns answers."""
+    """The confusion matrix as a picture. counts (K, K): rows are true classes, columns answers."""
     size = max(4.0, 0.35 * min(len(classes), NAMED) + 2)
     with _figure(path, size, size) as figure:
         _draw_confusion(figure.subplots(), counts, classes)
@@ -148,6 +151,12 @@ def probabilities(logits: HostArray) -> HostArray:
     return p
 
 
+def check_picture(option: str, path: Path | None) -> None:
+    """Raise ValueError unless the suffix of `path` names one of PICTURES; without a suffix a picture is a PNG."""
+    if path is not None and path.suffix and path.suffix[1:].lower() not in PICTURES:
+        raise ValueError(f"{option}: got {str(path)!r}, expected a name that ends in one of .{', .'.join(PICTURES)}")
+
+
 @contextmanager
 def _figure(path: Path, width: float, height: float) -> Iterator[Figure]:
     """A figure, inches, which is written to `path` in the end. A dollar sign in it is one, and no formula."""
@@ -158,4 +167,4 @@ def _figure(path: Path, width: float, height: float) -> Iterator[Figure]:
         figure = Figure(figsize=(width, height), layout="constrained")
         yield figure
         with replaced_when_done(path) as temporary:
-            figure.savefig(temporary, format="png", dpi=120)
+            figure.savefig(temporary, format=path.suffix[1:].lower() or "png", dpi=120)

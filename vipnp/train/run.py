@@ -23,6 +23,7 @@ from vipnp.models import VisionPermutator
 from vipnp.optim import AdamW, AdamWState, clip_grad_norm
 from vipnp.train.folder import read_state, save_state
 from vipnp.train.overlap import Exchange, data_parallel
+from vipnp.train.owners import Owners
 from vipnp.train.parts import Batches, Part
 from vipnp.train.prediction import predict
 from vipnp.train.ranks import Ranks, StoppedError
@@ -100,13 +101,32 @@ class Run:
         self.overlaps = self.exchange is not None and on_cpu and settings.recipe.grad_accum_steps == 1
         if self.exchange is not None and self.overlaps:
             working = data_parallel(cast("NumpyBackend", self.backend), self.exchange)
-        self.model = VisionPermutator(config, backend=working, dtype=settings.dtype, seed=settings.seed)
+        self.model = VisionPermutator(config, backend=working, dtype=settings.precision, seed=settings.seed)
         self.optimizer = AdamW(self.backend, weight_decay=settings.recipe.weight_decay)
         self.ema: dict[str, Any] | None = self.model.parameters() if settings.recipe.ema else None
         self.factors = learning_rate_factors(config, settings.recipe.backbone_lr, settings.recipe.layer_decay)
+        self.owners: Owners | None = None
         self.step = 0
         self.loss_sum = 0.0
         self.best = -1.0
+
+    def shard_optimizer(self) -> None:
+        """Before training: of several ranks, each makes its part of the optimiser's step (vipnp.train.owners)."""
+        if self.ranks.size > 1:
+            params = self.model.parameters()
+            shapes = {name: params[name].shape for name in self.factors}
+            self.owners = Owners(self.ranks, self.backend, shapes, self.settings.precision)
+
+    @property
+    def updated(self) -> list[str]:
+        """The names of the parameters that this process updates, and of which it keeps running means."""
+        return list(self.factors) if self.owners is None else self.owners.mine
+
+    def bytes_of_means(self) -> int:
+        """What the optimiser keeps in this process."""
+        params = self.model.parameters()
+        entries = sum(math.prod(params[name].shape) for name in self.updated)
+        return int(2 * entries * np.dtype(self.settings.precision).itemsize)
 
     def take_weights(self) -> None:
         """Begin from the weights of the settings' file. Raises as `vipnp.train.transfer.starting_model`."""
@@ -191,11 +211,15 @@ class Run:
         """A step of AdamW. Its change of a weight is in proportion to the learning rate: a factor on the rate is one on
         the change."""
         params = self.model.parameters()
-        old = {name: params[name] for name in self.factors}
-        new = self.optimizer.update(old, grads, lr=lr)
-        for name, factor in self.factors.items():
-            params[name] = new[name] if factor == 1 else old[name] + factor * (new[name] - old[name])
-        self.model.set_parameters(params)
+        old = {name: params[name] for name in self.updated}
+        if self.owners is not None:
+            grads = {name: grads[name] for name in old}
+        new = self.optimizer.update(old, grads, lr=lr) if old else {}
+        for name, before in old.items():
+            factor = self.factors[name]
+            if factor != 1:
+                new[name] = before + factor * (new[name] - before)
+        self.model.set_parameters({**params, **(new if self.owners is None else self.owners.everywhere(new))})
 
     def _summed(self, samples: int, parts: list[Part]) -> tuple[float, dict[str, Any]]:
         """The mean loss of a step and its gradients: those of the shards, by their shares of `samples`, in the order of
@@ -279,15 +303,16 @@ class Run:
         }
 
     def _save_state(self, rows: list[dict[str, Any]]) -> None:
-        """Rank 0 writes the state, which is that of every rank and says nothing of them."""
-        if self.ranks.rank:
-            return
-        groups = {
-            "weight": self.model.parameters(),
+        """Rank 0 writes the state, which says nothing of ranks."""
+        means: dict[str, Mapping[str, Array]] = {
             "exp_avg": self.optimizer.state.exp_avg,
             "exp_avg_sq": self.optimizer.state.exp_avg_sq,
-            "ema": self.ema or {},
         }
+        if self.owners is not None:
+            means = {group: self.owners.on_first(found) for group, found in means.items()}
+        if self.ranks.rank:
+            return
+        groups = {"weight": self.model.parameters(), **means, "ema": self.ema or {}}
         on_host = {
             group: {name: self.backend.to_numpy(value) for name, value in found.items()}
             for group, found in groups.items()
@@ -307,8 +332,8 @@ class Run:
         }
         self.model.set_parameters(groups["weight"])
         self.step = counters["step"]
-        moments = ({name: groups[group][name] for name in self.factors} for group in ("exp_avg", "exp_avg_sq"))
-        self.optimizer.state = AdamWState(self.step, *moments)
+        means = ({name: groups[group][name] for name in self.updated} for group in ("exp_avg", "exp_avg_sq"))
+        self.optimizer.state = AdamWState(self.step, *means)
         self.ema = {name: groups["ema"][name] for name in self.model.parameters()} if "ema" in groups else None
         self.loss_sum, self.best = counters["loss_sum"], counters["best"]
         return list(counters["rows"])

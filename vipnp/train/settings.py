@@ -32,9 +32,9 @@ class Settings:
     data : a folder or the name of an embedded set. model : `TINY` or a published name. img_size : (height, width),
     pixels. channels : 3 or 1. seed : of weights, order, augmentation, drop path and of which images are held out.
     validation : share held out. backend : its name. shards : parts of a batch (vipnp.train.shards), a power of two; the
-    result depends on it, and not on the threads that compute them. recipe : how it is trained. dtype : of the weights,
-    float32 or float64. reduce : how ranks add up gradients, "exact" or "fast" (vipnp.train.ranks). weights : the file
-    that the run begins from, "" for weights drawn from the seed.
+    result depends on it, and not on the threads that compute them. recipe : how it is trained. precision : of the
+    weights, float32 or float64. reduce : how ranks add up gradients, "exact" or "fast" (vipnp.train.ranks). weights :
+    the file that the run begins from, "" for weights drawn from the seed.
     """
 
     data: str
@@ -46,14 +46,14 @@ class Settings:
     backend: str
     shards: int
     recipe: Recipe
-    dtype: str = "float32"
+    precision: str = "float32"
     reduce: str = "exact"
     weights: str = ""
 
     def __post_init__(self) -> None:
         check_shards(self.shards)
-        if self.dtype not in DTYPES:
-            raise ValueError(f"dtype: got {self.dtype!r}, expected {' or '.join(DTYPES)}")
+        if self.precision not in DTYPES:
+            raise ValueError(f"precision: got {self.precision!r}, expected {' or '.join(DTYPES)}")
         if self.reduce not in REDUCTIONS:
             raise ValueError(f"reduce: got {self.reduce!r}, expected {' or '.join(REDUCTIONS)}")
 
@@ -117,7 +117,19 @@ def tiny_config(
     """A small model for images of this size: the patch is the divisor of both sides, two or more, that makes the grid's
     shorter side nearest to eight.
 
-    Raises ValueError if no patch fits.
+    Parameters
+    ----------
+    num_classes, in_channels, image_size, drop_path : fields of `vipnp.ViPConfig`.
+
+    Returns
+    -------
+    ViPConfig
+        Of four blocks with 64 channels in four segments.
+
+    Raises
+    ------
+    ValueError
+        If no patch fits.
     """
     height, width = image_size
     fits = [p for p in range(2, min(height, width) // 2 + 1) if height % p == 0 and width % p == 0]

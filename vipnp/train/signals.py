@@ -7,10 +7,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+STOPPING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+"""The signals that stop a run, where the system has them."""
+
 
 @contextmanager
 def stop_signals() -> Iterator[list[int]]:
-    """Within this context SIGINT, SIGTERM and SIGHUP only fill the list; a second SIGINT interrupts at once."""
+    """Within this context the signals only fill the list; a second SIGINT interrupts at once."""
     received: list[int] = []
 
     def note(number: int, frame: FrameType | None) -> None:
@@ -18,8 +21,7 @@ def stop_signals() -> Iterator[list[int]]:
             raise KeyboardInterrupt
         received.append(number)
 
-    numbers = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
-    before = {number: signal.signal(number, note) for number in numbers}
+    before = {number: signal.signal(number, note) for number in STOPPING}
     try:
         yield received
     finally:

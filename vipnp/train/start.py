@@ -14,9 +14,9 @@ from vipnp.core.versions import installed
 from vipnp.data import load_data_set
 from vipnp.data.packed import Format, packed_format
 from vipnp.data.unreadable import check_readable, files_of, unreadable
-from vipnp.train.folder import LOG, images_of, prepare_folder, split_rows, states
+from vipnp.train.folder import EVENTS, LOG, images_of, prepare_folder, split_rows, states
 from vipnp.train.ranks import Ranks
-from vipnp.train.recipe import read_toml, recipe_from
+from vipnp.train.recipe import recipe_from
 from vipnp.train.run import Run
 from vipnp.train.settings import FILE, Settings, read_settings
 
@@ -41,7 +41,6 @@ def new_settings(
     options: Mapping[str, Any],
     *,
     recipe: str | None,
-    config: Path | None,
     img_size: tuple[int, int] | None,
     weights: Path | None,
     overwrite: bool,
@@ -49,18 +48,17 @@ def new_settings(
 ) -> Settings:
     """The settings of a new run in `folder`, where nothing is written yet.
 
-    options : of the recipe. config : a file with more of those. others : fields of `Settings`.
+    options : of the recipe. others : fields of `Settings`.
 
     Raises ValueError or TypeError for what is no option or out of its bounds, and where `folder` holds a run or is a
     file.
     """
     size, channels, usual = EMBEDDED[data] if data in EMBEDDED else PACKED[packed_format(Path(data))]
-    from_file = read_toml(config) if config is not None else {}
     settings = Settings(
         data=data if data in EMBEDDED else str(Path(data).resolve()),
         img_size=img_size or size,
         channels=channels,
-        recipe=recipe_from(recipe or usual, {**from_file, **options}, others["model"]),
+        recipe=recipe_from(recipe or usual, options, others["model"]),
         weights="" if weights is None else str(weights.resolve()),
         **others,
     )
@@ -125,6 +123,7 @@ def run_identity(run: Run, save_every: int) -> dict[str, Any]:
     return {
         "--output": str(run.folder.resolve()),
         "--save-every": save_every,
+        "--shard-optimizer": run.owners is not None,
         **options,
         "images": f"a list of CRC-32 {zlib.crc32(images)}",
         **{f"version of {name}": value for name, value in versions().items() if name != "cores"},
@@ -135,6 +134,8 @@ def write_start(run: Run, *, new: bool, epochs: int | None) -> None:
     """Write what a new run begins with, in the place of what stood there; of an old one, its new number of epochs."""
     if new:
         for old in states(run.folder):
+            old.unlink()
+        for old in (run.folder / EVENTS).glob("events.*"):
             old.unlink()
         (run.folder / LOG).unlink(missing_ok=True)
         prepare_folder(run.folder, run.settings, run.data, versions())

@@ -22,7 +22,7 @@ def starting_model(settings: Settings, classes: tuple[str, ...], backend: Backen
         settings.weights,
         name=settings.model if settings.model in PUBLISHED else None,
         backend=backend,
-        dtype=settings.dtype,
+        dtype=settings.precision,
         image_size=settings.img_size,
         in_channels=settings.channels,
         num_classes=len(classes),
@@ -37,7 +37,7 @@ def starting_model(settings: Settings, classes: tuple[str, ...], backend: Backen
             f"--weights: {settings.weights} holds another model than {settings.model} for images of "
             f"{settings.img_size[0]} x {settings.img_size[1]}"
         )
-    return VisionPermutator.from_weights(config, found.state_dict(), backend=backend, dtype=settings.dtype)
+    return VisionPermutator.from_weights(config, found.state_dict(), backend=backend, dtype=settings.precision)
 
 
 def learning_rate_factors(config: ViPConfig, backbone_lr: float, layer_decay: float) -> dict[str, float]:

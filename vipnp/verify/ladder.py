@@ -94,8 +94,16 @@ def verify(
     seconds : what a rung may take; beyond, it is INCONCLUSIVE. None sets no limit.
     name, tag : what the rows call the op (its own name by default) and this case of it.
 
-    Raises TypeError or ValueError for inputs that cannot be audited: integers, empty arrays, NaN or infinity, arrays of
-    another dtype, constants that cannot be copied, an unknown rung, a seed or a number of seconds that is none.
+    Returns
+    -------
+    Report
+        A row for every argument and rung.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For inputs that cannot be audited: integers, empty arrays, NaN or infinity, arrays of another dtype, constants
+        that cannot be copied, an unknown rung, a seed or a number of seconds that is none.
     """
     seed = whole_seed(seed)
     if seconds is not None and not (isinstance(seconds, (int, float)) and seconds > 0 and math.isfinite(seconds)):

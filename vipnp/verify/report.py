@@ -37,8 +37,15 @@ class Verdict(StrEnum):
 class Row:
     """What one rung found about one argument of one op.
 
-    error and bound are in `unit` ("of max" is relative to the largest entry of the tensor, "2^-53 of max" counts in
-    units of 2^-53 of it); None where the rung has no figure.
+    Attributes
+    ----------
+    op, case : which function, and which of its cases.
+    argument, shape : of which argument, "y" and "saved" among them, and its shape.
+    rung : who found it.
+    error, bound : the figure and what it may be at most; None where the rung has none.
+    unit : theirs: "of max" is relative to the largest entry of the tensor, "2^-53 of max" counts in units of 2^-53 of
+    it.
+    verdict, detail : the result, and what there is to say about it.
     """
 
     op: str
@@ -61,7 +68,13 @@ class Row:
 
 @dataclass
 class Report:
-    """All rows of an audit. `ok` is the verdict on the whole."""
+    """All rows of an audit. `ok` is the verdict on the whole.
+
+    Attributes
+    ----------
+    rows : in the order in which they were found.
+    seed : of everything that was drawn.
+    """
 
     rows: list[Row] = field(default_factory=list)
     seed: int = 0
@@ -116,7 +129,12 @@ class Report:
         return {verdict.value: counts[verdict] for verdict in Verdict}
 
     def extend(self, rows: Iterable[Row]) -> None:
-        """Add rows."""
+        """Add rows.
+
+        Parameters
+        ----------
+        rows : what a rung found.
+        """
         self.rows.extend(rows)
 
     def __str__(self) -> str:

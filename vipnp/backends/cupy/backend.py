@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache, partial
 from importlib import import_module
@@ -21,6 +21,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
 import cupy
 
+from vipnp.backends.cupy.graph import RecordedStep
 from vipnp.backends.cupy.memory import (
     POOL_YIELD,
     STEP_DOWN,
@@ -215,6 +216,13 @@ class CupyBackend(Backend):
     def owns(self, x: object) -> bool:
         """See `Backend.owns`."""
         return type(x) is self.array_type and x.data.device_id == self.device_id  # type: ignore[attr-defined]
+
+    def recorded_step(
+        self, params: Mapping[str, Array], batch: Sequence[Array], draws: tuple[int, ...], **options: Any
+    ) -> RecordedStep:
+        """A training step to record in a CUDA graph, see `vipnp.backends.cupy.graph.RecordedStep`."""
+        step: RecordedStep = self._outermost(None, None, RecordedStep, self, params, batch, draws, **options)
+        return step
 
     # --- what an array namespace lacks ----------------------------------------------------------------------------
 

@@ -59,15 +59,23 @@ clip_gradient(const A* g, const A* squares, A max_norm, A eps, A* clipped, A* no
 
 // new_m = beta1 * m + (1 - beta1) * g,  new_v = beta2 * v + (1 - beta2) * g^2,
 // new_p = p * decay - step_size * new_m / (sqrt(new_v) / root_correction + eps),
-// decay on the first `decayed` entries alone. m and v are taken as 0 where they are null, at the first step.
+// decay on the first `decayed` entries alone. m and v are taken as 0 where they are null, at the first step. `factors`,
+// where it is not null, holds decay, step_size and root_correction: a step that is recorded in a graph reads them anew.
 //
-// p, g, m, v, new_p, new_m, new_v (size,). grid ceil(size / THREADS), block THREADS.
+// p, g, m, v, new_p, new_m, new_v (size,), each new array the memory of the old one or of its own; factors (3,).
+// grid ceil(size / THREADS), block THREADS.
 template <typename A>
 __global__ void __launch_bounds__(THREADS)
 adamw_update(const A* p, const A* g, const A* m, const A* v, A* new_p, A* new_m, A* new_v, long long size,
-             long long decayed, A decay, A beta1, A rest1, A beta2, A rest2, A eps, A step_size, A root_correction) {
+             long long decayed, const A* factors, A decay, A beta1, A rest1, A beta2, A rest2, A eps, A step_size,
+             A root_correction) {
     const long long i = static_cast<long long>(blockIdx.x) * THREADS + threadIdx.x;
     if (i >= size) return;
+    if (factors) {
+        decay = factors[0];
+        step_size = factors[1];
+        root_correction = factors[2];
+    }
     A mean = rest1 * g[i], square = rest2 * g[i] * g[i];
     if (m) mean += beta1 * m[i];
     if (v) square += beta2 * v[i];

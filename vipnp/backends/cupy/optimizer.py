@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import cupy
 import numpy as np
@@ -96,6 +96,63 @@ def named_parts(flat: Array, order: Sequence[str], like: Layout) -> dict[str, Ar
     return {name: parts[name] for name in like}
 
 
+class Factors(NamedTuple):
+    """What of a step of AdamW depends on its number and learning rate, see optimizer.cu."""
+
+    decay: float
+    step_size: float
+    root_correction: float
+
+
+def step_factors(t: int, lr: float, betas: tuple[float, float], weight_decay: float) -> Factors:
+    """Those of step t = 1, 2, ..."""
+    beta1, beta2 = betas
+    return Factors(1 - lr * weight_decay, lr / (1 - beta1**t), math.sqrt(1 - beta2**t))
+
+
+def decaying(like: Layout) -> int:
+    """How many entries of the flat buffer decay: those of tensors of two or more dimensions."""
+    return sum(math.prod(shape) for shape, _ in like.values() if len(shape) >= 2)
+
+
+def update_flat(
+    before: tuple[Array, Array, Array | None, Array | None],
+    after: tuple[Array, Array, Array],
+    decayed: int,
+    factors: Factors | Array,
+    *,
+    betas: tuple[float, float],
+    eps: float,
+) -> None:
+    """A step of AdamW from p, g, m and v before to p, m and v after, which may be the same memory.
+
+    m, v : None at the first step. factors : numbers, or an array (3,) that the kernel reads them from.
+    """
+    p = before[0]
+    beta1, beta2 = betas
+    held, numbers = (None, factors) if isinstance(factors, Factors) else (factors, Factors(0.0, 0.0, 0.0))
+    launch(
+        "adamw_update",
+        dtype_name(p),
+        (),
+        (math.ceil(p.size / THREADS),),
+        (THREADS,),
+        *before,
+        *after,
+        p.size,
+        decayed,
+        held,
+        numbers.decay,
+        beta1,
+        1 - beta1,
+        beta2,
+        1 - beta2,
+        eps,
+        numbers.step_size,
+        numbers.root_correction,
+    )
+
+
 @TABLE.replaces(adamw)
 def adamw_cuda(
     xp: Any,
@@ -115,36 +172,13 @@ def adamw_cuda(
         return xp.readable(  # type: ignore[no-any-return]
             adamw, params, grads, state, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay
         )
-    beta1, beta2 = betas
     t = state.step + 1
     p, g = flattened(params, order), flattened(grads, order)
     m, v = (flattened(means, order) if t > 1 else None for means in (state.exp_avg, state.exp_avg_sq))
     dtype = dtype_name(p)
     new_p, new_m, new_v = (empty(p.shape, dtype) for _ in range(3))
-    launch(
-        "adamw_update",
-        dtype,
-        (),
-        (math.ceil(p.size / THREADS),),
-        (THREADS,),
-        p,
-        g,
-        m,
-        v,
-        new_p,
-        new_m,
-        new_v,
-        p.size,
-        sum(math.prod(shape) for shape, _ in like.values() if len(shape) >= 2),
-        1 - lr * weight_decay,
-        beta1,
-        1 - beta1,
-        beta2,
-        1 - beta2,
-        eps,
-        lr / (1 - beta1**t),
-        math.sqrt(1 - beta2**t),
-    )
+    factors = step_factors(t, lr, betas, weight_decay)
+    update_flat((p, g, m, v), (new_p, new_m, new_v), decaying(like), factors, betas=betas, eps=eps)
     means = [FlatTensors(flat, order, like) for flat in (new_m, new_v)]
     return named_parts(new_p, order, like), AdamWState(t, *means)
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 import numpy as np
@@ -10,6 +13,7 @@ from cupy.cuda.device import get_cublas_handle
 from cupy_backends.cuda import libs
 
 from vipnp.backends.cupy.arrays import contiguous, convert, dtype_name, empty
+from vipnp.backends.cupy.recordable_blas import RecordableBlas
 from vipnp.core import Array
 
 CUDA_TYPES = {
@@ -60,8 +64,7 @@ def product(
         compute = libs.cublas.CUBLAS_COMPUTE_32F_FAST_TF32
     one, zero = _ADDRESSES["float64" if name == "float64" else "float32"]
     # cuBLAS counts by columns: what it takes for b^T a^T is a b by rows.
-    libs.cublas.gemmEx(
-        get_cublas_handle(),
+    arguments = (
         _operation(transpose_b),
         _operation(transpose_a),
         columns,
@@ -81,7 +84,30 @@ def product(
         compute,
         libs.cublas.CUBLAS_GEMM_DEFAULT,
     )
+    if _recording.blas is None:
+        libs.cublas.gemmEx(get_cublas_handle(), *arguments)
+    else:
+        _recording.blas.gemm(*arguments)
     return out
+
+
+class _Recording(threading.local):
+    """Where the products of this thread go while it records a graph."""
+
+    blas: RecordableBlas | None = None
+
+
+_recording = _Recording()
+
+
+@contextmanager
+def recorded_by(blas: RecordableBlas) -> Iterator[None]:
+    """Within this context the products of this thread go to `blas`."""
+    _recording.blas = blas
+    try:
+        yield
+    finally:
+        _recording.blas = None
 
 
 def _operation(transpose: bool) -> Any:

@@ -7,11 +7,10 @@ import numba
 from vipnp.backends.numba.block import TABLE as BLOCK_TABLE
 from vipnp.backends.numba.optimizer import TABLE as OPTIMIZER_TABLE
 from vipnp.backends.numba.products import PRODUCTS as MULTIPLIERS
-from vipnp.backends.numba.rows import TABLE as ROWS_TABLE
-from vipnp.backends.numpy.backend import NumpyBackend, check_shards, crew_of, keep_freed_memory
+from vipnp.backends.numpy.backend import NumpyBackend, crew_of, keep_freed_memory
 from vipnp.backends.numpy.blas import Product
 from vipnp.backends.numpy.threads import available_cores
-from vipnp.core.checks import check_flag
+from vipnp.core.checks import check_flag, check_whole
 
 PRODUCTS = ("auto", "openblas", "onednn", "mkl", "numpy")
 
@@ -38,7 +37,7 @@ def create(*, shards: int | None = None, products: str = "auto", keep_memory: bo
     """
     if shards is None:
         shards = available_cores()
-    shards, keep_memory = check_shards(shards), check_flag("keep_memory", keep_memory)
+    shards, keep_memory = check_whole("shards", shards, low=1), check_flag("keep_memory", keep_memory)
     if products not in PRODUCTS:
         raise ValueError(f"products: got {products!r}, expected one of {', '.join(PRODUCTS)}")
     if numba.config.DISABLE_JIT:  # type: ignore[attr-defined]
@@ -47,9 +46,7 @@ def create(*, shards: int | None = None, products: str = "auto", keep_memory: bo
     if keep_memory:
         keep_freed_memory()
     table, crew = crew_of(shards)
-    return NumpyBackend(
-        "numba", replacements={**table, **ROWS_TABLE, **OPTIMIZER_TABLE}, crew=crew, shard=ShardBackend(product)
-    )
+    return NumpyBackend("numba", replacements={**table, **OPTIMIZER_TABLE}, crew=crew, shard=ShardBackend(product))
 
 
 __all__ = ["ShardBackend", "create"]

@@ -11,7 +11,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from numbers import Integral
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -25,6 +25,7 @@ from vipnp.layers import (
     FusionKind,
     Mask,
     PermutatorParams,
+    WeightedPermuteMLPParams,
     mlp,
     permutator,
 )
@@ -174,93 +175,6 @@ def layer_norm_rows(xp: Any, x: Array, weight: Array, bias: Array, eps: float = 
     return y, pullback
 
 
-class Forward:
-    """The forward pass of a block, step by step, each step on a part of what it makes, so that threads can share it.
-
-    x, y (B, H, W, C). The steps in their order, each of them whole before the next begins: `along_rows`,
-    `along_columns`, `attention`, `finish`. A part is a slice of the rows of the images, counted through the batch
-    (b*H + h), or of the segments (b*N + n). How the parts are cut changes no number that a kernel computes.
-    The factor of a residual branch (drop path, skip_lam) is multiplied into the weights of the weighted sum and into
-    GELU, so that it costs nothing:
-        z = x + proj(scale1 * sum_k a_k x_k) + scale1 * bias,  y = z + fc2(scale2 * gelu(fc1(norm2(z)))) + scale2 * bias
-    """
-
-    def __init__(self, xp: Any, x: HostArray, params: Any, segments: int, skip_lam: float, masks: BlockMasks) -> None:
-        B, H, W, C = grid = x.shape
-        N = checked_segments(segments, C)
-        S = C // N
-        self.xp, self.segment = xp, segment_of(S)
-        self.x = prepared("x", x, grid)
-        self.params = prepared_tree("params", params, block_shapes(H, W, C, S, params))
-        self.scale1 = path_scale(masks.attn_path, B, skip_lam, x.dtype)
-        self.scale2 = path_scale(masks.mlp_path, B, skip_lam, x.dtype)
-        self.rows, self.segments = slice(0, B * H), slice(0, B * N)
-        self.yc_in, self.yh_in, self.yw_in = self.new(*grid), self.new(B, N, W, H * S), self.new(B, H, N, W * S)
-        self.mean1, self.rstd1 = self.new(B, H, W), self.new(B, H, W)
-        self.yh, self.yw, self.yc = self.new(B, N, W, H * S), self.new(B, H, N, W * S), self.new(*grid)
-        self.pooled = self.new(B, C)
-        self.weighted, self.z, self.y = self.new(*grid), self.new(*grid), self.new(*grid)
-        self.u = self.new(B, H * W, len(self.params["mlp"]["fc1"]["bias"]))
-
-    def new(self, *shape: int) -> HostArray:
-        """Memory of the dtype of x."""
-        return np.empty(shape, self.x.dtype)
-
-    def of_rows(self, array: HostArray, part: slice) -> HostArray:
-        """(B, H, *) -> (part, 1, *): rows of the images, each as a sample of its own."""
-        B, H = self.x.shape[:2]
-        return array.reshape(B * H, 1, *array.shape[2:])[part]
-
-    def linear(self, x: HostArray, weight: HostArray, y: HostArray) -> None:
-        """y = x weight^T over the last axis."""
-        self.xp.product(rows(x), weight.T, rows(y))
-
-    def along_rows(self, part: slice) -> None:
-        """norm1, the width branch and the channel branch of some rows of the images."""
-        norm, attn = self.params["norm1"], self.params["attn"]
-        x, yc_in, yw_in, mean, rstd, yw, yc = (
-            self.of_rows(array, part)
-            for array in (self.x, self.yc_in, self.yw_in, self.mean1, self.rstd1, self.yw, self.yc)
-        )
-        kernels.layer_norm_width(x, norm["weight"], norm["bias"], EPS, self.segment, yc_in, yw_in, mean, rstd)
-        self.linear(yw_in, attn["mlp_w"]["weight"], yw)
-        self.linear(yc_in, attn["mlp_c"]["weight"], yc)
-
-    def along_columns(self, part: slice) -> None:
-        """The height branch, and the means over the tokens, of some segments."""
-        B, N, W, length = self.yh.shape
-        kernels.permute_height(self.yc_in, self.segment, part.start, part.stop, self.yh_in)
-        yh_in, yh = (array.reshape(B * N, W, length)[part] for array in (self.yh_in, self.yh))
-        self.linear(yh_in, self.params["attn"]["mlp_h"]["weight"], yh)
-        kernels.branch_means(self.yh, self.yw, self.yc, self.segment, part.start, part.stop, self.pooled)
-
-    def attention(self) -> None:
-        """The weights of the branches, from the means."""
-        logits, self.reweight_back = mlp(self.xp, self.pooled, self.params["attn"]["reweight"])
-        a, self.softmax_back = softmax(self.xp, logits.reshape(*self.pooled.shape, 3))
-        self.scaled_a = np.ascontiguousarray(a.transpose(0, 2, 1)) * self.scale1[:, None, None]
-
-    def finish(self, part: slice) -> None:
-        """Split attention, the projection and the second half of the block, of some rows of the images."""
-        H = self.x.shape[1]
-        proj, norm = self.params["attn"]["proj"], self.params["norm2"]
-        fc1, fc2 = self.params["mlp"]["fc1"], self.params["mlp"]["fc2"]
-        kernels.weighted_sum(
-            self.yh, self.yw, self.yc, self.scaled_a, self.segment, part.start, part.stop, self.weighted
-        )
-        x, weighted, z, y = (self.of_rows(array, part) for array in (self.x, self.weighted, self.z, self.y))
-        scale1, scale2 = (np.repeat(scale, H)[part] for scale in (self.scale1, self.scale2))
-        branch = np.empty_like(x)
-        self.linear(weighted, proj["weight"], branch)
-        kernels.residual_layer_norm(x, branch, proj["bias"], scale1, norm["weight"], norm["bias"], EPS, z, y)
-        u = self.u.reshape(self.rows.stop, self.x.shape[2], self.u.shape[2])[part]
-        g = np.empty_like(u)
-        self.linear(y, fc1["weight"], u)
-        kernels.bias_gelu(u, fc1["bias"], scale2, g)
-        self.linear(g, fc2["weight"], branch)
-        kernels.residual(z, branch, fc2["bias"], scale2, y)
-
-
 @TABLE.replaces(permutator)
 def permutator_fused(
     xp: Any,
@@ -275,7 +189,10 @@ def permutator_fused(
 ) -> tuple[Array, Callable[[Array], tuple[Array, PermutatorParams]]]:
     """The Permutator block (vipnp.layers.permutator), its products with one kernel between two of them.
 
-    x, y (B, H, W, C); forwards by the steps of `Forward`. The pullback can be called again.
+    x, y (B, H, W, C). The factor of a residual branch (drop path, skip_lam) is multiplied into the weights of the
+    weighted sum and into GELU, so that it costs nothing:
+        z = x + proj(scale1 * sum_k a_k x_k) + scale1 * bias,  y = z + fc2(scale2 * gelu(fc1(norm2(z)))) + scale2 * bias
+    and likewise backwards. The pullback can be called again.
 
     Saves: x, z, the input of every product of the Permute-MLP (yh_in, yw_in, yc_in, weighted) and the branches yh, yw,
     yc (B, H, W, C) each; u (B, H*W, R), fc1 without its bias; what the pullbacks of reweight and softmax save, 7 C B
@@ -285,24 +202,51 @@ def permutator_fused(
         return xp.readable(  # type: ignore[no-any-return]
             permutator, x, params, segments=segments, fusion=fusion, branches=branches, skip_lam=skip_lam, masks=masks
         )
-    forward = Forward(xp, x, params, segments, skip_lam, masks)
-    forward.along_rows(forward.rows)
-    forward.along_columns(forward.segments)
-    forward.attention()
-    forward.finish(forward.rows)
-
-    # The pullback must not hold `forward` itself, and with it what nobody needs any more.
-    x, params, segment, product = forward.x, forward.params, forward.segment, xp.product
-    yh_in, yw_in, yc_in, mean1, rstd1 = forward.yh_in, forward.yw_in, forward.yc_in, forward.mean1, forward.rstd1
-    yh, yw, yc, scaled_a, weighted = forward.yh, forward.yw, forward.yc, forward.scaled_a, forward.weighted
-    z, u, scale1, scale2 = forward.z, forward.u, forward.scale1, forward.scale2
-    reweight_back, softmax_back = forward.reweight_back, forward.softmax_back
-    (B, N, W, _), (_, H, _, C), R = yh.shape, x.shape, u.shape[2]
-    grid, S = x.shape, C // N
-    attn, fc1, fc2 = params["attn"], params["mlp"]["fc1"], params["mlp"]["fc2"]
+    B, H, W, C = grid = x.shape
+    N = checked_segments(segments, C)
+    S = C // N
+    x = prepared("x", x, grid)
+    params = prepared_tree("params", params, block_shapes(H, W, C, S, params))
+    attn = cast("WeightedPermuteMLPParams", params["attn"])
+    fc1, fc2 = params["mlp"]["fc1"], params["mlp"]["fc2"]
+    R = len(fc1["bias"])
+    segment = segment_of(S)
+    product = xp.product
+    scale1 = path_scale(masks.attn_path, B, skip_lam, x.dtype)
+    scale2 = path_scale(masks.mlp_path, B, skip_lam, x.dtype)
 
     def new(*shape: int) -> HostArray:
         return np.empty(shape, x.dtype)
+
+    yc_in, yh_in, yw_in = new(*grid), new(B, N, W, H * S), new(B, H, N, W * S)
+    mean1, rstd1 = new(B, H, W), new(B, H, W)
+    kernels.layer_norm_permuted(
+        x, params["norm1"]["weight"], params["norm1"]["bias"], EPS, segment, yc_in, yh_in, yw_in, mean1, rstd1
+    )
+    yh, yw, yc = new(B, N, W, H * S), new(B, H, N, W * S), new(*grid)
+    product(rows(yh_in), attn["mlp_h"]["weight"].T, rows(yh))
+    product(rows(yw_in), attn["mlp_w"]["weight"].T, rows(yw))
+    product(rows(yc_in), attn["mlp_c"]["weight"].T, rows(yc))
+    pooled = new(B, C)
+    kernels.branch_means(yh, yw, yc, segment, pooled)
+    logits, reweight_back = mlp(xp, pooled, attn["reweight"])
+    a, softmax_back = softmax(xp, logits.reshape(B, C, 3))
+    scaled_a = np.ascontiguousarray(a.transpose(0, 2, 1)) * scale1[:, None, None]
+    weighted, branch = new(*grid), new(*grid)
+    kernels.weighted_sum(yh, yw, yc, scaled_a, segment, weighted)
+    product(rows(weighted), attn["proj"]["weight"].T, rows(branch))
+
+    z, zn = new(*grid), new(*grid)
+    kernels.residual_layer_norm(
+        x, branch, attn["proj"]["bias"], scale1, params["norm2"]["weight"], params["norm2"]["bias"], EPS, z, zn
+    )
+    u = new(B, H * W, R)
+    product(rows(zn), fc1["weight"].T, rows(u))
+    g = new(B, H * W, R)
+    kernels.bias_gelu(u, fc1["bias"], scale2, g)
+    product(rows(g), fc2["weight"].T, rows(branch))
+    y = zn
+    kernels.residual(z, branch, fc2["bias"], scale2, y)
 
     def pullback(dy: Array) -> tuple[Array, PermutatorParams]:
         dy = cotangent(dy, x)
@@ -362,4 +306,4 @@ def permutator_fused(
             },
         }
 
-    return forward.y, pullback
+    return y, pullback

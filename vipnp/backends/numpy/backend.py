@@ -22,7 +22,7 @@ from vipnp.backends.numpy.blas import Product, cblas_takes, default_product, num
 from vipnp.backends.numpy.shards import SHARDS
 from vipnp.backends.numpy.threads import Crew
 from vipnp.core.backend import NO_REPLACEMENTS, Array, Backend, HostArray, Op
-from vipnp.core.checks import check_flag, is_whole, shown
+from vipnp.core.checks import check_flag, check_whole
 
 GRID = 512
 """Points of `phi`'s table in a unit of x, a power of two, so that they are exact in float32."""
@@ -201,7 +201,7 @@ def create(*, shards: int = 1, keep_memory: bool = True) -> NumpyBackend:
 
     Raises ValueError or TypeError for a wrong option, ImportError naming the extra where threadpoolctl is missing.
     """
-    shards, keep_memory = check_shards(shards), check_flag("keep_memory", keep_memory)
+    shards, keep_memory = check_whole("shards", shards, low=1), check_flag("keep_memory", keep_memory)
     if keep_memory:
         keep_freed_memory()
     if shards == 1:
@@ -218,15 +218,6 @@ def crew_of(shards: int) -> tuple[Mapping[Op, Op], Any]:
     if find_spec("threadpoolctl") is None:
         raise ImportError('shards need threadpoolctl, which is not installed: pip install "vipnp[numba]"')
     return SHARDS, Crew(shards)
-
-
-def check_shards(shards: Any) -> int:
-    """`shards` as a Python int; TypeError or ValueError unless it is a positive integer."""
-    if not is_whole(shards):
-        raise TypeError(f"shards: got {shown(shards)}, expected a positive integer")
-    if shards < 1:
-        raise ValueError(f"shards: got {shards}, expected a positive integer")
-    return int(shards)
 
 
 __all__: list[str] = ["NumpyBackend", "create", "keep_freed_memory", "phi"]

@@ -17,7 +17,6 @@ float64.
 from vipnp.backends.numba.kernels.adamw import adamw_entries
 from vipnp.backends.numba.kernels.branches import (
     branch_means,
-    permute_height,
     weighted_sum,
     weighted_sum_backward,
     weighted_sum_da,
@@ -27,8 +26,8 @@ from vipnp.backends.numba.kernels.gelu import bias_gelu, bias_gelu_backward
 from vipnp.backends.numba.kernels.layer_norm import (
     layer_norm,
     layer_norm_backward,
+    layer_norm_permuted,
     layer_norm_permuted_backward,
-    layer_norm_width,
     residual_layer_norm,
 )
 from vipnp.backends.numba.kernels.residual import residual, token_sums
@@ -42,9 +41,8 @@ __all__ = [
     "branch_means",
     "layer_norm",
     "layer_norm_backward",
+    "layer_norm_permuted",
     "layer_norm_permuted_backward",
-    "layer_norm_width",
-    "permute_height",
     "residual",
     "residual_layer_norm",
     "token_sums",

@@ -11,32 +11,10 @@ from vipnp.core import HostArray
 
 
 @kernel
-def permute_height(y: HostArray, segment: Any, start: int, stop: int, yh: HostArray) -> None:
-    """yh = permute_height(y), of the segments from `start` to `stop`, which are counted through the batch: b*N + n.
-
-    y (B, H, W, N*S); segment, anything of length S; out: yh (B, N, W, H*S), written from its first entry to its last.
-    """
-    B, H, W, C = y.shape
-    S = len(segment)
-    N = C // S
-    y_ = y.reshape((B, H, W, N, S))
-    yh_ = yh.reshape((B, N, W, H, S))
-    for b in range(B):
-        for n in range(max(0, start - b * N), min(N, stop - b * N)):
-            for w in range(W):
-                for h in range(H):
-                    for s in range(S):
-                        yh_[b, n, w, h, s] = y_[b, h, w, n, s]
-
-
-@kernel
-def branch_means(
-    yh: HostArray, yw: HostArray, yc: HostArray, segment: Any, start: int, stop: int, means: HostArray
-) -> None:
+def branch_means(yh: HostArray, yw: HostArray, yc: HostArray, segment: Any, means: HostArray) -> None:
     """means[b, c] = mean_hw (h + w + c)[b, h, w, c], the branches h and w read from yh and yw.
 
-    yh (B, N, W, H*S); yw (B, H, N, W*S); yc (B, H, W, N*S); start, stop, the segments taken, as in permute_height; out:
-    means (B, C), the channels of these segments.
+    yh (B, N, W, H*S); yw (B, H, N, W*S); yc (B, H, W, N*S); out: means (B, C).
     Fuses the permutations back, the sum over the branches and the pooling.
     """
     B, H, W, C = yc.shape
@@ -46,17 +24,15 @@ def branch_means(
     row = np.empty(C, yc.dtype)
     along = np.empty(max(H, W) * S, yc.dtype)
     for b in range(B):
-        first, last = max(0, start - b * N), min(N, stop - b * N)
-        for c in range(first * S, last * S):
-            means[b, c] = 0
+        means[b] = 0
         for h in range(H):
             row[:] = 0
             for w in range(W):
-                for c in range(first * S, last * S):
+                for c in range(C):
                     row[c] += yc[b, h, w, c]
-            for c in range(first * S, last * S):
+            for c in range(C):
                 means[b, c] += row[c]
-        for n in range(first, last):
+        for n in range(N):
             along[:] = 0
             for h in range(H):
                 for i in range(W * S):
@@ -71,25 +47,15 @@ def branch_means(
             for h in range(H):
                 for s in range(S):
                     means[b, n * S + s] += along[h * S + s]
-        for c in range(first * S, last * S):
+        for c in range(C):
             means[b, c] /= tokens
 
 
 @kernel
-def weighted_sum(
-    yh: HostArray,
-    yw: HostArray,
-    yc: HostArray,
-    a: HostArray,
-    segment: Any,
-    start: int,
-    stop: int,
-    y: HostArray,
-) -> None:
+def weighted_sum(yh: HostArray, yw: HostArray, yc: HostArray, a: HostArray, segment: Any, y: HostArray) -> None:
     """y = a_h * h + a_w * w + a_c * c, the branches h and w read from yh and yw.
 
-    yh (B, N, W, H*S); yw (B, H, N, W*S); yc (B, H, W, N*S); a (B, 3, C), in the order h, w, c; start, stop, the rows of
-    images taken, which are counted through the batch: b*H + h; out: y (B, H, W, C), these rows.
+    yh (B, N, W, H*S); yw (B, H, N, W*S); yc (B, H, W, N*S); a (B, 3, C), in the order h, w, c; out: y (B, H, W, C).
     Fuses the permutations back and the weighted sum of split attention.
     """
     B, H, W, C = yc.shape
@@ -101,7 +67,7 @@ def weighted_sum(
     a_ = a.reshape((B, 3, N, S))
     y_ = y.reshape((B, H, W, N, S))
     for b in range(B):
-        for h in range(max(0, start - b * H), min(H, stop - b * H)):
+        for h in range(H):
             for w in range(W):
                 for n in range(N):
                     for s in range(S):

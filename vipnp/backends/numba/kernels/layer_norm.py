@@ -26,27 +26,31 @@ def row_statistics(x: HostArray, eps: float) -> tuple[float, float]:
 
 
 @kernel
-def layer_norm_width(
+def layer_norm_permuted(
     x: HostArray,
     weight: HostArray,
     bias: HostArray,
     eps: float,
     segment: Any,
     y: HostArray,
+    yh: HostArray,
     yw: HostArray,
     mean: HostArray,
     rstd: HostArray,
 ) -> None:
-    """y = layer_norm(x, weight, bias, eps),  yw = permute_width(y).
+    """y = layer_norm(x, weight, bias, eps),  yh = permute_height(y),  yw = permute_width(y).
 
     x (B, H, W, C); weight, bias (C,); segment, anything of length S (a tuple's is known when the kernel is compiled,
-    so that the loops along a segment unroll); out: y (B, H, W, N*S), yw (B, H, N, W*S), mean, rstd (B, H, W).
-    Fuses LayerNorm with the permutation of the width branch, while a row of the image stays in the cache.
+    so that the loops along a segment unroll); out: y (B, H, W, N*S), yh (B, N, W, H*S), yw (B, H, N, W*S), mean, rstd
+    (B, H, W).
+    Fuses LayerNorm with the permutations of the height and the width branch. Each output is written from its first
+    entry to its last, while what is read again, one sample of y, stays in the cache.
     """
     B, H, W, C = x.shape
     S = len(segment)
     N = C // S
     y_ = y.reshape((B, H, W, N, S))
+    yh_ = yh.reshape((B, N, W, H, S))
     yw_ = yw.reshape((B, H, N, W, S))
     for b in range(B):
         for h in range(H):
@@ -60,6 +64,11 @@ def layer_norm_width(
                 for w in range(W):
                     for s in range(S):
                         yw_[b, h, n, w, s] = y_[b, h, w, n, s]
+        for n in range(N):
+            for w in range(W):
+                for h in range(H):
+                    for s in range(S):
+                        yh_[b, n, w, h, s] = y_[b, h, w, n, s]
 
 
 @kernel
