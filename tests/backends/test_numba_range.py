@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 import torch
 
-from vipnp import get_backend
+from vipnp import ViPConfig, get_backend
 from vipnp.layers import permutator
+from vipnp.models import VisionPermutator
 from vipnp.ops import layer_norm
 from vipnp.optim import AdamW
 from vipnp.optim.adamw import AdamWState, adamw
@@ -79,6 +80,21 @@ def test_layer_norm_of_a_row_whose_variance_overflows_is_its_bias(backend: str) 
     dx, dweight, _ = pullback(np.ones_like(y))
     assert not dx.any()
     assert not dweight.any()
+
+
+@pytest.mark.parametrize("backend", ["numpy", "numba"])
+def test_images_that_are_too_large_stay_unnoticed_in_the_loss(backend: str) -> None:
+    """As docs/cpu.md warns: the tokens of the last norm are its bias, 0 in a new model, and so are the logits."""
+    config = ViPConfig((1, 2), (8, 12), (2, 3), (True, False), 3, image_size=(12, 24), num_classes=5)
+    model = VisionPermutator(config, backend=backend, seed=0)
+    images = np.random.default_rng(3).normal(size=(4, 3, 12, 24)).astype(np.float32)
+    labels = np.array([0, 4, 2, 2])
+    seen, _ = model.loss_and_grads(images, labels)
+    assert abs(float(seen) - math.log(5)) > 1e-4
+    for size in (1e20, 1e30):
+        loss, grads = model.loss_and_grads(images * np.float32(size), labels)
+        assert float(loss) == np.float32(math.log(5))
+        assert all(np.isfinite(grad).all() for _, grad in tree_arrays(grads))
 
 
 B, H, W, N, S, R, Q = 2, 3, 5, 4, 2, 7, 6

@@ -194,6 +194,7 @@ def test_arrays_of_a_device_are_checked_by_shape_and_dtype() -> None:
         ("vip_s7", {"dtype": "float16"}, ValueError, "dtype: got 'float16', expected one of float32, float64"),
         ("vip_s7", {"seed": -1}, ValueError, "seed: got -1"),
         ("vip_s7", {"seed": 1.5}, TypeError, "seed: got 1.5"),
+        ("vip_s7", {"seed": True}, TypeError, "seed: got True, expected an integer"),
         ("vip_s7", {"num_classes": 0}, ValueError, "num_classes: got 0, expected an integer >= 1"),
         ("vip_s7", {"num_classes": 2.0}, TypeError, "num_classes: got 2.0"),
         ("vip_s7", {"in_channels": True}, TypeError, "in_channels: got True"),

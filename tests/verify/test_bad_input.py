@@ -263,8 +263,9 @@ def test_an_empty_y_is_no_pass() -> None:
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"seed": -1}, ValueError, "seed: got -1, expected an integer that is not negative"),
+        ({"seed": -1}, ValueError, "seed: got -1, expected an integer >= 0"),
         ({"seed": 0.5}, TypeError, "seed: got 0.5, expected an integer"),
+        ({"seed": True}, TypeError, "seed: got True, expected an integer"),
         ({"seconds": 0}, ValueError, "seconds: got 0, expected a positive number"),
         ({"seconds": "1"}, ValueError, "seconds: got '1', expected a positive number"),
         (

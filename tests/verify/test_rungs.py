@@ -465,6 +465,20 @@ def test_a_mistake_in_float32_alone() -> None:
     assert "the gradient in float32 is off" in contract_failure(gelu_with(gradient))
 
 
+def test_a_slope_of_python_numbers_makes_float64_of_float32() -> None:
+    def slope(xp: Any, x: Any) -> Any:
+        slope = np.where(x > 0, 1, 0.1)
+        return x * slope, lambda dy: (dy * slope,)
+
+    def chosen(xp: Any, x: Any) -> Any:
+        up = x > 0
+        return np.where(up, x, 0.1 * x), lambda dy: (np.where(up, dy, 0.1 * dy),)
+
+    message = contract_failure(slope)
+    assert "float32 arguments give y of dtype float64; float32 arguments give a gradient of dtype float64" in message
+    assert verify(chosen, [X], rungs=["contract", "differences"]).decided
+
+
 def test_an_op_that_returns_its_input() -> None:
     assert "y shares memory with x" in contract_failure(lambda xp, x: (x, lambda dy: (dy + 0,)))
 

@@ -1,8 +1,7 @@
-"""Checks of what a model is given: names and shapes of weights, seeds, label smoothing."""
+"""Checks of what a model is given: names and shapes of weights, label smoothing."""
 
 from __future__ import annotations
 
-import numbers
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -58,15 +57,6 @@ def check_arrays(xp: Backend, tensors: Any, dtype: str) -> None:
                 f"{name}: got {type(tensor).__name__} of dtype {getattr(tensor, 'dtype', None)}, expected a {dtype} "
                 f"array of backend {xp.name!r}"
             )
-
-
-def checked_seed(seed: Any) -> int:
-    """A seed as an int. Raises TypeError or ValueError where it is no whole number >= 0."""
-    if isinstance(seed, bool) or not isinstance(seed, numbers.Integral):
-        raise TypeError(f"seed: got {shown(seed)}, expected a non-negative integer")
-    if seed < 0:
-        raise ValueError(f"seed: got {seed}, expected a non-negative integer")
-    return int(seed)
 
 
 def checked_smoothing(label_smoothing: Any, distributions: Array | None) -> float:

@@ -18,10 +18,10 @@ from vipnp.core.boundary import (
     receive_labels_or_targets,
     receive_parameter,
 )
-from vipnp.core.checks import check_dtype
+from vipnp.core.checks import check_dtype, check_whole
 from vipnp.core.tree import flatten, unflatten
 from vipnp.data.transforms import Transform
-from vipnp.models.checks import IncompatibleKeys, check_arrays, check_names, checked_seed, checked_smoothing
+from vipnp.models.checks import IncompatibleKeys, check_arrays, check_names, checked_smoothing
 from vipnp.models.config import ViPConfig
 from vipnp.models.draws import draw_masks
 from vipnp.models.initialization import initial_head, initial_parameters, parameter_shapes
@@ -58,7 +58,9 @@ class VisionPermutator:
         self, config: ViPConfig, *, backend: str | Backend = "numpy", dtype: str = "float32", seed: int = 0
     ) -> None:
         self._of(config, backend, dtype)
-        self.params: VisionPermutatorParams = self._uploaded(initial_parameters(config, checked_seed(seed)))
+        self.params: VisionPermutatorParams = self._uploaded(
+            initial_parameters(config, check_whole("seed", seed, low=0))
+        )
 
     @classmethod
     def from_weights(
@@ -322,7 +324,7 @@ class VisionPermutator:
             If `num_classes` is not a positive integer.
         """
         config = dataclasses.replace(self.config, num_classes=num_classes)
-        head = self._uploaded(initial_head(config, checked_seed(seed)))["head"]
+        head = self._uploaded(initial_head(config, check_whole("seed", seed, low=0)))["head"]
         self.config = config
         self.params = {**self.params, "head": head}
         self.classes = None

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import copy
 import math
-import operator
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
 import numpy as np
 
+from vipnp.core.checks import check_whole
 from vipnp.verify.budget import SECONDS, OutOfTimeError, budget
 from vipnp.verify.extras import MissingExtraError, need
 from vipnp.verify.outcomes import BrokenOpError, UndecidedError
@@ -105,7 +105,7 @@ def verify(
         For inputs that cannot be audited: integers, empty arrays, NaN or infinity, arrays of another dtype, constants
         that cannot be copied, an unknown rung, a seed or a number of seconds that is none.
     """
-    seed = whole_seed(seed)
+    seed = check_whole("seed", seed, low=0)
     if seconds is not None and not (isinstance(seconds, (int, float)) and seconds > 0 and math.isfinite(seconds)):
         raise ValueError(f"seconds: got {seconds!r}, expected a positive number, or None for no limit")
     subject = Subject(
@@ -146,17 +146,6 @@ def check_pullback(op: Callable[..., Any], args: Sequence[Any], **options: Any) 
     report = verify(op, args, **options)
     if not report.decided:
         raise AssertionError(str(report))
-
-
-def whole_seed(seed: Any) -> int:
-    """`seed` as an integer. Raises TypeError or ValueError unless it is one and not negative."""
-    try:
-        whole = operator.index(seed)
-    except TypeError:
-        raise TypeError(f"seed: got {seed!r}, expected an integer") from None
-    if whole < 0:
-        raise ValueError(f"seed: got {whole}, expected an integer that is not negative")
-    return whole
 
 
 def chosen_rungs(rungs: Sequence[str] | None, ladder: Mapping[str, Rung] = RUNGS) -> list[str]:
