@@ -122,7 +122,7 @@ clean: ## remove .venv and what tools leave behind
 
 .venv/.kernels: .venv/.test
 	@echo "installing CuPy, NVRTC and the headers of CUDA (no GPU needed)"
-	@$(INSTALL) cupy-cuda13x nvidia-cuda-nvrtc nvidia-cuda-runtime
+	@$(INSTALL) cupy-cuda13x nvidia-cuda-nvdisasm nvidia-cuda-nvrtc nvidia-cuda-runtime
 	@touch $@
 
 .venv/.gpu: .venv/.test

@@ -1,6 +1,6 @@
 """A training step and inference on the CPU beside PyTorch.
 
-python benchmarks/cpu_step.py                  vip_s7, batch 8: every contender, under six minutes on two cores
+python benchmarks/cpu_step.py                  vip_s7, batch 8: every contender that is installed
 python benchmarks/cpu_step.py --full           vip_s7 and vip_s14 at batch 1, 8, 32
 python benchmarks/cpu_step.py --scaling        over batch, resolution and depth
 python benchmarks/cpu_step.py --profile        where the time of the fused step goes, kernel by kernel

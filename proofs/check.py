@@ -38,8 +38,12 @@ FOLDERS = {
     "layers": "Layers",
     "updates": "Updates",
     "optim": "Optim",
+    "network": "Network",
 }
 """Every folder of Coq files, and what the files call it."""
+
+NETWORK = ("network_correct", "network_with_loss_correct")
+"""The theorems about the whole network, in proofs/network/network.v."""
 
 MEMORY = 6 << 30
 """Bytes that one Coq may take: a proof that no longer fits its statement can want all there is."""
@@ -124,7 +128,8 @@ def allowed() -> list[str]:
     return [line.split()[0] for line in lines if line and not line.startswith("#")]
 
 
-def compile_all(jobs: int) -> None:
+def compile_all(jobs: int, *targets: str) -> None:
+    """Compile what has changed: every file, or only what the targets need."""
     for folder in FOLDERS:
         kept = {path.name for path in (HERE / folder).glob("*.v")}
         (BUILD / folder).mkdir(parents=True, exist_ok=True)
@@ -137,9 +142,11 @@ def compile_all(jobs: int) -> None:
                 shutil.copy(path, target)
     names = sorted(str(path.relative_to(BUILD)) for folder in FOLDERS for path in (BUILD / folder).glob("*.v"))
     places = [f"-R {folder} {name}" for folder, name in FOLDERS.items()]
-    (BUILD / "_CoqProject").write_text("\n".join([*places, "-arg -w -arg -ambiguous-paths", *names, ""]))
+    (BUILD / "_CoqProject").write_text(
+        "\n".join([*places, "-docroot Proofs", "-arg -w -arg -ambiguous-paths", *names, ""])
+    )
     run("coq_makefile", "-f", "_CoqProject", "-o", "Makefile")
-    run("make", "--no-print-directory", f"-j{jobs}")
+    run("make", "--no-print-directory", f"-j{jobs}", *targets)
 
 
 def assumptions() -> list[str]:
@@ -150,10 +157,14 @@ def assumptions() -> list[str]:
     of_layers = [*layers.LAYERS, *layers.STAGES]
     lines.append(f"From Layers Require {' '.join(of_layers)}.")
     lines.append(f"From Optim Require {' '.join(optimisers.THEOREMS)}.")
+    lines.append("From Network Require network.")
     lines += [f"Check (Ops.{f}{n}_correct : Statements.{f}{n}_is_correct)." for n, f in ops.items()]
     lines += [f"Check (Layers.{n}.{n}_correct : Layers.{n}.{n}_is_correct)." for n in of_layers]
+    at = "Network.network"
+    lines += [f"Check ({at}.{name} : {at}.{name.replace('_correct', '_is_correct')})." for name in NETWORK]
     proved = [f"Ops.{f}{n}_{what}" for n, f in ops.items() for what in ("value", "correct")]
     proved += [f"Layers.{n}.{n}_correct" for n in of_layers]
+    proved += [f"{at}.{name}" for name in NETWORK]
     proved += [f"Optim.{file}.{name}" for file, names in optimisers.THEOREMS.items() for name in names]
     lines += [f"Definition all := ({', '.join(proved)}).", "Print Assumptions all."]
     (BUILD / "Assumptions.v").write_text("\n".join([*lines, ""]))
@@ -169,6 +180,12 @@ def run(*command: str) -> str:
         print(done.stdout, file=sys.stderr)
         raise UnprovedError(f"{command[0]}: got exit status {done.returncode}, expected every proof to be accepted")
     return done.stdout
+
+
+def limit(seconds: int) -> None:
+    """What one proof may take of memory and processor."""
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
 
 
 def main() -> int:
@@ -194,13 +211,11 @@ def main() -> int:
         return 1
     proved = theorems()
     for name in proved:
-        print(f"{name:24} proved for every shape")
-    of_updates = [name for names in optimisers.THEOREMS.values() for name in names]
-    for name in of_updates:
-        print(f"{name:24} proved")
-    print(
-        f"{len(proved) + len(of_updates)} theorems, {time.monotonic() - began:.0f} s; they assume {', '.join(assumed)}"
-    )
+        print(f"{name:26} proved for every shape")
+    others = [*NETWORK, *(name for names in optimisers.THEOREMS.values() for name in names)]
+    for name in others:
+        print(f"{name:26} proved")
+    print(f"{len(proved) + len(others)} theorems, {time.monotonic() - began:.0f} s; they assume {', '.join(assumed)}")
     if arguments.record:
         version = run("coqc", "--print-version").split()[0]
         RECORD.write_text(json.dumps({"coq": version, "assumptions": assumed, "theorems": proved}, indent=1) + "\n")

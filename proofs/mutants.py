@@ -13,7 +13,6 @@ import contextlib
 import dataclasses
 import random
 import re
-import resource
 import signal
 import subprocess
 import sys
@@ -27,7 +26,7 @@ from typing import Any
 import vipnp.layers
 import vipnp.ops
 from proofs import layers, statements
-from proofs.check import BUILD, FOLDERS, HERE, MEMORY, UnprovedError
+from proofs.check import BUILD, FOLDERS, HERE, UnprovedError, limit
 from proofs.statements import SPECS
 from tools import planting
 from tools.mistakes import Mistake
@@ -77,11 +76,6 @@ def proved(text: str, seconds: int) -> str:
     if done.returncode in (-signal.SIGXCPU, -signal.SIGKILL):
         return "no answer in time"
     return "refused by Coq" if done.returncode else STILL
-
-
-def limit(seconds: int) -> None:
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
-    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
 
 
 def planted(ops: list[str], most: int) -> Iterator[Mistake]:

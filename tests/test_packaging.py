@@ -101,7 +101,7 @@ def test_the_source_archive_holds_what_the_wheel_is_built_from_and_nothing_else(
 def test_no_extra_brings_two_cuda_wheels() -> None:
     extras = PROJECT["optional-dependencies"]
     whole = {"numba", "onednn", "mkl", "mpi", "train", "data", "audit", "tensorboard"}
-    assert set(extras) == whole | {"cuda12", "cuda13", "docs", "test", "all"}
+    assert set(extras) == whole | {"cuda12", "cuda13", "benchmark", "docs", "test", "all"}
     assert set(re.findall(r"\w+", extras["all"][0])) == {"vipnp", *whole}
     for name, requirements in extras.items():
         cuda = [requirement for requirement in requirements if "cupy" in requirement or "cuda" in requirement]

@@ -12,7 +12,7 @@ from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 
-from benchmarks.cpu.contenders import CONTENDERS
+from benchmarks.cpu.contenders import CONTENDERS, INFERENCE_ALONE
 from benchmarks.cpu.measure import REFERENCE, Result, measure
 from benchmarks.cpu.profile import profile
 from benchmarks.cpu.report import draw, machine, profile_table, table, write_json
@@ -24,6 +24,15 @@ SCALING_CONTENDERS = ("torch", "numba")
 BATCHES_TOGETHER = 8
 """From larger batches on, training steps of all contenders at once may not fit into memory: they run in pairs."""
 
+NEEDS = {
+    "torch": {"torch": "test"},
+    "numba": {"numba": "numba", "threadpoolctl": "numba"},
+    "floor": {"numba": "numba", "threadpoolctl": "numba"},
+    "onnxruntime": {"torch": "test", "onnx": "benchmark", "onnxruntime": "benchmark"},
+    "openvino": {"torch": "test", "openvino": "benchmark"},
+    "jax": {"torch": "test", "jax": "benchmark"},
+}
+"""First part of a contender's name -> the packages it needs -> the extra that installs each."""
 
 DISTRIBUTIONS = {"onednn": "onednn-cpu-gomp", "mkl": "mkl"}
 """Extra, which is also the end of a contender's name -> what it installs."""
@@ -39,20 +48,15 @@ class Bench:
 
 def unavailable(contender: str) -> str | None:
     """Why `contender` cannot run here, None if it can."""
-    needs = {
-        "torch": ["torch"],
-        "numba": ["numba", "threadpoolctl"],
-        "floor": ["numba", "threadpoolctl"],
-    }
     family, _, variant = contender.partition("-")
-    missing = [package for package in needs.get(family, []) if find_spec(package) is None]
-    if missing:
-        return f'{missing[0]} is not installed: pip install "vipnp[{"test" if family == "torch" else "numba"}]"'
+    for package, extra in NEEDS.get(family, {}).items():
+        if find_spec(package) is None:
+            return f'{package} is not installed: pip install "vipnp[{extra}]"'
     if variant in DISTRIBUTIONS and not _installed(DISTRIBUTIONS[variant]):
         return f'{DISTRIBUTIONS[variant]} is not installed: pip install "vipnp[{variant}]"'
     if variant == "shards" and find_spec("threadpoolctl") is None:
         return 'threadpoolctl is not installed: pip install "vipnp[numba]"'
-    if variant == "compile" and not (shutil.which("g++") or shutil.which("clang++")):
+    if variant in ("compile", "freeze") and not (shutil.which("g++") or shutil.which("clang++")):
         return "torch.compile needs a C++ compiler"
     if variant == "malloc" and sys.platform != "linux":
         return "malloc can be tuned with glibc only"
@@ -68,12 +72,14 @@ def _installed(distribution: str) -> bool:
 
 
 def groups(contenders: Sequence[str], work: Work) -> list[list[str]]:
-    """Who runs at the same time: all, or, for large training steps, one at a time beside the reference, and the floors,
-    which need little memory, together."""
+    """Who runs at the same time: all that can do the work, or, for large training steps, one at a time beside the
+    reference, and the floors, which need little memory, together."""
+    if work.task == "train":
+        contenders = [name for name in contenders if name not in INFERENCE_ALONE]
     floors = [name for name in contenders if name.startswith("floor")]
     others = [name for name in contenders if name != REFERENCE and name not in floors]
     if work.task == "infer" or work.batch <= BATCHES_TOGETHER or REFERENCE not in contenders or not others:
-        return [list(contenders)]
+        return [list(contenders)] if contenders else []
     return [[REFERENCE, name] for name in others] + ([[REFERENCE, *floors]] if floors else [])
 
 
@@ -154,12 +160,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     contenders = []
     for name in names:
         reason = unavailable(name)
+        if given.task == ["train"] and name in INFERENCE_ALONE:
+            reason = "it takes no training step"
         if reason and given.contenders:
             options.error(f"--contenders: {name}: {reason}")
         if reason:
             print(f"left out: {name}: {reason}", file=sys.stderr)
         else:
             contenders.append(name)
+    alone = [name for name in contenders if name in INFERENCE_ALONE]
+    if alone and "train" in given.task:
+        print(f"left out of training, which they do not do: {', '.join(alone)}", file=sys.stderr)
     if given.scaling:
         works = scaling_works(given.model[0])
     else:

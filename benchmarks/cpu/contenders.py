@@ -8,20 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.cpu.work import Work
+from benchmarks.cpu.rivals import RIVALS, refuse_difference
+from benchmarks.cpu.work import LEARNING_RATE, WEIGHT_DECAY, Step, Work, images_and_labels
 from vipnp.models import ViPConfig
-
-Step = Callable[[], object]
-
-LEARNING_RATE, WEIGHT_DECAY = 1e-3, 0.05
-
-
-def images_and_labels(work: Work, config: ViPConfig) -> tuple[Any, Any]:
-    """The same random batch for every contender."""
-    rng = np.random.default_rng(0)
-    images = rng.standard_normal((work.batch, config.in_channels, *config.image_size), dtype=np.float32)
-    return images, rng.integers(0, config.num_classes, work.batch)
-
 
 # --- vipnp -----------------------------------------------------------------------------------------------------------
 
@@ -53,8 +42,11 @@ def vipnp_step(backend: str, *, sharded: bool, **options: Any) -> Callable[[Work
 # --- PyTorch ---------------------------------------------------------------------------------------------------------
 
 
-def torch_step(*, keep_memory: bool = False, compiled: bool = False) -> Callable[[Work, int], Step]:
-    """The step of PyTorch: as it is, with malloc told to keep freed memory, or compiled."""
+def torch_step(
+    *, keep_memory: bool = False, compiled: bool = False, frozen: bool = False
+) -> Callable[[Work, int], Step]:
+    """The step of PyTorch: as it is, with malloc told to keep freed memory, or compiled; `frozen` compiles the weights
+    in as constants, which serves inference alone."""
 
     def build(work: Work, cores: int) -> Step:
         import torch
@@ -68,14 +60,17 @@ def torch_step(*, keep_memory: bool = False, compiled: bool = False) -> Callable
         config = work.config()
         module = torch_vip(config)
         images, labels = (torch.from_numpy(array) for array in images_and_labels(work, config))
-        model = torch.compile(module) if compiled else module
+        model = torch.compile(module, options={"freezing": frozen}) if compiled else module
         if work.task == "infer":
             module.eval()
 
-            def infer() -> None:
+            def infer() -> Any:
                 with torch.inference_mode():
-                    model(images)
+                    return model(images)
 
+            if compiled:
+                with torch.inference_mode():
+                    refuse_difference("compiled PyTorch", [("logits", infer(), module(images))])
             return infer
         optimizer = torch.optim.AdamW(
             [
@@ -172,6 +167,8 @@ CONTENDERS: Mapping[str, Callable[[Work, int], Step]] = MappingProxyType(
         "torch": torch_step(),
         "torch-malloc": torch_step(keep_memory=True),
         "torch-compile": torch_step(compiled=True),
+        "torch-freeze": torch_step(compiled=True, frozen=True),
+        **RIVALS,
         "numpy": vipnp_step("numpy", sharded=False),
         "numpy-shards": vipnp_step("numpy", sharded=True),
         "numba": vipnp_step("numba", sharded=True, products="openblas"),
@@ -183,3 +180,6 @@ CONTENDERS: Mapping[str, Callable[[Work, int], Step]] = MappingProxyType(
     }
 )
 """Name -> (work, cores) -> the step. `torch` is what the ratios refer to."""
+
+INFERENCE_ALONE = ("torch-freeze", "onnxruntime", "openvino")
+"""Contenders that take no training step."""

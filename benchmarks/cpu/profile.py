@@ -8,8 +8,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
 
-from benchmarks.cpu.contenders import LEARNING_RATE, WEIGHT_DECAY, images_and_labels
-from benchmarks.cpu.work import Work
+from benchmarks.cpu.work import LEARNING_RATE, WEIGHT_DECAY, Work, images_and_labels
 
 STEPS = 3
 

@@ -12,7 +12,7 @@ from typing import Any
 from benchmarks.cpu.measure import REFERENCE, Result
 from vipnp.core import files
 
-PACKAGES = ("vipnp", "numpy", "scipy", "numba", "onednn-cpu-gomp", "mkl", "torch")
+PACKAGES = ("vipnp", "numpy", "scipy", "numba", "onednn-cpu-gomp", "mkl", "torch", "onnxruntime", "openvino", "jax")
 
 
 def table(results: Sequence[Result]) -> str:

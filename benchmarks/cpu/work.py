@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
+
+import numpy as np
 
 from vipnp.models import ViPConfig
 from vipnp.models.config import get_config
 
 Task = Literal["train", "infer"]
 TASKS: tuple[Task, ...] = ("train", "infer")
+
+Step = Callable[[], object]
+"""Runs what is timed once."""
+
+LEARNING_RATE, WEIGHT_DECAY = 1e-3, 0.05
 
 
 @dataclass(frozen=True)
@@ -47,3 +55,10 @@ class Work:
         extra = [f"{self.image_size} px"] if self.image_size else []
         extra += [f"{self.depth} blocks a stage"] if self.depth else []
         return ", ".join([f"{self.model} {self.task}", f"batch {self.batch}", *extra])
+
+
+def images_and_labels(work: Work, config: ViPConfig) -> tuple[Any, Any]:
+    """The same random batch for every contender."""
+    rng = np.random.default_rng(0)
+    images = rng.standard_normal((work.batch, config.in_channels, *config.image_size), dtype=np.float32)
+    return images, rng.integers(0, config.num_classes, work.batch)

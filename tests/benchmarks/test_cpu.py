@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+import sys
+import types
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from benchmarks.cpu import command, contenders, main, run_bench
-from benchmarks.cpu.contenders import CONTENDERS, linear_layers
+from benchmarks.cpu.contenders import CONTENDERS, INFERENCE_ALONE, linear_layers
 from benchmarks.cpu.measure import Process, measure, reduce
 from benchmarks.cpu.profile import profile
 from benchmarks.cpu.report import draw, machine, profile_table, table, write_json
+from benchmarks.cpu.rivals import RIVALS, openvino_step, refuse_difference
 from benchmarks.cpu.work import Work
 from vipnp import create_model
 from vipnp.models import ViPConfig
@@ -71,6 +75,9 @@ def test_large_training_steps_run_in_pairs() -> None:
     assert command.groups(names, Work("vip_s7", 32, "infer")) == [names]
     assert command.groups(names, Work("vip_s7", 32, "train")) == [["torch", "numpy"], ["torch", "numba"]]
     assert command.groups(["numba"], Work("vip_s7", 32, "train")) == [["numba"]]
+    assert command.groups([*names, *INFERENCE_ALONE], TINY) == [names]
+    assert command.groups([*names, *INFERENCE_ALONE], INFER) == [[*names, *INFERENCE_ALONE]]
+    assert command.groups(INFERENCE_ALONE, TINY) == []
     floors = ["floor", "floor-mkl"]
     assert command.groups([*names, *floors], Work("vip_s7", 32, "train")) == [
         ["torch", "numpy"],
@@ -79,7 +86,7 @@ def test_large_training_steps_run_in_pairs() -> None:
     ]
 
 
-@pytest.mark.parametrize("name", [name for name in CONTENDERS if name not in ("torch-compile", "torch-malloc")])
+@pytest.mark.parametrize("name", [name for name in CONTENDERS if not name.startswith("torch-") and name not in RIVALS])
 @pytest.mark.parametrize("work", [TINY, INFER], ids=lambda work: work.task)
 def test_every_contender_makes_a_step(name: str, work: Work) -> None:
     step = CONTENDERS[name](work, 1)
@@ -190,7 +197,11 @@ def test_the_profile_covers_the_step() -> None:
         (["--batch", "0"], "expected positive numbers"),
         (["--cores", "9999"], "--cores: got 9999, expected 1 to"),
         (["--model", "vip_x"], "invalid choice: 'vip_x'"),
-        (["--contenders", "jax"], "invalid choice: 'jax'"),
+        (["--contenders", "theano"], "invalid choice: 'theano'"),
+        (
+            ["--contenders", "torch-freeze", "--task", "train"],
+            "--contenders: torch-freeze: it takes no training step",
+        ),
         (["--json", "/nowhere/at/all.json"], "no such folder"),
     ],
 )
@@ -203,7 +214,7 @@ def test_wrong_arguments_are_refused(arguments: list[str], message: str, capsys:
 
 @pytest.mark.parametrize(
     ("contender", "extra"),
-    [("torch", "test"), ("numba", "numba"), ("floor", "numba"), ("numpy-shards", "numba")],
+    [("torch", "test"), ("numba", "numba"), ("floor", "numba"), ("numpy-shards", "numba"), ("jax", "test")],
 )
 def test_missing_packages_name_their_extra(
     contender: str, extra: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -213,6 +224,60 @@ def test_missing_packages_name_their_extra(
     with pytest.raises(SystemExit):
         main(["--contenders", contender])
     assert contender in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("library", ["onnx", "onnxruntime", "openvino", "jax"])
+def test_a_rival_without_its_library_is_named_and_left_out(
+    library: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rival = "onnxruntime" if library == "onnx" else library
+    monkeypatch.setattr(command, "find_spec", lambda name: None if name == library else object())
+    seen: list[Any] = []
+
+    def recorded(works: Any, names: Any, **options: Any) -> command.Bench:
+        seen.extend(names)
+        return command.Bench([], {})
+
+    monkeypatch.setattr(command, "run_bench", recorded)
+    assert main([]) == 0
+    said = capsys.readouterr().err
+    assert f'left out: {rival}: {library} is not installed: pip install "vipnp[benchmark]"' in said
+    assert set(RIVALS) - set(seen) == {rival}
+    left = [name for name in INFERENCE_ALONE if name in seen]
+    assert f"left out of training, which they do not do: {', '.join(left)}\n" in said
+    with pytest.raises(SystemExit):
+        main(["--contenders", rival])
+    assert f"--contenders: {rival}: {library} is not installed" in capsys.readouterr().err
+
+
+def test_another_result_than_pytorchs_is_refused() -> None:
+    expected = np.array([1.0, -200.0])
+    refuse_difference("jax", [("logits", expected + 0.019, expected)])
+    for result in (expected + 0.021, np.full(2, np.nan)):
+        with pytest.raises(RuntimeError, match=r"jax: logits differs from PyTorch's by .*expected at most 0.0001"):
+            refuse_difference("jax", [("logits", result, expected)])
+
+
+@pytest.mark.parametrize("error", [0.0, 1e-3])
+def test_a_rival_is_held_against_pytorch_before_it_is_timed(error: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """OpenVINO is not installed here: its place is taken by PyTorch, wrong by `error`."""
+    import torch
+
+    def compile_model(module: Any, device: str, settings: dict[str, Any]) -> Any:
+        assert settings["INFERENCE_NUM_THREADS"] == 1
+        return lambda images: [module(torch.from_numpy(images)).detach().numpy() * (1 + error)]
+
+    fake = types.ModuleType("openvino")
+    vars(fake).update(
+        convert_model=lambda module, example_input: module,
+        Core=lambda: types.SimpleNamespace(compile_model=compile_model),
+    )
+    monkeypatch.setitem(sys.modules, "openvino", fake)
+    if error:
+        with pytest.raises(RuntimeError, match=r"openvino: logits differs from PyTorch's by 1\.0e-03"):
+            openvino_step(INFER, 1)
+    else:
+        assert openvino_step(INFER, 1)() is not None
 
 
 @pytest.mark.parametrize("extra", ["onednn", "mkl"])

@@ -212,6 +212,14 @@ def test_damaged_cifar_files_are_named(tmp_path: Path, name: str, content: bytes
         load_data_set(tmp_path)
 
 
+def nested_shape() -> bytes:
+    """A pickle of an array whose shape is a tuple of 2**40 tuples; each is twice the one before, which stands once."""
+    doubled = b"".join(b"q" + bytes((i,)) + b"h" + bytes((i,)) + b"\x86" for i in range(1, 40))
+    array = b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\ntR(K\x01K\x01\x85" + doubled
+    rest = b"cnumpy\ndtype\nU\x02u1\x85R\x89U\x01xtb"
+    return b"\x80\x02}(U\x04data" + array + rest + b"U\x0bfine_labels](K\x00eu."
+
+
 NO_ARRAY = np.zeros((7, 3071), np.uint8)
 
 
@@ -242,6 +250,7 @@ NO_ARRAY = np.zeros((7, 3071), np.uint8)
             pickle.dumps({"fine_labels": [0], "data": np.zeros((1, 3072))}, protocol=2),
             "holds no array 'data' of",
         ),
+        ("train", nested_shape(), "train holds 'data' of no shape"),
         ("train", b"no pickle", "train holds a damaged pickle"),
         ("train", b"Q.", "train holds a damaged pickle"),
         ("train", b"U\x01aQ.", "train refers to something outside of the pickle"),
@@ -267,6 +276,11 @@ def test_damaged_and_other_archives(tmp_path: Path) -> None:
     (tmp_path / "c.tar.gz").write_bytes(b"no archive")
     with pytest.raises(ValueError, match=r"c\.tar\.gz is damaged"):
         load_data_set(tmp_path / "c.tar.gz")
+    with tarfile.open(tmp_path / "e.tar.xz", "w:xz") as archive:
+        archive.addfile(tarfile.TarInfo("data_batch_1.bin"))
+    (tmp_path / "e.tar.xz").rename(tmp_path / "e.tar")
+    with pytest.raises(ValueError, match=r"e\.tar is damaged"):
+        load_data_set(tmp_path / "e.tar")
     with tarfile.open(tmp_path / "d.tar", "w"):
         pass
     with pytest.raises(ValueError, match=r"has no data_batch_1\.bin nor .*: it is no CIFAR-10 or CIFAR-100"):

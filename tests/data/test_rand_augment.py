@@ -174,7 +174,15 @@ def test_names(aa: str, expected: RandAugment) -> None:
     assert parse(aa) == expected
 
 
-@pytest.mark.parametrize("aa", ["rand", "rand-m9-mstd0.5", "rand-m11-inc1", "augmix-m5", "rand-m9-inc0", 9, None])
+@pytest.mark.parametrize(
+    "aa",
+    [
+        *("rand", "rand-m9-mstd0.5", "rand-m11-inc1", "augmix-m5", "rand-m9-inc0", 9, None),
+        *("rand-m9-n0-inc1", "rand-m9-n16-inc1", "rand-m9-mstd11-inc1", f"rand-m9-mstd{'9' * 400}-inc1"),
+    ],
+)
 def test_other_names_are_refused(aa: Any) -> None:
-    with pytest.raises(ValueError, match=r"aa: got .*, expected a name such as rand-m9-mstd0.5-inc1, m in \[0, 10\]"):
+    with pytest.raises(
+        ValueError, match=r"aa: got .*, expected a name such as rand-m9-mstd0.5-inc1, m and mstd in \[0, 10\]"
+    ):
         Transform(size=(4, 4), aa=aa)

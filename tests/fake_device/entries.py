@@ -25,6 +25,7 @@ from typing import Any
 
 from tests.fake_device.compiler import Program
 from tests.fake_device.errors import DeviceError, Status
+from tests.fake_device.libraries import CUDA_MAJOR
 from tests.fake_device.machine import CAPABILITIES, MACHINE, Factor
 
 RUNTIME: dict[str, Callable[..., Any]] = {}
@@ -45,7 +46,7 @@ NO_FAULTS = {Status.OUT_OF_MEMORY, Status.NOT_READY, Status.NO_DEVICE, Status.IN
 """What a device may report to a program that did nothing wrong."""
 
 COMPILATION_ERROR = 6
-RUNTIME_VERSION = 13000
+RUNTIME_VERSION = 1000 * CUDA_MAJOR
 
 MAJOR, MINOR, MULTIPROCESSORS, WARP_SIZE = 75, 76, 16, 10
 LIMITS = {
@@ -467,7 +468,7 @@ def nvrtcGetErrorString(status: c_int) -> c_void_p:
 @entry(NVRTC)
 def nvrtcVersion(major: Integer, minor: Integer) -> None:
     if not MACHINE.nvrtc:
-        raise DeviceError(Status.NOT_FOUND, "CuPy failed to load libnvrtc.so.13")
+        raise DeviceError(Status.NOT_FOUND, "CuPy failed to load libnvrtc")
     major[0], minor[0] = RUNTIME_VERSION // 1000, 0
 
 

@@ -56,14 +56,13 @@ int cublasGemmEx() { ++products; return 0; }
 void begin(void) { CALLGRIND_START_INSTRUMENTATION; }
 void end(void) { CALLGRIND_STOP_INSTRUMENTATION; }
 """
-LIBRARIES = {"cuLaunchKernel": "libcuda.so.1", "cublas": "libcublas.so.13"}
 
 
 def do_nothing() -> ctypes.CDLL:
     """Put functions that return at once in the place of the fake device's; a library with their counters."""
     from cupy_backends.cuda.api import runtime
 
-    from tests.fake_device.libraries import address_of, inside, jump, overwrite
+    from tests.fake_device.libraries import CUBLAS_LIBRARY, address_of, inside, jump, overwrite
 
     with tempfile.TemporaryDirectory() as folder:
         source, made = Path(folder) / "nothing.c", Path(folder) / "nothing.so"
@@ -71,8 +70,9 @@ def do_nothing() -> ctypes.CDLL:
         subprocess.run(["cc", "-shared", "-fPIC", "-O1", "-w", "-o", str(made), str(source)], check=True)
         library = ctypes.CDLL(str(made))
     addresses = inside(runtime, "cuda")
+    loaded_from = {"cuLaunchKernel": "libcuda.so.1", "cublas": CUBLAS_LIBRARY}
     for name in re.findall(r"^int (\w+)\(", NOTHING, re.MULTILINE):
-        loaded = next((file for prefix, file in LIBRARIES.items() if name.startswith(prefix)), None)
+        loaded = next((file for prefix, file in loaded_from.items() if name.startswith(prefix)), None)
         overwrite(address_of(ctypes.CDLL(loaded), name) if loaded else addresses[name], jump(address_of(library, name)))
     return library
 

@@ -4,26 +4,29 @@ from __future__ import annotations
 
 import os
 from importlib import import_module
-from importlib.util import find_spec
-from pathlib import Path
 
 os.environ["CUPY_CACHE_IN_MEMORY"] = "1"
 os.environ["CUPY_ACCELERATORS"] = ""
 
 from tests.fake_device.entries import CUBLAS, DRIVER, NVRTC, RUNTIME
-from tests.fake_device.libraries import install_inside, install_library, symbols
+from tests.fake_device.libraries import (
+    CUBLAS_EXTENSION,
+    CUBLAS_LIBRARY,
+    CUDA_MAJOR,
+    install_inside,
+    install_library,
+    symbols,
+)
 from tests.fake_device.machine import MACHINE, Machine
 
 
 def install_libraries() -> None:
-    """Put the libraries of the fake device under CuPy."""
+    """Put the libraries of the fake device under CuPy, under the names that the wheel asks for."""
     install_library("libcuda.so.1", DRIVER, [])
-    install_library("libnvrtc.so.13", NVRTC, [])
-    libs = find_spec("cupy_backends.cuda.libs")
-    folder = Path(libs.origin).parent
-    extension = next(folder.glob("cublas.*.so"))
-    install_library("libcublas.so.13", CUBLAS, list(symbols(extension, "U", "cublas", dynamic=True)))
-    install_library("libcublasLt.so.13", {}, [])
+    install_library(f"libnvrtc.so.{CUDA_MAJOR}", NVRTC, [])
+    wanted = symbols(CUBLAS_EXTENSION, "U", "cublas", dynamic=True)
+    install_library(CUBLAS_LIBRARY, CUBLAS, list(wanted))
+    install_library(f"libcublasLt.so.{CUDA_MAJOR}", {}, [])
     install_inside(import_module("cupy_backends.cuda.api.runtime"), "cuda", RUNTIME)
 
 

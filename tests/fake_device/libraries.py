@@ -13,6 +13,7 @@ import ctypes
 import subprocess
 import tempfile
 from collections.abc import Callable, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,21 @@ def symbols(library: str | Path, kind: str, prefix: str, *, dynamic: bool = Fals
         if letter in kind and name.startswith(prefix):
             found[name] = int(address[0], 16) if address else 0
     return found
+
+
+def cublas() -> tuple[Path, str]:
+    """The part of the wheel that is linked to cuBLAS, and the name of the library it asks for, "libcublas.so.13"."""
+    libs = find_spec("cupy_backends.cuda.libs")
+    assert libs is not None
+    assert libs.origin is not None
+    extension = next(Path(libs.origin).parent.glob("cublas.*.so"))
+    listed = subprocess.run(["nm", "-D", str(extension)], check=True, capture_output=True, text=True).stdout
+    return extension, next(line.split("@")[-1] for line in listed.splitlines() if " cublasCreate_v2@" in line)
+
+
+CUBLAS_EXTENSION, CUBLAS_LIBRARY = cublas()
+CUDA_MAJOR = int(CUBLAS_LIBRARY.rpartition(".")[2])
+"""Of the wheel, whose builds for CUDA 12 and 13 differ in the libraries they ask for."""
 
 
 def make_library(name: str, functions: list[str], folder: Path) -> ctypes.CDLL:

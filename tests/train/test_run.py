@@ -145,6 +145,32 @@ def test_a_broken_state_is_passed_over(whole: Path, photos: Path, tmp_path: Path
     assert_same_bits(whole, folder)
 
 
+def test_a_run_none_of_whose_states_can_be_read_does_not_begin_again(whole: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "r"
+    shutil.copytree(whole, folder)
+    older, newest = states(folder)
+    newest.write_bytes(newest.read_bytes()[:100])
+    save_weights(older, {"weight/a": np.ones(3)}, {"step": 1})
+    result = vipnp("train", "--resume", folder)
+    assert result.exit_code == 2
+    assert f"error: run: no state in {folder / 'state'} can be read (path: {str(newest)!r} is no whole" in result.output
+    newest.unlink()
+    result = vipnp("train", "--resume", folder)
+    assert "is no state of a run: it lacks best, exp_avg, exp_avg_sq, loss_sum, rows" in result.output
+    assert (folder / "best.safetensors").read_bytes() == (whole / "best.safetensors").read_bytes()
+
+
+def test_a_run_folder_may_be_called_as_its_embedded_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    options = ("--epochs", "1", "--batch-size", "500", "--backend", "numpy")
+    assert vipnp("train", "digits", "-o", "digits", *options).exit_code == 0
+    result = vipnp("train", "--resume", "digits")
+    assert result.exit_code == 0, result.output
+    make_folder(tmp_path / "mnist5k", {"cat": 2, "dog": 2})
+    assert load_data_set("./mnist5k").classes == ("cat", "dog")
+    assert len(load_data_set("mnist5k").classes) == 10
+
+
 def test_more_epochs_go_on_from_the_last(whole: Path, tmp_path: Path) -> None:
     folder = tmp_path / "r"
     shutil.copytree(whole, folder)

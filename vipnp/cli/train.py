@@ -46,7 +46,7 @@ def train(
         str | None,
         typer.Argument(
             help="A folder of class folders (or train/ and val/ with those), of idx files, or of CIFAR's files; "
-            "or CIFAR's archive; or digits, mnist5k or phototiles."
+            "or CIFAR's archive; or digits, mnist5k or phototiles (a folder of such a name is ./digits)."
         ),
     ] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="The run folder to make.")] = None,

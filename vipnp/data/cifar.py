@@ -125,6 +125,8 @@ def pickled_records(key: str, content: bytes) -> tuple[HostArray, HostArray]:
     state = getattr(found.get("data"), "state", None)
     if state is None or len(state) != 5 or state[2] != NumberType("u1") or state[3] is not False:
         raise ValueError("holds no array 'data' of bytes")
+    if type(state[1]) is not tuple or not all(type(side) is int for side in state[1]):
+        raise ValueError("holds 'data' of no shape")  # which is not printed: to write a nest of tuples can take forever
     pixels = state[4].encode("latin-1") if isinstance(state[4], str) else expect(state[4], bytes)
     if state[1] != (len(labels), PIXELS) or len(pixels) != len(labels) * PIXELS:
         raise ValueError(

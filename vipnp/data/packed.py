@@ -158,7 +158,9 @@ def _archive(source: Path) -> Reader:
     wanted = {name for form in FORMS for name in (*form.train, *form.test, form.names)}
     found: dict[str, bytes] = {}
     try:
-        with tarfile.open(source) as archive:
+        with source.open("rb") as file:
+            packed = file.read(2) == b"\x1f\x8b"
+        with tarfile.open(source, "r:gz" if packed else "r:") as archive:
             for member in archive:
                 name = member.name.rpartition("/")[2]
                 if name in wanted and member.isfile() and member.size <= MOST_BYTES:

@@ -25,7 +25,7 @@ MOST = 10.0
 PROBABILITY = 0.5
 """Of doing an operation that was drawn."""
 
-FORM = re.compile(r"rand-m(\d+(?:\.\d+)?)(?:-n(\d+))?(?:-mstd(\d+(?:\.\d+)?))?-inc1")
+FORM = re.compile(r"rand-m(\d+(?:\.\d+)?)(?:-n([1-9]|1[0-5]))?(?:-mstd(\d+(?:\.\d+)?))?-inc1")
 
 
 @dataclass(frozen=True)
@@ -58,13 +58,14 @@ class Draw(NamedTuple):
 
 
 def parse(aa: str) -> RandAugment:
-    """The policy that timm calls `aa`: rand-m9-mstd0.5-inc1, with -n3 after the magnitude for other than two layers.
+    """The policy that timm calls `aa`: rand-m9-mstd0.5-inc1, with -n3 after the magnitude for other than two layers,
+    of 1 to 15.
 
     Raises ValueError for any other name.
     """
     found = FORM.fullmatch(aa) if isinstance(aa, str) else None
-    if found is None or float(found[1]) > MOST:
-        raise ValueError(f"aa: got {shown(aa)}, expected a name such as rand-m9-mstd0.5-inc1, m in [0, 10]")
+    if found is None or max(float(found[1]), float(found[3] or 0)) > MOST:
+        raise ValueError(f"aa: got {shown(aa)}, expected a name such as rand-m9-mstd0.5-inc1, m and mstd in [0, 10]")
     return RandAugment(float(found[1]), float(found[3] or 0), int(found[2] or 2))
 
 

@@ -109,8 +109,9 @@ def load_data_set(
 
     Parameters
     ----------
-    source : one of `EMBEDDED`, or a folder: one folder of images a class, or train/ and val/ (valid/, validation/,
-        test/) with those; or what `vipnp.data.packed` reads.
+    source : one of `EMBEDDED`, also where there is a folder of that name ("./digits" is one); or a folder: one folder
+        of images a class, or train/ and val/ (valid/, validation/, test/) with those; or what `vipnp.data.packed`
+        reads.
     validation : the share held out of a folder that has no validation part, in (0, 1). Which files it takes depends on
         `seed` and their names alone: adding files moves none.
     seed : of that choice.
@@ -131,7 +132,7 @@ def load_data_set(
         Where the package that carries an embedded set is missing.
     """
     validation = check_real("validation", validation, low=0, high=1, low_included=False)
-    if str(source) in EMBEDDED and not Path(source).exists():
+    if isinstance(source, str) and source in EMBEDDED:
         from vipnp.data import embedded
 
         found: DataSet = getattr(embedded, str(source))()

@@ -16,6 +16,10 @@ from vipnp.core.files import replaced_when_done, write_text
 from vipnp.data import DataSet, load_data_set
 from vipnp.train.settings import FILE, Settings
 
+COUNTERS = frozenset({"step", "loss_sum", "best", "rows"})
+GROUPS = frozenset({"weight", "exp_avg", "exp_avg_sq"})
+"""What every state holds, of counters and of tensors."""
+
 STATES_KEPT = 2
 """States of a run that are kept; the older one is there in case the newer cannot be read."""
 
@@ -86,18 +90,33 @@ def save_state(folder: Path, groups: Mapping[str, Mapping[str, HostArray]], coun
 
 
 def read_state(folder: Path) -> tuple[dict[str, dict[str, HostArray]], dict[str, Any]] | None:
-    """Groups and counters of the last state that can be read, None where there is none."""
+    """Groups and counters of the last state that can be read, None where there is none.
+
+    Raises ValueError where none of them can be read: a run that began again would replace its best weights.
+    """
+    problems = []
     for path in reversed(states(folder)):
         try:
-            tensors, counters = load_weights(path), load_metadata(path)
-        except ValueError:
-            continue
-        groups: dict[str, dict[str, HostArray]] = {}
-        for name, tensor in tensors.items():
-            group, _, rest = name.partition("/")
-            groups.setdefault(group, {})[rest] = np.array(tensor)
-        return groups, counters
+            return _state(path)
+        except ValueError as error:
+            problems.append(str(error))
+    if problems:
+        raise ValueError(
+            f"run: no state in {folder / 'state'} can be read ({problems[0]}); without them the run begins again"
+        )
     return None
+
+
+def _state(path: Path) -> tuple[dict[str, dict[str, HostArray]], dict[str, Any]]:
+    tensors, counters = load_weights(path), load_metadata(path)
+    groups: dict[str, dict[str, HostArray]] = {}
+    for name, tensor in tensors.items():
+        group, _, rest = name.partition("/")
+        groups.setdefault(group, {})[rest] = np.array(tensor)
+    missing = (COUNTERS - counters.keys()) | (GROUPS - groups.keys())
+    if missing:
+        raise ValueError(f"path: {str(path)!r} is no state of a run: it lacks {', '.join(sorted(missing))}")
+    return groups, counters
 
 
 def write_metrics(folder: Path, rows: Sequence[Mapping[str, Any]]) -> None:

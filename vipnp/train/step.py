@@ -48,8 +48,13 @@ class TrainingStep:
         the last of an epoch, runs as it comes. From then on the arrays of `model.parameters()` and of the optimiser's
         state are those of the graph, and every step writes them: copy what is to be kept.
 
-    Raises ValueError or TypeError for an option out of its range, with `graph` also for a backend other than "cupy"
-    with its kernels, for a model with dropout and for an optimiser other than AdamW.
+    Raises
+    ------
+    ValueError
+        For an option out of its range; with `graph` also for a backend other than "cupy" with its kernels, and for a
+        model with dropout.
+    TypeError
+        For an option of another type; with `graph` for an optimiser other than AdamW.
     """
 
     def __init__(

@@ -2,62 +2,18 @@
 
 from __future__ import annotations
 
-import re
 import time
-from typing import NamedTuple
 
 import pytest
-from cupy.cuda import nvrtc
 
-from tests.cuda_emulator.emulator import cuda_headers
+from tests.cuda_emulator.nvrtc import Usage, compiled
 from vipnp.backends.cupy import kernels
 
 pytestmark = pytest.mark.kernels
 
 ARCHITECTURES = (75, 80, 90, 100, 120)
 
-OPTIONS = ("-ftz=true", "--device-as-default-execution-space", "--ptxas-options=-v")
-"""What CuPy adds to the options of a RawModule, and a report on every kernel."""
-
 LARGEST_STATIC_SHARED_MEMORY = 48 * 1024
-
-REPORT = re.compile(
-    r"Compiling entry function '(?P<name>\w+)'.*?"
-    r"(?P<stack>\d+) bytes stack frame, (?P<stores>\d+) bytes spill stores, (?P<loads>\d+) bytes spill loads.*?"
-    r"Used (?P<registers>\d+) registers(?P<rest>[^\n]*)",
-    re.DOTALL,
-)
-
-
-class Usage(NamedTuple):
-    """What one compiled kernel takes of the machine: registers a thread, bytes of shared memory and of spills."""
-
-    registers: int
-    shared: int
-    spills: int
-
-
-def compiled(source: str, expressions: list[str], architecture: int, options: tuple[str, ...]) -> dict[str, Usage]:
-    """The usage of each instantiation, by its name in C++."""
-    program = nvrtc.createProgram(source, "kernels.cu", (), ())
-    for expression in expressions:
-        nvrtc.addNameExpression(program, expression)
-    every = (f"-arch=sm_{architecture}", *options, *OPTIONS, f"-I{cuda_headers()}")
-    try:
-        nvrtc.compileProgram(program, every)
-    except nvrtc.NVRTCError:
-        pytest.fail(nvrtc.getProgramLog(program))
-    log = nvrtc.getProgramLog(program)
-    reports = {}
-    for found in REPORT.finditer(log):
-        shared = re.search(r"(\d+) bytes smem", found["rest"])
-        reports[found["name"]] = Usage(
-            int(found["registers"]), int(shared[1]) if shared else 0, int(found["stores"]) + int(found["loads"])
-        )
-    usages = {expression: reports[nvrtc.getLoweredName(program, expression)] for expression in expressions}
-    assert nvrtc.getCUBIN(program)
-    nvrtc.destroyProgram(program)
-    return usages
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
@@ -65,7 +21,7 @@ def test_every_instantiation_compiles_without_spills(architecture: int) -> None:
     start = time.perf_counter()
     usages: dict[str, Usage] = {}
     for file in kernels.files():
-        usages |= compiled(kernels.source(file), kernels.expressions(file), architecture, kernels.OPTIONS)
+        usages |= compiled(kernels.source(file), kernels.expressions(file), architecture, kernels.OPTIONS).usages
     assert list(usages) == [expression for _, expression in kernels.all_instantiations()]
     print(f"\nsm_{architecture}: {len(usages)} instantiations in {time.perf_counter() - start:.0f} s")
     print(f"  {'kernel':36s} {'number':>6s} {'registers':>9s} {'shared memory':>13s} {'spills':>6s}")
@@ -90,9 +46,9 @@ def test_a_spill_is_seen() -> None:
         for (int i = 0; i < 64; ++i) y[i * 1024 + threadIdx.x] = value[i] * value[63 - i];
     }
     """
-    assert compiled(source, ["greedy<float>"], 90, ("--std=c++17",))["greedy<float>"].spills > 0
+    assert compiled(source, ["greedy<float>"], 90, ("--std=c++17",)).usages["greedy<float>"].spills > 0
 
 
 def test_a_mistake_in_the_source_is_reported() -> None:
-    with pytest.raises(pytest.fail.Exception, match="undefined"):
+    with pytest.raises(RuntimeError, match="undefined"):
         compiled("template <typename T> __global__ void f(T* x) { *x = nothing; }", ["f<float>"], 90, ())
