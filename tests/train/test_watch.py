@@ -72,7 +72,7 @@ def test_a_rank_ends_with_the_process_that_watches_it() -> None:
     process, child = started("time.sleep(600)")
     process.kill()
     _, told = process.communicate(timeout=60)
-    assert told == f"error: rank 3: process {process.pid} on {platform.node()}, which watched it, was killed\n"
+    assert told == ""  # a launcher that ends all ranks kills both, after the rank that was lost is named
     while running(child):
         time.sleep(0.01)
 

@@ -33,7 +33,7 @@ def go_on_watched(rank: int) -> None:
         os.close(alive)
         _end_as(child, rank)
     os.close(held)
-    Thread(target=_end_with_parent, args=(alive, rank), daemon=True).start()
+    Thread(target=_end_with_parent, args=(alive,), daemon=True).start()
     for number, handler in before.items():
         signal.signal(number, handler)
 
@@ -54,11 +54,12 @@ def _end_as(child: int, rank: int) -> NoReturn:
         os._exit(status)
 
 
-def _end_with_parent(pipe: int, rank: int) -> NoReturn:
-    """Wait until the other end of the pipe is closed, as the system does when the parent is killed, and end as well."""
-    parent = os.getppid()
+def _end_with_parent(pipe: int) -> NoReturn:
+    """Wait until the other end of the pipe is closed, as the system does when the parent is killed, and end as well.
+
+    Without a word: a launcher that ends all ranks kills both, in either order, after the rank that was lost is named.
+    """
     os.read(pipe, 1)
-    _tell(rank, f"process {parent} on {platform.node()}, which watched it, was killed")
     os._exit(2)
 
 
