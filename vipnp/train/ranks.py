@@ -26,6 +26,9 @@ LAUNCHERS = (("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"), ("PMI_RANK", "PMI
 """Variables that tell a process its rank and how many there are: of Open MPI, of PMI (MPICH, Intel, Slurm), of Slurm's
 PMIx."""
 
+LAUNCHERS_TURN = 5.0
+"""Seconds in which the launcher ends a rank that could not reach another one, before it tells so itself."""
+
 REDUCTIONS = ("exact", "fast")
 """How ranks add up gradients: by the tree, or in whatever order the MPI library finds fastest."""
 
@@ -173,6 +176,8 @@ class MPIRanks(Ranks):
                 raise ToldElsewhereError from error
             raise
         except BaseException as error:
+            if isinstance(error, self.mpi.Exception):  # most likely another rank is gone, and named elsewhere
+                time.sleep(LAUNCHERS_TURN)
             what = str(error) if isinstance(error, Exception) and str(error) else repr(error)
             print(f"error: rank {self.rank}: {what}", file=sys.stderr, flush=True)
             time.sleep(PATIENCE)
