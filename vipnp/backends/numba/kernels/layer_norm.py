@@ -11,8 +11,8 @@ from vipnp.core import HostArray
 
 
 @inlined
-def row_statistics(x: HostArray, eps: float) -> tuple[float, float]:
-    """(mean, rstd) of one token x (C,), the variance from the centred values."""
+def normalise_row(x: HostArray, weight: HostArray, bias: HostArray, eps: float, y: HostArray) -> tuple[float, float]:
+    """(mean, rstd) of one token x (C,), the variance from the centred values; out: y (C,), its LayerNorm."""
     C = x.dtype.type(x.size)
     mean = x.dtype.type(0)
     for c in range(x.size):
@@ -22,7 +22,10 @@ def row_statistics(x: HostArray, eps: float) -> tuple[float, float]:
     for c in range(x.size):
         centred = x[c] - mean
         variance += centred * centred
-    return mean, x.dtype.type(1) / np.sqrt(variance / C + x.dtype.type(eps))
+    rstd = x.dtype.type(1) / np.sqrt(variance / C + x.dtype.type(eps))
+    for c in range(x.size):
+        y[c] = (x[c] - mean) * rstd * weight[c] + bias[c]
+    return mean, rstd
 
 
 @kernel
@@ -55,11 +58,9 @@ def layer_norm_permuted(
     for b in range(B):
         for h in range(H):
             for w in range(W):
-                m, r = row_statistics(x[b, h, w], eps)
+                m, r = normalise_row(x[b, h, w], weight, bias, eps, y[b, h, w])
                 mean[b, h, w] = m
                 rstd[b, h, w] = r
-                for c in range(C):
-                    y[b, h, w, c] = (x[b, h, w, c] - m) * r * weight[c] + bias[c]
             for n in range(N):
                 for w in range(W):
                     for s in range(S):
@@ -95,9 +96,7 @@ def residual_layer_norm(
             for w in range(W):
                 for c in range(C):
                     z[b, h, w, c] = x[b, h, w, c] + branch[b, h, w, c] + scale[b] * branch_bias[c]
-                m, r = row_statistics(z[b, h, w], eps)
-                for c in range(C):
-                    y[b, h, w, c] = (z[b, h, w, c] - m) * r * weight[c] + bias[c]
+                normalise_row(z[b, h, w], weight, bias, eps, y[b, h, w])
 
 
 @kernel
@@ -108,15 +107,13 @@ def layer_norm(
 
     x (B, H, W, C); weight, bias (C,); out: y (B, H, W, C), mean, rstd (B, H, W).
     """
-    B, H, W, C = x.shape
+    B, H, W, _ = x.shape
     for b in range(B):
         for h in range(H):
             for w in range(W):
-                m, r = row_statistics(x[b, h, w], eps)
+                m, r = normalise_row(x[b, h, w], weight, bias, eps, y[b, h, w])
                 mean[b, h, w] = m
                 rstd[b, h, w] = r
-                for c in range(C):
-                    y[b, h, w, c] = (x[b, h, w, c] - m) * r * weight[c] + bias[c]
 
 
 @inlined
