@@ -16,7 +16,7 @@ from pathlib import Path
 from types import FunctionType, SimpleNamespace
 from typing import Any
 
-from proofs.statements import axes, entries, kind, write_or_check
+from proofs.statements import axes, entries, kind, opening, write_or_check
 from proofs.tracer import Array, RefusedError, Tracer, require
 from vipnp import optim
 
@@ -228,13 +228,7 @@ def files() -> dict[str, str]:
     """The text of every file by name, from the sources as they are now."""
     texts = {}
     for function in dict.fromkeys(update.function for update in UPDATES.values()):
-        head = [
-            f"(* Written by proofs/optimisers.py from {function.__module__.replace('.', '/')}.py; do not edit. *)",
-            "From Coq Require Import Reals.",
-            "From Proofs Require Import Arrays.",
-            "Open Scope R_scope.",
-            "",
-        ]
+        head = opening("proofs/optimisers.py", f"{function.__module__.replace('.', '/')}.py")
         parts = [definition(name, update) for name, update in UPDATES.items() if update.function is function]
         texts[f"{function.__name__}.v"] = "\n".join([*head, *parts])
     return texts

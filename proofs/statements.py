@@ -191,18 +191,23 @@ def statement(name: str, op: Callable[..., Any], spec: Spec, xp: Tracer | None =
     return "\n".join(lines)
 
 
+def opening(script: str, source: str, *imports: str) -> list[str]:
+    """The first lines of a file that `script` writes from `source`."""
+    return [
+        f"(* Written by {script} from {source}; do not edit. *)",
+        "From Coq Require Import Reals.",
+        *imports,
+        "From Proofs Require Import Arrays.",
+        "Open Scope R_scope.",
+        "",
+    ]
+
+
 def files() -> dict[str, str]:
     """The text of every file of statements by name, from the sources as they are now."""
     texts = {}
     for op in dict.fromkeys(spec.op for spec in ALL.values()):
-        head = [
-            f"(* Written by proofs/statements.py from vipnp/ops/{op}.py; do not edit. *)",
-            "From Coq Require Import Reals.",
-            "From Coquelicot Require Import Coquelicot.",
-            "From Proofs Require Import Arrays.",
-            "Open Scope R_scope.",
-            "",
-        ]
+        head = opening("proofs/statements.py", f"vipnp/ops/{op}.py", "From Coquelicot Require Import Coquelicot.")
         parts = [statement(name, getattr(vipnp.ops, op), spec) for name, spec in ALL.items() if spec.op == op]
         texts[f"{op}.v"] = "\n".join([*head, *parts])
     return texts
