@@ -45,6 +45,16 @@ def test_one_turn_of_a_loop_takes_one_of_two_ways_at_a_branch() -> None:
     assert (moved(path, "LDG"), moved(path, "STG")) == (16, 2)
 
 
+def test_of_two_loops_the_longer_counts() -> None:
+    short = """
+.L_x_2:
+.L_x_6:
+        /*00a0*/                   NOP ;
+        /*00b0*/               @P2 BRA `(.L_x_6) ;"""
+    path = main_path(parsed(LISTING.replace(".L_x_2:", short).splitlines()))
+    assert [each.code for each in path] == ["LDG.E.128", "BRA", "FADD", "FADD", "BRA", "STG.E.U16", "BRA"]
+
+
 def test_without_a_loop_the_way_goes_through_the_whole_kernel() -> None:
     straight = LISTING.replace("@!P1 BRA `(.L_x_1)", "NOP")
     assert [each.code for each in main_path(parsed(straight.splitlines()))][::8] == ["S2R", "NOP"]
