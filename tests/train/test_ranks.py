@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,9 @@ from tests.train.processes import parent, running
 from tests.train.test_run import assert_same_bits
 from vipnp.checkpoint import load_weights
 from vipnp.train.folder import states
+from vipnp.train.ranks import LAUNCHERS_TURN, MPIRanks
 from vipnp.train.settings import read_settings
+from vipnp.train.watch import PATIENCE
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the wheel with mpirun is for Linux")
 ROOT = Path(__file__).parents[2]
@@ -264,6 +267,27 @@ def kill_and_resume(
 
 def test_a_killed_rank_ends_all_and_another_number_goes_on(quick: Path, tmp_path: Path) -> None:
     kill_and_resume(quick, tmp_path / "run", f"{QUICK} --save-every 1", np.random.default_rng(0))
+
+
+@pytest.mark.parametrize("of_mpi", [True, False])
+def test_an_error_of_mpi_is_told_after_the_launchers_turn(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], of_mpi: bool
+) -> None:
+    """It most likely says that another rank is gone, which is told where that happened."""
+
+    class MPIError(Exception):
+        pass
+
+    statuses: list[int] = []
+    comm = SimpleNamespace(rank=2, size=4, Split_type=lambda _: comm, Free=lambda: None, Abort=statuses.append)
+    told: list[tuple[float, str]] = []
+    monkeypatch.setattr(time, "sleep", lambda seconds: told.append((seconds, capsys.readouterr().err)))
+    monkeypatch.setattr(os, "dup2", lambda *_: None)
+    with MPIRanks(SimpleNamespace(COMM_WORLD=comm, COMM_TYPE_SHARED=0, Exception=MPIError)).together():
+        raise (MPIError if of_mpi else OSError)("no way there")
+    line = (PATIENCE, "error: rank 2: no way there\n")
+    assert told == ([(LAUNCHERS_TURN, ""), line] if of_mpi else [line])
+    assert statuses == [2]
 
 
 @pytest.mark.ranks
