@@ -445,6 +445,8 @@ def test_a_recipe_travels_through_its_file(tmp_path: Path) -> None:
     [
         ({"epochs": 0}, "epochs: got 0, expected an integer >= 1"),
         ({"epochs": True}, "epochs: got True, expected an integer"),
+        ({"epochs": 10**400}, r"epochs: got int, expected an integer in \[1, 1000000\]"),
+        ({"warmup_epochs": 10**6 + 1}, r"warmup_epochs: got 1000001, expected an integer in \[0, 1000000\]"),
         ({"lr": 10**400}, r"lr: got int, expected a number in \[0, inf\)"),
         ({"sched_on_updates": 1}, "sched_on_updates: got 1, expected True or False"),
         ({"aa": "rand"}, "aa: got 'rand', expected a name such as rand-m9-mstd0.5-inc1"),

@@ -81,6 +81,7 @@ def test_the_number_of_threads_changes_no_bit(tmp_path: Path, backend: str, dtyp
     [
         ({"shards": 6}, "shards: got 6, expected a power of two"),
         ({"shards": 0}, "shards: got 0, expected a power of two"),
+        ({"shards": 2048}, "shards: got 2048, expected a power of two up to 1024"),
         ({"reduce": "sloppy"}, "reduce: got 'sloppy', expected exact or fast"),
         ({"precision": "float16"}, "precision: got 'float16', expected float32 or float64"),
     ],

@@ -90,13 +90,15 @@ def is_whole(value: object) -> bool:
     return isinstance(value, numbers.Integral) and not isinstance(value, bool)
 
 
-def check_whole(name: str, value: Any, *, low: int) -> int:
-    """`value` as a Python int; raises TypeError unless it is an integer, ValueError unless value >= low."""
+def check_whole(name: str, value: Any, *, low: int, high: float = math.inf) -> int:
+    """`value` as a Python int; raises TypeError unless it is an integer, ValueError unless low <= value <= high."""
     if not is_whole(value):
         raise TypeError(f"{name}: got {shown(value)}, expected an integer")
     number = int(value)
     if number < low:
         raise ValueError(f"{name}: got {shown(value)}, expected an integer >= {low}")
+    if number > high:
+        raise ValueError(f"{name}: got {shown(value)}, expected an integer in [{low}, {high}]")
     return number
 
 

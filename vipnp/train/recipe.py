@@ -15,6 +15,9 @@ from vipnp.data.rand_augment import parse
 from vipnp.models import PUBLISHED, PUBLISHED_CROP_PCT, PUBLISHED_DROP_PATH
 from vipnp.optim import cosine_lr
 
+MOST = 10**6
+"""Epochs, images of a batch or parts of it at most: more are a slip of the hand."""
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -71,9 +74,9 @@ class Recipe:
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "grad_accum_steps"):
-            check_whole(name, getattr(self, name), low=1)
+            check_whole(name, getattr(self, name), low=1, high=MOST)
         for name in ("warmup_epochs", "cooldown_epochs"):
-            check_whole(name, getattr(self, name), low=0)
+            check_whole(name, getattr(self, name), low=0, high=MOST)
         check_flag("sched_on_updates", self.sched_on_updates)
         for name in ("lr", "min_lr", "warmup_lr", "weight_decay", "clip_grad", "mixup", "cutmix"):
             check_real(name, getattr(self, name), low=0)

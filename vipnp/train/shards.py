@@ -15,13 +15,17 @@ from vipnp.core.checks import shown
 
 T = TypeVar("T")
 
+MOST_SHARDS = 1024
+"""Parts of a batch at most; the published recipe has 2,048 images in one."""
+
 
 def check_shards(shards: Any) -> None:
-    """Raise TypeError or ValueError unless `shards` is a power of two."""
+    """Raise TypeError or ValueError unless `shards` is a power of two, MOST_SHARDS at most."""
+    expected = f"expected a power of two up to {MOST_SHARDS}"
     if isinstance(shards, bool) or not isinstance(shards, int):
-        raise TypeError(f"shards: got {shown(shards)}, expected a power of two")
-    if shards < 1 or shards & (shards - 1):
-        raise ValueError(f"shards: got {shards}, expected a power of two")
+        raise TypeError(f"shards: got {shown(shards)}, {expected}")
+    if not 1 <= shards <= MOST_SHARDS or shards & (shards - 1):
+        raise ValueError(f"shards: got {shown(shards)}, {expected}")
 
 
 def shards_of(shards: int, rank: int, ranks: int) -> range:
