@@ -24,7 +24,7 @@ from tests.conftest import command_line as vipnp
 from vipnp.checkpoint import load_weights, save_weights
 from vipnp.data import load_data_set
 from vipnp.models import VisionPermutator
-from vipnp.train.folder import prepare_folder, states
+from vipnp.train.folder import held_alone, prepare_folder, states
 from vipnp.train.ranks import StoppedError
 from vipnp.train.recipe import RECIPES, Recipe, recipe_from
 from vipnp.train.run import Run
@@ -69,6 +69,20 @@ def assert_same_bits(first: Path, second: Path) -> None:
 
 
 # --- the run folder ---------------------------------------------------------------------------------------------------
+
+
+def test_a_folder_has_one_run_at_a_time(photos: Path, whole: Path, tmp_path: Path) -> None:
+    """Neither another run nor the same once more; what is there stays, and then the next may."""
+    folder = tmp_path / "run"
+    shutil.copytree(whole, folder)
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    with held_alone(folder):
+        for arguments in (("--resume", folder), (photos, "-o", folder, *OPTIONS, "--overwrite")):
+            result = vipnp("train", *arguments)
+            assert result.exit_code == 2
+            assert f"run: got {folder}, where another vipnp train is at work" in result.output
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+    assert vipnp("train", "--resume", folder).exit_code == 0
 
 
 def test_what_a_run_leaves(whole: Path) -> None:

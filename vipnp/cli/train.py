@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -146,6 +147,7 @@ def train(
     """Train a Vision Permutator on a folder of images."""
     with told():
         from vipnp.cli.progress import carry_out
+        from vipnp.train.folder import held_alone
         from vipnp.train.recipe import Recipe
         from vipnp.train.start import new_run, new_settings, resumed, run_identity, write_start
 
@@ -158,7 +160,7 @@ def train(
         if tensorboard:
             check_library("--tensorboard", "tensorboardX", extra="tensorboard")
         ranks = get_ranks()
-        with ranks.together():
+        with ranks.together(), ExitStack() as while_at_work:
             if resume is not None:
                 with ranks.agreed():
                     check_nothing_else(context)
@@ -189,6 +191,7 @@ def train(
             ranks.compare(run_identity(run, save_every))
             with ranks.agreed():
                 if ranks.rank == 0:
+                    while_at_work.enter_context(held_alone(run.folder))
                     write_start(run, new=resume is None, epochs=epochs)
             carry_out(run, workers, save_every, tensorboard=tensorboard)
 

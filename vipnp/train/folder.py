@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Mapping, Sequence
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +18,9 @@ from vipnp.core import HostArray
 from vipnp.core.files import replaced_when_done, write_text
 from vipnp.data import DataSet, load_data_set
 from vipnp.train.settings import FILE, Settings
+
+if sys.platform != "win32":
+    import fcntl
 
 COUNTERS = frozenset({"step", "loss_sum", "best", "rows"})
 GROUPS = frozenset({"weight", "exp_avg", "exp_avg_sq"})
@@ -56,6 +62,31 @@ def images_of(folder: Path, settings: Settings) -> DataSet:
     end = f",,{LEFT_OUT}"
     left_out = [json.loads(row.removesuffix(end)) for row in rows if row.endswith(end)]
     return load_data_set(settings.data, validation=settings.validation, seed=settings.seed, leave_out=left_out)
+
+
+@contextmanager
+def held_alone(folder: Path) -> Iterator[None]:
+    """Keep other runs out of `folder`, which is made where there is none; the system does, until this process ends.
+
+    Raises ValueError where another run is at work there. Nothing is held on Windows and on a file system without locks.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    if sys.platform == "win32":
+        yield
+        return
+    lock = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ValueError(
+                f"run: got {folder}, where another vipnp train is at work, expected a folder of its own or its end"
+            ) from error
+        except OSError:  # the file system has no locks
+            pass
+        yield
+    finally:
+        os.close(lock)
 
 
 def prepare_folder(folder: Path, settings: Settings, data: DataSet, versions: dict[str, str]) -> None:
