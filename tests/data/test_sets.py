@@ -115,6 +115,8 @@ def test_train_and_validation_folders(tmp_path: Path) -> None:
         ({}, "no folder with images in it, expected one folder of images a class"),
         ({"cat": 3}, "only images of 'cat', expected one folder"),
         ({"cat": 3, "dog": 1}, "the class of dog/0.png has one image, expected two or more"),
+        ({"cat": 3, "d\udce9g": 3}, r"got a class named 'd\\udce9g' in .*, expected a line of text in UTF-8"),
+        ({"cat": 3, "d\ng": 3}, r"got a class named 'd\\ng' in .*, expected a line of text in UTF-8"),
     ],
 )
 def test_folders_that_cannot_be_trained_on(tmp_path: Path, classes: dict[str, int], message: str) -> None:

@@ -251,10 +251,9 @@ def test_resume_with_other_images_names_them(whole: Path, photos: Path, tmp_path
         (("train", "{photos}", "-o", "{tmp}/r", "--lr", "-1"), "lr: got -1.0, expected a number in [0, inf)"),
         (("train", "{photos}", "-o", "{tmp}/r", "--recipe", "smal"), "did you mean 'small'?"),
         (("train", "{photos}", "-o", "{tmp}/r", "--img-size", "16", "15"), "img_size: got (16, 15), expected sides"),
-        (
-            ("train", "{photos}", "-o", "{tmp}/r", "--model", "vip_s8"),
-            "model: got 'vip_s8', expected vip_tiny",
-        ),
+        (("train", "{photos}", "-o", "{tmp}/r", "--model", "vip_s8"), "vip_m7, vip_l7 (did you mean 'vip_s7'?)"),
+        (("train", "{photos}", "-o", "{tmp}/r", "--crop-pct", "7"), "crop_pct: got 7.0, expected a number in (0, 1]"),
+        (("train", "{photos}", "-o", "{tmp}/r", "--config", "{tmp}/none.toml"), "none.toml cannot be read (No such"),
         (("train", "--resume", "{tmp}"), "holds no config.toml: it is no run folder"),
         (("eval", "{tmp}"), "holds no best.safetensors"),
         (("predict", "{whole}", "{tmp}/none.jpg"), "there is no file"),

@@ -9,6 +9,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from unicodedata import category
 
 import numpy as np
 
@@ -26,6 +27,9 @@ DEFAULT_VALIDATION = 0.2
 
 EMBEDDED = ("digits", "mnist5k", "phototiles")
 """Data sets that installed packages carry."""
+
+NO_TEXT = frozenset({"Cc", "Cs", "Zl", "Zp"})
+"""Kinds of characters that no name of a class has: control characters, ends of lines, and bytes that are no UTF-8."""
 
 
 @dataclass(frozen=True)
@@ -185,7 +189,8 @@ def inside(folder: Path, source: str | Path, names: Collection[str]) -> set[str]
 def scan(root: Path, leave_out: Collection[str] = ()) -> tuple[tuple[str, ...], list[str], HostArray]:
     """Classes in natural order, paths below `root` and their labels (n,), of a folder with one folder a class.
 
-    Raises ValueError if there are fewer than two classes with images.
+    Raises ValueError if there are fewer than two classes with images, or the name of one is no line of text in
+    UTF-8.
     """
     found: dict[str, list[str]] = {}
     for folder in sorted((entry.name for entry in os.scandir(root) if entry.is_dir()), key=natural):
@@ -193,6 +198,8 @@ def scan(root: Path, leave_out: Collection[str] = ()) -> tuple[tuple[str, ...], 
             continue
         files = sorted((name for name in _images(root / folder, folder) if name not in leave_out), key=natural)
         if files:
+            if NO_TEXT & {category(character) for character in folder}:
+                raise ValueError(f"data: got a class named {folder!r} in {root}, expected a line of text in UTF-8")
             found[folder] = files
     if len(found) < 2:
         what = f"only images of {next(iter(found))!r}" if found else "no folder with images in it"

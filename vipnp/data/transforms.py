@@ -70,7 +70,7 @@ class Transform:
                 raise ValueError(
                     f"{name}: got {len(getattr(self, name))} numbers, expected {self.channels}, one a channel"
                 )
-        check_real("crop_pct", self.crop_pct, low=0, low_included=False)
+        check_real("crop_pct", self.crop_pct, low=0, low_included=False, high=1, high_included=True)
         check_real("flip", self.flip, low=0, high=1, high_included=True)
         if self.interpolation not in ("nearest", "bilinear", "bicubic"):
             raise ValueError(f"interpolation: got {self.interpolation!r}, expected nearest, bilinear or bicubic")

@@ -163,8 +163,10 @@ def recipe_from(name: str, options: Mapping[str, Any], model: str = "") -> Recip
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """The options in a TOML file. Raises ValueError where it is none, FileNotFoundError where there is none."""
+    """The options in a TOML file. Raises ValueError where it is none, OSError where it cannot be read."""
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise type(error)(f"config: {path} cannot be read ({error.strerror})") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"config: {path} is no TOML file ({error})") from error

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vipnp.core.checks import shown
+from vipnp.core.checks import did_you_mean, shown
 from vipnp.data.transforms import IMAGENET_MEAN, IMAGENET_STD, Transform
 from vipnp.models import PUBLISHED, ViPConfig, get_config
 from vipnp.models.model import DTYPES
@@ -83,7 +83,10 @@ class Settings:
         if self.model in PUBLISHED:
             return get_config(self.model, **common)
         if self.model != TINY:
-            raise ValueError(f"model: got {self.model!r}, expected {TINY} or one of {', '.join(PUBLISHED)}")
+            known = [TINY, *PUBLISHED]
+            raise ValueError(
+                f"model: got {self.model!r}, expected one of {', '.join(known)}{did_you_mean(self.model, known)}"
+            )
         return tiny_config(**common)
 
     def to_toml(self, extra: Mapping[str, Mapping[str, Any]]) -> str:
