@@ -890,15 +890,15 @@ def test_without_openblas_numpy_multiplies(monkeypatch: pytest.MonkeyPatch) -> N
 @pytest.mark.parametrize(
     ("processor", "installed", "expected"),
     [
-        ("icelake-server", ["onednn", "mkl"], "mkl"),
-        ("icelake-server", ["onednn"], "onednn"),
+        ("icelake-server", ["onednn", "mkl"], ("mkl", "default")),
+        ("icelake-server", ["onednn"], ("onednn", "default")),
         ("icelake-server", [], "default"),
-        ("znver4", ["onednn", "mkl"], "onednn"),
+        ("znver4", ["onednn", "mkl"], ("onednn", "default")),
         ("znver4", ["mkl"], "default"),
     ],
 )
 def test_auto_takes_the_fastest_that_is_installed(
-    processor: str, installed: list[str], expected: str, monkeypatch: pytest.MonkeyPatch
+    processor: str, installed: list[str], expected: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def made(name: str) -> str:
         if name not in installed:
@@ -909,7 +909,23 @@ def test_auto_takes_the_fastest_that_is_installed(
     monkeypatch.setattr(numba_products, "onednn_product", lambda: made("onednn"))
     monkeypatch.setattr(numba_products, "mkl_product", lambda: made("mkl"))
     monkeypatch.setattr(numba_products, "default_product", lambda: "default")
+    monkeypatch.setattr(numba_products, "by_share", lambda divided, undivided: (divided, undivided))
     assert numba_products.PRODUCTS["auto"]() == expected
+
+
+def test_auto_leaves_what_is_not_divided_to_openblas() -> None:
+    """A single image, also where one thread is all that BLAS may have: the result does not depend on that."""
+    asked: set[str] = set()
+    product = numba_products.by_share(lambda *_: asked.add("divided"), lambda *_: asked.add("undivided"))  # type: ignore
+    one = np.ones((1, 1), np.float32)
+    for size, parts, expected in ((2, 1, "undivided"), (2, 2, "divided"), (1, 1, "divided"), (3, 2, "divided")):
+        for limit in (None, 1):
+            asked.clear()
+            with threadpool_limits(limit, user_api="blas"):
+                Crew(size).run(lambda _: product(one, one, one), parts)
+            assert asked == {expected}, (size, parts, limit)
+    product(one, one, one)
+    assert asked == {"divided"}
 
 
 def test_unknown_products_are_refused() -> None:

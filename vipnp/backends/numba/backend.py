@@ -29,7 +29,7 @@ def create(*, shards: int | None = None, products: str = "auto", keep_memory: bo
         deterministic for a given number of shards.
     products : who multiplies matrices. "openblas", the one inside NumPy; "onednn" and "mkl", extras of the same names;
         "numpy", whatever NumPy calls; "auto", the first that is there of onednn, openblas, numpy, and on processors
-        other than AMD's of mkl before these.
+        other than AMD's of mkl before these; a batch that is not divided, such as one image, is left to openblas.
     keep_memory : see vipnp.backends.numpy.create.
 
     Raises RuntimeError where Numba is told to compile nothing, ImportError naming the extra where Numba, oneDNN, MKL or

@@ -32,10 +32,12 @@ class Share(threading.local):
     ----------
     threads : how many a library may start for what the current thread asks of it.
     inside : whether it works on a part of a crew's task.
+    undivided : whether a crew of several works on one part only, such as a single image, whatever it may start.
     """
 
     threads = 1
     inside = False
+    undivided = False
 
 
 share = Share()
@@ -164,12 +166,12 @@ class Crew:
         threads = blas_threads.allowed(max(1, self.size // parts))
 
         def with_share(part: int) -> T:
-            before = share.threads, share.inside
-            share.threads, share.inside = threads, True
+            before = share.threads, share.inside, share.undivided
+            share.threads, share.inside, share.undivided = threads, True, parts == 1 < self.size
             try:
                 return task(part)
             finally:
-                share.threads, share.inside = before
+                share.threads, share.inside, share.undivided = before
 
         with blas_threads.limited_to(threads):
             if parts == 1:
