@@ -126,8 +126,8 @@ def by_share(divided: Product, undivided: Product) -> Product:
 def fastest_product() -> Product:
     """The first that is there of oneDNN, OpenBLAS, NumPy; on processors other than AMD's, of MKL before these.
 
-    oneDNN and MKL are ahead in one thread, and not in the several that a single image has: there `default_product`
-    multiplies. The choice depends on nothing that varies between runs, since other products round
+    MKL is ahead in one thread and behind in the several that a single image has, oneDNN there on a busy machine: so
+    `default_product` multiplies then. The choice depends on nothing that varies between runs, since other products round
     otherwise. Warns of a library that is installed and cannot be loaded.
     """
     amd = get_host_cpu_name().startswith(AMD)
