@@ -127,8 +127,8 @@ def fastest_product() -> Product:
     """The first that is there of oneDNN, OpenBLAS, NumPy; on processors other than AMD's, of MKL before these.
 
     MKL is ahead in one thread and behind in the several that a single image has, oneDNN there on a busy machine: so
-    `default_product` multiplies then. The choice depends on nothing that varies between runs, since other products round
-    otherwise. Warns of a library that is installed and cannot be loaded.
+    `default_product` multiplies then. The choice depends on nothing that varies between runs, since other products
+    round otherwise. Warns of a library that is installed and cannot be loaded.
     """
     amd = get_host_cpu_name().startswith(AMD)
     for make in (onednn_product,) if amd else (mkl_product, onednn_product):
