@@ -59,6 +59,13 @@ def test_a_rank_that_is_killed_is_named(number: signal.Signals) -> None:
     assert process.returncode == 128 + number
 
 
+def test_a_rank_that_was_asked_to_stop_is_not_named() -> None:
+    process, child = started("time.sleep(600)")
+    os.kill(child, signal.SIGTERM)
+    assert process.communicate(timeout=60) == ("", "")
+    assert process.returncode == 128 + signal.SIGTERM
+
+
 def test_a_rank_ends_with_the_process_that_watches_it() -> None:
     process, child = started("time.sleep(600)")
     process.kill()
@@ -70,8 +77,8 @@ def test_a_rank_ends_with_the_process_that_watches_it() -> None:
 
 def test_a_signal_to_the_group_is_the_business_of_the_rank() -> None:
     """It comes once, and the watching process waits for what the rank makes of it."""
-    note = "signal.signal(signal.SIGTERM, lambda *_: print('asked to stop'))"
-    process, _ = started(f"{note}; print('waits', flush=True); signal.pause()")
+    note = "signal.signal(signal.SIGTERM, lambda *_: (print('asked to stop', flush=True), os._exit(0)))"
+    process, _ = started(f"{note}; print('waits', flush=True); time.sleep(600)")
     assert process.stdout is not None
     assert process.stdout.readline() == "waits\n"
     os.killpg(process.pid, signal.SIGTERM)
