@@ -68,6 +68,13 @@ def test_a_rank_that_is_killed_is_named(number: signal.Signals) -> None:
     assert process.returncode == 128 + number
 
 
+def test_a_rank_that_was_asked_to_stop_is_not_named() -> None:
+    process, child = started("time.sleep(600)")
+    os.kill(child, signal.SIGTERM)
+    assert process.communicate(timeout=60) == ("", "")
+    assert process.returncode == 128 + signal.SIGTERM
+
+
 def test_a_rank_ends_with_the_process_that_watches_it() -> None:
     process, child = started("time.sleep(600)")
     process.kill()

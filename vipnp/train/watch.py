@@ -39,17 +39,17 @@ def go_on_watched(rank: int) -> None:
 
 
 def _end_as(child: int, rank: int) -> NoReturn:
-    """Wait for `child` and end with its exit status; or after a line that names `rank` and the signal that killed it,
-    with 128 and the number of that signal."""
+    """Wait for `child` and end with its exit status; where a signal killed it, with 128 and the number of that, after a
+    line that names `rank` and the signal, unless it is one that asks to stop."""
     status = 1
     try:
         status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
         if status < 0:
             number, status = -status, 128 - status
-            _tell(
-                rank, f"process {child} on {platform.node()} was ended by signal {number}, {signal.strsignal(number)}"
-            )
-            time.sleep(PATIENCE)
+            if number not in STOPPING:  # with those, launchers end the ranks that are left
+                what = f"was ended by signal {number}, {signal.strsignal(number)}"
+                _tell(rank, f"process {child} on {platform.node()} {what}")
+                time.sleep(PATIENCE)
     finally:
         os._exit(status)
 
