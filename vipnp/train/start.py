@@ -15,6 +15,7 @@ from vipnp.data import load_data_set
 from vipnp.data.packed import Format, packed_format
 from vipnp.data.unreadable import check_readable, files_of, unreadable
 from vipnp.train.folder import EVENTS, LOG, images_of, prepare_folder, read_split, split_rows, states
+from vipnp.train.overlap import nccl_for
 from vipnp.train.ranks import Ranks
 from vipnp.train.recipe import recipe_from
 from vipnp.train.run import Run
@@ -118,12 +119,14 @@ def resumed(folder: Path, epochs: int | None, ranks: Ranks) -> Run:
 def run_identity(run: Run, save_every: int) -> dict[str, Any]:
     """What must be the same on all ranks."""
     images = "\n".join(split_rows(run.data)).encode()
+    nccl = nccl_for(run.backend)
     options = {**dataclasses.asdict(run.settings), **dataclasses.asdict(run.settings.recipe)}
     del options["recipe"]
     return {
         "--output": str(run.folder.resolve()),
         "--save-every": save_every,
         "--shard-optimizer": run.owners is not None,
+        "version of NCCL": None if nccl is None else nccl.version(),
         **options,
         "images": f"a list of CRC-32 {zlib.crc32(images)}",
         **{f"version of {name}": value for name, value in versions().items() if name != "cores"},
