@@ -231,6 +231,34 @@ def test_resume_takes_only_epochs(whole: Path, photos: Path) -> None:
     assert "--resume: got DATA, --batch-size, --seed, --head-only with it; only" in others.output
 
 
+@pytest.mark.parametrize("name", ["log.txt", "curves.png", "classes.txt", "state"])
+def test_a_folder_with_files_of_those_names_is_no_run_folder(name: str, photos: Path, tmp_path: Path) -> None:
+    (tmp_path / name).write_text("my own")
+    result = vipnp("train", photos, "-o", tmp_path)
+    assert result.exit_code == 2
+    assert f"--output: {tmp_path} holds {name}, which a run would replace" in result.output
+    assert (tmp_path / name).read_text() == "my own"
+
+
+def test_evaluation_is_never_on_images_of_the_training(photos: Path, whole: Path, tmp_path: Path) -> None:
+    """Where the held-out files of a class are gone, one that the run was trained on would take their place."""
+    folder, data = tmp_path / "r", tmp_path / "data"
+    shutil.copytree(whole, folder)
+    shutil.copytree(photos, data)
+    config = (folder / "config.toml").read_text()
+    (folder / "config.toml").write_text(config.replace(json.dumps(str(photos)), json.dumps(str(data))))
+    held_out = [name for name in load_data_set(data, seed=0).validation.names if name.startswith("emu/")]
+    for name in held_out[1:]:
+        (data / name).unlink()
+    assert vipnp("eval", folder).exit_code == 0  # fewer, and none of the others
+    (data / held_out[0]).unlink()
+    result = vipnp("eval", folder)
+    assert result.exit_code == 2
+    assert "error: data: the run was trained on emu/" in result.output
+    (folder / "split.csv").unlink()
+    assert f"error: run: {folder} holds no split.csv: it is no whole run folder\n" == vipnp("eval", folder).output
+
+
 def test_resume_with_other_images_names_them(whole: Path, photos: Path, tmp_path: Path) -> None:
     data, folder = tmp_path / "d", tmp_path / "r"
     shutil.copytree(photos, data)
@@ -272,6 +300,11 @@ def test_resume_with_other_images_names_them(whole: Path, photos: Path, tmp_path
         (("train", "{photos}", "-o", "{tmp}/r", "--config", "{tmp}/none.toml"), "none.toml cannot be read (No such"),
         (("train", "--resume", "{tmp}"), "holds no config.toml: it is no run folder"),
         (("eval", "{tmp}"), "holds no best.safetensors"),
+        (("predict", "{whole}", "x" * 300), "error: " + "x" * 38 + "..." + "x" * 38 + ": File name too long"),
+        (("predict", "{whole}", "{photos}/cat/0.png", "--csv", "{photos}/cat/0.png"), "is one of the files to read"),
+        (("predict", "{whole}", "{photos}", "--json", "{whole}/best.safetensors"), "is one of the files to read"),
+        (("train", "{photos}", "-o", "{photos}/run"), "run lies among the images in"),
+        (("train", "--resume", "{whole}", "--epochs", "2"), "--epochs: got 2, expected 3 or more: so many are done"),
         (("predict", "{whole}", "{tmp}/none.jpg"), "there is no file"),
         (("predict", "vip_s7", "{photos}/cat/0.png"), "needs its weights: --weights FILE"),
         (("predict", "{whole}", "{photos}/cat/0.png", "--csv", "{tmp}/no/where.csv"), "--csv: "),
