@@ -25,6 +25,7 @@ from vipnp.train.folder import (
     split_rows,
     states,
 )
+from vipnp.train.overlap import nccl_for
 from vipnp.train.ranks import Ranks
 from vipnp.train.recipe import recipe_from
 from vipnp.train.run import Run
@@ -146,12 +147,14 @@ def resumed(folder: Path, epochs: int | None, ranks: Ranks) -> Run:
 def run_identity(run: Run, save_every: int) -> dict[str, Any]:
     """What must be the same on all ranks."""
     images = "\n".join(split_rows(run.data)).encode()
+    nccl = nccl_for(run.backend)
     options = {**dataclasses.asdict(run.settings), **dataclasses.asdict(run.settings.recipe)}
     del options["recipe"]
     return {
         "--output": str(run.folder.resolve()),
         "--save-every": save_every,
         "--shard-optimizer": run.owners is not None,
+        "version of NCCL": None if nccl is None else nccl.version(),
         **options,
         "images": f"a list of CRC-32 {zlib.crc32(images)}",
         **{f"version of {name}": value for name, value in versions().items() if name != "cores"},
