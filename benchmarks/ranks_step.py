@@ -63,7 +63,8 @@ def main() -> None:
                 run, batch = (alone, batches[0]) if kind == "alone" else (together, batches[1])
                 if run is alone and ranks.rank:
                     continue
-                run.overlaps, run.step = kind == "beside", 0
+                run.step = 0
+                exchange.sums.beside = kind == "beside"
                 sums.clear()
                 waits.clear()
                 began, worked = time.perf_counter(), time.process_time()

@@ -76,6 +76,10 @@ class LayerTracer(Tracer):
         self.gradients: list[Array] = []
         self.in_pullback = False
 
+    def begin_backward(self, count: int) -> None:
+        super().begin_backward(count)
+        self.back = []
+
     def run(self, op: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         found = op_theorem(self, op, args, kwargs) if is_op(op) else layer_theorem(self, op, args, kwargs)
         if found is None:
