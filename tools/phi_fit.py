@@ -1,4 +1,4 @@
-"""Makes the coefficients of Phi's tail in vipnp/backends/numba/kernels/gelu.py, and shows how far off they are.
+"""Makes the coefficients of Phi's tail in the kernels of the backends numba and cupy, and shows how far off they are.
 
 python -m tools.phi_fit [--plot curve.png]
 

@@ -386,7 +386,7 @@ struct Launch<KERNEL> {
 inline int __popc(unsigned x) { return __builtin_popcount(x); }
 inline int __popcll(unsigned long long x) { return __builtin_popcountll(x); }
 inline double rsqrt(double x) { return 1 / std::sqrt(x); }
-inline float normcdff(float x) { return static_cast<float>(0.5 * std::erfc(-x * 0.70710678118654752440)); }
+inline float __fdividef(float x, float y) { return x / y; }
 inline double normcdf(double x) {
     return static_cast<double>(0.5L * std::erfc(-static_cast<long double>(x) * 0.70710678118654752440084436L));
 }

@@ -153,6 +153,27 @@ def test_layer_norm_over_the_whole_range_of_the_type(machine: Machine, exponent:
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_gelu_over_the_whole_range_of_the_type(machine: Machine) -> None:
+    """To a relative error, also where Phi is nearly nothing."""
+    xp, rng, limits = get_backend("cupy"), np.random.default_rng(0), np.finfo(np.float32)
+    special = [0, -0.0, limits.smallest_subnormal, limits.tiny, limits.max, -limits.max, np.inf, -np.inf, np.nan]
+    drawn = rng.choice([-1, 1], 2000) * 10.0 ** rng.uniform(-37, 37, 2000)
+    x = np.concatenate([special, drawn, np.linspace(-12.5, 14, 20000)]).astype(np.float32)
+    truth, truth_back = ops.gelu(NUMPY, x.astype(np.float64))
+    (slope,) = truth_back(np.ones(x.shape))
+    y, back = xp.run(ops.gelu, xp.asarray(x))
+    (found_slope,) = back(xp.asarray(np.ones_like(x)))
+    reference, reference_back = ops.gelu(NUMPY, x)
+    assert same_kind(xp.to_numpy(y), reference)
+    assert same_kind(xp.to_numpy(found_slope), *reference_back(np.ones_like(x)))
+    np.testing.assert_allclose(xp.to_numpy(y), truth, rtol=1e-6, atol=2e-38)
+    parts = np.abs(truth / x) + np.abs(slope - truth / x)
+    inside = np.isfinite(x) & (x != 0)
+    error = np.abs(xp.to_numpy(found_slope) - slope)
+    assert (error[inside] <= 1e-6 * parts[inside] + 2e-38).all()
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_adamw_over_the_whole_range_of_the_type(machine: Machine) -> None:
     xp, rng, limits = get_backend("cupy"), np.random.default_rng(2), np.finfo(np.float32)
     special = [0, -0.0, limits.smallest_subnormal, limits.tiny, 1e-19, 1e19, 3e19, 1e25, limits.max, np.inf, np.nan]

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
+from tests.conftest import ROOT
 from tools import phi_fit
 from tools.phi_fit import alternations, points, relative_error
 from vipnp.backends.numba.kernels.gelu import PHI_TAIL_DENOMINATOR, PHI_TAIL_NUMERATOR
@@ -31,3 +34,10 @@ def test_the_tool_comes_to_a_fit_as_good(monkeypatch: pytest.MonkeyPatch) -> Non
     p, q = phi_fit.fit()
     assert (len(p), len(q), q[0]) == (5, 6, 1)
     assert np.abs(relative_error(p, q, points())).max() < 6.4e-9
+
+
+def test_the_cuda_kernel_has_these_coefficients() -> None:
+    text = (ROOT / "vipnp/backends/cupy/gelu.cu").read_text().split("normal(float u) {")[1].split("\n}")[0]
+    for name, coefficients in (("p", PHI_TAIL_NUMERATOR), ("q", PHI_TAIL_DENOMINATOR)):
+        lines = re.findall(rf"^    (?:float )?{name} = .*?([\d.]+)f\)?;$", text, re.MULTILINE)
+        assert tuple(float(number) for number in lines[::-1]) == coefficients

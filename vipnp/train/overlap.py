@@ -104,12 +104,13 @@ class Exchange:
         if place is None or block not in self.names:
             return
         by_name = dict(flatten(grads))
-        flat = self.xp.concat([(share * by_name[name]).reshape(-1) for name, _ in flatten(params)])
+        flat = self.xp.concat([by_name[name].reshape(-1) for name, _ in flatten(params)])
+        flat *= share
         with self.lock:
             found = self.found[block]
             found[place] = flat
             if len(found) == self.filled:
-                total = tree_sum(found.get, self.places, operator.add)
+                total = tree_sum(found.get, self.places, operator.iadd)
                 assert total is not None, "a shard with an image came before"
                 self.pending[block] = self.sums.post(total)
                 found.clear()

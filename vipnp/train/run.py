@@ -54,8 +54,11 @@ Summed: TypeAlias = tuple[float, dict[str, Any]]
 
 
 def added(left: Summed, right: Summed) -> Summed:
-    """The sum of both."""
-    return left[0] + right[0], {name: gradient + right[1][name] for name, gradient in left[1].items()}
+    """The sum of both, in the memory of the gradients on the left: new memory costs more than the sum."""
+    gradients = left[1]
+    for name, gradient in right[1].items():
+        gradients[name] += gradient
+    return left[0] + right[0], gradients
 
 
 def blocks_of(model: VisionPermutator) -> dict[str, Any]:

@@ -37,7 +37,7 @@ def compare(xp: Backend, op: Any, args: Any, kwargs: Any = {}, tolerance: float 
 
 def check_stage(xp: Backend) -> None:
     case = next(case for case in cases_of(layers.stage) if "masks" not in case.name)
-    args, kwargs = case.inputs(seed=5, sizes={"B": 3, "H": 5, "W": 3, "N": 16, "S": 6})
+    args, kwargs = case.inputs(seed=5, sizes={"B": 3, "H": 5, "W": 7, "N": 16, "S": 6})
     draws = (np.random.default_rng(6).random((3, 2, 2)) < 0.6).astype(float)
     masks = [BlockMasks(*(Mask(draws[:, branch, i], 0.25) for branch in range(2))) for i in range(2)]
     on_device = xp.asarray(draws.astype(np.float32))

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from itertools import accumulate, pairwise
 from typing import NamedTuple
 
 from vipnp.backends.cupy.arrays import convert, dtype_name, empty
-from vipnp.backends.cupy.kernels import ROW_LANES, WARP, launch, wide
+from vipnp.backends.cupy.kernels import COLUMN_LANES, ROW_LANES, WARP, launch, row_blocks, wide
 from vipnp.core import Array
 
 CHANNEL, HEIGHT, WIDTH = 0, 1, 2
@@ -35,6 +36,9 @@ class Scale(NamedTuple):
 
 
 ONE = Scale()
+
+FEW_ROWS = 8 * ROW_LANES
+"""Rows that one block adds up in the time that another launch takes."""
 
 
 def path_scale(x: Array, mask: Array | None, rate: float = 0.0, skip_lam: float = 1.0) -> Scale:
@@ -70,9 +74,42 @@ def column_blocks(width: int, vector: int) -> int:
 def column_sum(partial: Array) -> Array:
     """(P, K) -> (K,), the rows added in an order that depends on P alone."""
     rows, width = partial.shape
+    if rows == 1:
+        return partial.reshape(width)
     out = empty((width,), dtype_name(partial))
-    launch("column_sum", dtype_name(out), (), (math.ceil(width / WARP),), (WARP, ROW_LANES), partial, out, rows, width)
+    blocks = (math.ceil(width / WARP),)
+    launch("column_sum", dtype_name(out), (), blocks, (WARP, COLUMN_LANES), partial, out, rows, width)
     return out
+
+
+class ColumnSums:
+    """Sums over rows of several arrays, side by side in one matrix, so that one kernel adds all of them up.
+
+    rows : those of the arrays. widths : the columns of each. like : whose dtype the sums go with.
+    """
+
+    def __init__(self, rows: int, widths: tuple[int, ...], like: Array) -> None:
+        self._ends = list(accumulate(widths, initial=0))
+        self._partial = empty((sum_blocks(rows), self._ends[-1]), wide(dtype_name(like)))
+
+    def __getitem__(self, i: int) -> Array:
+        """Where the partial sums of the i-th array go, one row a block of its kernel."""
+        return self._partial[:, self._ends[i] : self._ends[i + 1]]
+
+    def totals(self) -> list[Array]:
+        """The sums of each array."""
+        total = column_sum(self._partial)
+        return [total[begin:end] for begin, end in pairwise(self._ends)]
+
+
+def pitch(partial: Array | None) -> int:
+    """Elements from one row of partial sums to the next."""
+    return 0 if partial is None else partial.strides[0] // partial.itemsize
+
+
+def sum_blocks(rows: int) -> int:
+    """How many blocks share the rows where these are summed: one for few, then there is nothing left to add up."""
+    return 1 if rows <= FEW_ROWS else row_blocks(rows, ROW_LANES)
 
 
 def check_shape(name: str, array: Array, *shape: int) -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from vipnp.backends.cupy.arrays import dtype_name, empty
-from vipnp.backends.cupy.common import column_blocks, column_sum
-from vipnp.backends.cupy.kernels import ROW_LANES, WARP, launch, row_blocks, vector_length, wide
+from vipnp.backends.cupy.common import column_blocks, pitch
+from vipnp.backends.cupy.kernels import ROW_LANES, WARP, launch, row_blocks, vector_length
 from vipnp.backends.cupy.products import HasPrecision, rows_of
 from vipnp.core import Array, Pullback1, Replacements
 from vipnp.ops import gelu
@@ -24,16 +24,15 @@ def gelu_forward(z: Array, bias: Array | None) -> Array:
 
 
 def gelu_backward(
-    dy: Array, z: Array, bias: Array | None, *, again: bool = False
-) -> tuple[Array, Array | None, Array | None]:
-    """dz, dbias (None where there is no bias) and, where asked for, what `gelu_forward` gave."""
+    dy: Array, z: Array, bias: Array | None, partial: Array | None = None, *, again: bool = False
+) -> tuple[Array, Array | None]:
+    """dz and, where asked for, what `gelu_forward` gave. partial (P, K) : where the sums of dz go that make dbias."""
     rows, width = z.shape
     dtype = dtype_name(z)
     dz = empty(z.shape, dtype)
     y = empty(z.shape, dtype) if again else None
     vector = vector_length(width, dy, z, dz, y)
-    blocks = row_blocks(rows, ROW_LANES)
-    partial = None if bias is None else empty((blocks, width), wide(dtype))
+    blocks = row_blocks(rows, ROW_LANES) if partial is None else partial.shape[0]
     launch(
         "gelu_backward",
         dtype,
@@ -46,10 +45,11 @@ def gelu_backward(
         dz,
         y,
         partial,
+        pitch(partial),
         rows,
         width,
     )
-    return dz, None if partial is None else column_sum(partial), y
+    return dz, y
 
 
 @TABLE.replaces(gelu)
@@ -58,7 +58,7 @@ def gelu_cuda(xp: HasPrecision, x: Array) -> tuple[Array, Pullback1]:
     rows = rows_of(x)
 
     def pullback(dy: Array) -> tuple[Array]:
-        dz, _, _ = gelu_backward(rows_of(dy), rows, None)
+        dz, _ = gelu_backward(rows_of(dy), rows, None)
         return (dz.reshape(x.shape),)
 
     return gelu_forward(rows, None).reshape(x.shape), pullback

@@ -42,6 +42,9 @@ THREADS = 256
 ROW_LANES = 8
 """Rows that a block of the column kernels goes through at a time, one warp each."""
 
+COLUMN_LANES = 16
+"""Rows that a block of column_sum goes through at a time, one warp each."""
+
 NORM_WARPS = 4
 """Rows that a block of the LayerNorm kernels goes through at a time, one warp each."""
 

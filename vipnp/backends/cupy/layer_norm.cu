@@ -64,8 +64,8 @@ norm_forward(const T* x, const T* branch, const Wide<T>* branch_bias, const Wide
 #pragma unroll
             for (int v = 0; v < VEC; ++v) value[k][v] = weight[c + v] * (value[k][v] * rstd) + bias[c + v];
             if (y) store<T, VEC>(y + offset + c, value[k]);
-            if (y_height) store<T, VEC>(y_height + walk.height(), value[k]);
-            if (y_width) store<T, VEC>(y_width + walk.width(), value[k]);
+            if (y_height) store<T, VEC>(y_height + walk.height, value[k]);
+            if (y_width) store<T, VEC>(y_width + walk.width, value[k]);
         }
         walk.advance();
     }
@@ -97,7 +97,8 @@ __device__ __forceinline__ void write_column_sums(const A (&sums)[CHUNKS][VEC], 
 // With dy the sum of what the layouts send back, d = dy * weight and xhat = (r - mean) * rstd:
 //   dx      = dresidual + rstd * (d - mean(d) - xhat * mean(d * xhat))
 //   dbranch = dx * scale[b]
-// partial[block] = sums over the rows of this block of (dy * xhat, dy, dbranch): (gridDim.x, sums, C), sums 2 or 3.
+// partial[block] = sums over the rows of this block of (dy * xhat, dy, dbranch): (gridDim.x, sums, C), sums 2 or 3, its
+// rows `pitch` apart.
 // What norm_forward gave is written once more, so that nobody has to keep it: y, y_height, y_width (M, C).
 //
 // dy_channel, dy_height, dy_width (M, C) in their layouts, any may be null, as may y, y_height, y_width; r, dresidual,
@@ -109,7 +110,7 @@ __global__ void __launch_bounds__(WARPS * 32)
 norm_backward(const T* dy_channel, const T* dy_height, const T* dy_width, const T* r, const Wide<T>* mean,
               const Wide<T>* rstd, const Wide<T>* weight, const Wide<T>* bias, const T* dresidual, const Wide<T>* mask,
               int mask_stride, Wide<T> factor, T* dx, T* dbranch, T* y, T* y_height, T* y_width,
-              Wide<T>* partial, int sums, int M, int H, int W, int C, int S) {
+              Wide<T>* partial, int pitch, int sums, int M, int H, int W, int C, int S) {
     using A = Wide<T>;
     const int lane = threadIdx.x % 32;
     const A inverse_C = A(1) / C;
@@ -132,12 +133,12 @@ norm_backward(const T* dy_channel, const T* dy_height, const T* dy_width, const 
                 for (int v = 0; v < VEC; ++v) d[k][v] = 0;
                 if (dy_channel) load<T, VEC>(dy_channel + offset + c, d[k]);
                 if (dy_height) {
-                    load<T, VEC>(dy_height + from.height(), other);
+                    load<T, VEC>(dy_height + from.height, other);
 #pragma unroll
                     for (int v = 0; v < VEC; ++v) d[k][v] += other[v];
                 }
                 if (dy_width) {
-                    load<T, VEC>(dy_width + from.width(), other);
+                    load<T, VEC>(dy_width + from.width, other);
 #pragma unroll
                     for (int v = 0; v < VEC; ++v) d[k][v] += other[v];
                 }
@@ -180,15 +181,15 @@ norm_backward(const T* dy_channel, const T* dy_height, const T* dy_width, const 
 #pragma unroll
                 for (int v = 0; v < VEC; ++v) out[v] = weight[c + v] * xhat[k][v] + bias[c + v];
                 if (y) store<T, VEC>(y + offset + c, out);
-                if (y_height) store<T, VEC>(y_height + to.height(), out);
-                if (y_width) store<T, VEC>(y_width + to.width(), out);
+                if (y_height) store<T, VEC>(y_height + to.height, out);
+                if (y_width) store<T, VEC>(y_width + to.width, out);
             }
             to.advance();
         }
     }
 
     SHARED(A, scratch, WARPS * 32 * VEC * CHUNKS);
-    A* const out = partial + static_cast<long long>(blockIdx.x) * sums * C;
+    A* const out = partial + static_cast<long long>(blockIdx.x) * pitch;
     write_column_sums<A, VEC, CHUNKS>(dweight, scratch, out, C);
     write_column_sums<A, VEC, CHUNKS>(dbias, scratch, out + C, C);
     if (sums == 3) write_column_sums<A, VEC, CHUNKS>(dbranch_bias, scratch, out + 2 * C, C);

@@ -6,8 +6,8 @@ import math
 from typing import Any, NamedTuple
 
 from vipnp.backends.cupy.arrays import dtype_name, empty
-from vipnp.backends.cupy.common import ONE, Grid, Scale, check_parameter, column_sum
-from vipnp.backends.cupy.kernels import NORM_TEMPLATES, NORM_WARPS, WARP, launch, row_blocks, vector_length, wide
+from vipnp.backends.cupy.common import ONE, ColumnSums, Grid, Scale, check_parameter, pitch
+from vipnp.backends.cupy.kernels import NORM_TEMPLATES, NORM_WARPS, WARP, launch, vector_length, wide
 from vipnp.backends.cupy.products import HasPrecision, rows_of
 from vipnp.core import Array, Pullback3, Replacements
 from vipnp.ops import layer_norm
@@ -91,14 +91,11 @@ def norm_forward(
 
 
 class NormGradients(NamedTuple):
-    """dx (M, C); dbranch (M, C), the gradient of the branch that was added to x; dweight, dbias, dbranch_bias (C,);
-    y, y_height, y_width once more, None where not asked for."""
+    """dx (M, C); dbranch (M, C), the gradient of the branch that was added to x; y, y_height, y_width once more, None
+    where not asked for."""
 
     dx: Array
     dbranch: Array
-    dweight: Array
-    dbias: Array
-    dbranch_bias: Array | None
     y: tuple[Any, ...]
 
 
@@ -108,6 +105,7 @@ def norm_backward(
     weight: Array,
     bias: Array,
     grid: Grid,
+    partial: Array,
     *,
     dresidual: Array | None = None,
     scale: Scale | None = None,
@@ -115,16 +113,14 @@ def norm_backward(
 ) -> NormGradients:
     """The backward pass of `norm_forward`.
 
-    dy : gradients of y, y_height, y_width. dresidual : what reaches x past the LayerNorm. scale : that of the branch,
-    None where none was added. again : which of y, y_height, y_width to write once more.
+    dy : gradients of y, y_height, y_width. partial (P, 2*C or 3*C) : where the sums go that make dweight, dbias and,
+    where a branch was added, the gradient of its bias. dresidual : what reaches x past the LayerNorm. scale : that of
+    the branch, None where none was added. again : which of y, y_height, y_width to write once more.
     """
-    dtype, wide_dtype = dtype_name(saved.x), wide(dtype_name(saved.x))
+    dtype = dtype_name(saved.x)
     dx = empty(saved.x.shape, dtype)
     dbranch = None if scale is None or scale.is_one else empty(saved.x.shape, dtype)
     y = [empty(saved.x.shape, dtype) if wanted else None for wanted in again]
-    sums = 2 if scale is None else 3
-    blocks = row_blocks(grid.rows, NORM_WARPS)
-    partial = empty((blocks, sums * grid.C), wide_dtype)
     template = norm_template(
         dtype, grid.C, vector_length(math.gcd(grid.S, grid.C), *dy, saved.x, dresidual, dx, dbranch, *y)
     )
@@ -132,7 +128,7 @@ def norm_backward(
         "norm_backward",
         dtype,
         template,
-        (blocks,),
+        (partial.shape[0],),
         (NORM_WARPS * WARP,),
         *dy,
         saved.x,
@@ -146,20 +142,12 @@ def norm_backward(
         dbranch,
         *y,
         partial,
-        sums,
+        pitch(partial),
+        2 if scale is None else 3,
         grid.rows,
         *grid.sizes,
     )
-    total = column_sum(partial)
-    dweight, dbias, *rest = (total[i * grid.C : (i + 1) * grid.C] for i in range(sums))
-    return NormGradients(
-        dx,
-        dx if dbranch is None else dbranch,
-        dweight,
-        dbias,
-        rest[0] if rest else None,
-        tuple(y),
-    )
+    return NormGradients(dx, dx if dbranch is None else dbranch, tuple(y))
 
 
 @TABLE.replaces(layer_norm)
@@ -174,7 +162,9 @@ def layer_norm_cuda(
     y, _, _, saved = norm_forward(rows, weight, bias, eps, grid)
 
     def pullback(dy: Array) -> tuple[Array, Array, Array]:
-        gradients = norm_backward((rows_of(dy), None, None), saved, weight, bias, grid)
-        return gradients.dx.reshape(x.shape), gradients.dweight, gradients.dbias
+        sums = ColumnSums(grid.rows, (2 * grid.C,), x)
+        gradients = norm_backward((rows_of(dy), None, None), saved, weight, bias, grid, sums[0])
+        (total,) = sums.totals()
+        return gradients.dx.reshape(x.shape), total[: grid.C], total[grid.C :]
 
     return y.reshape(x.shape), pullback

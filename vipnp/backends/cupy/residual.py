@@ -7,7 +7,7 @@ import math
 import cupy
 
 from vipnp.backends.cupy.arrays import convert, dtype_name, empty
-from vipnp.backends.cupy.common import ONE, Scale, check_shape, column_blocks, column_sum, path_scale
+from vipnp.backends.cupy.common import ONE, Scale, check_shape, column_blocks, column_sum, path_scale, sum_blocks
 from vipnp.backends.cupy.kernels import ROW_LANES, THREADS, WARP, launch, row_blocks, vector_length, wide
 from vipnp.backends.cupy.products import HasPrecision, rows_of
 from vipnp.core import Array, Pullback1, Pullback2, Replacements
@@ -50,7 +50,7 @@ def residual_backward(
         return dy, None
     dbranch = None if scale.is_one else empty(dy.shape, dtype)
     vector = vector_length(width, dy, dbranch)
-    blocks = row_blocks(rows, ROW_LANES)
+    blocks = sum_blocks(rows) if bias else row_blocks(rows, ROW_LANES)
     partial = empty((blocks, width), wide(dtype)) if bias else None
     launch(
         "residual_backward",

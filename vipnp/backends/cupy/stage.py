@@ -19,6 +19,7 @@ from vipnp.backends.cupy.common import (
     CHANNEL,
     HEIGHT,
     WIDTH,
+    ColumnSums,
     Grid,
     Scale,
     check_parameter,
@@ -263,7 +264,8 @@ def block_backward(
         return product(xp, operand(xp, d), operand(xp, a), transpose_a=True, dtype=parameter_dtype)
 
     dhidden = back(dbranch, weights.fc2)
-    dz, dbias1, hidden = gelu_backward(dhidden, saved.z, fc1["bias"], again=True)
+    sums = ColumnSums(grid.rows, (saved.z.shape[1], 3 * grid.C, (2 if saved.before is None else 3) * grid.C), dstream)
+    dz, hidden = gelu_backward(dhidden, saved.z, fc1["bias"], sums[0], again=True)
     dweight2 = gradient(dbranch, hidden)
     del dhidden, hidden
     channel_norm = norm_backward(
@@ -271,18 +273,16 @@ def block_backward(
         saved.norm2,
         **norm2,
         grid=grid,
+        partial=sums[1],
         dresidual=dstream,
         scale=saved.attn,
         again=(True, False, False),
     )
-    dmlp = {
-        "fc1": {"weight": gradient(dz, channel_norm.y[0]), "bias": dbias1},
-        "fc2": {"weight": dweight2, "bias": dbias},
-    }
+    dweight1 = gradient(dz, channel_norm.y[0])
     del dz
 
     dweighted = back(channel_norm.dbranch, weights.proj)
-    dproj = {"weight": gradient(channel_norm.dbranch, saved.weighted), "bias": channel_norm.dbranch_bias}
+    dproj = gradient(channel_norm.dbranch, saved.weighted)
     dlogits = split_attention_backward_logits(dweighted, saved.logits, saved.branches, grid)
     dpooled, dreweight = saved.reweight_back(dlogits.reshape(grid.B, 3 * grid.C))
     rows = (grid.H * grid.S, grid.W * grid.S, grid.C)
@@ -299,9 +299,14 @@ def block_backward(
         saved.norm1,
         **norm1,
         grid=grid,
+        partial=sums[2],
         dresidual=channel_norm.dx,
         scale=saved.before,
         again=(True, True, True),
+    )
+    dbias1, *of_norms = sums.totals()
+    (dweight_norm2, dbias_norm2, dbias_proj), (dweight_norm1, dbias_norm1, *before) = (
+        [total[i : i + grid.C] for i in range(0, total.size, grid.C)] for total in of_norms
     )
     y, y_height, y_width = attn_norm.y
     dattn = {
@@ -309,15 +314,15 @@ def block_backward(
         "mlp_h": {"weight": gradient(d[0], y_height.reshape(-1, rows[0]))},
         "mlp_w": {"weight": gradient(d[1], y_width.reshape(-1, rows[1]))},
         "reweight": dreweight,
-        "proj": dproj,
+        "proj": {"weight": dproj, "bias": dbias_proj},
     }
     dparams = {
-        "norm1": {"weight": attn_norm.dweight, "bias": attn_norm.dbias},
+        "norm1": {"weight": dweight_norm1, "bias": dbias_norm1},
         "attn": dattn,
-        "norm2": {"weight": channel_norm.dweight, "bias": channel_norm.dbias},
-        "mlp": dmlp,
+        "norm2": {"weight": dweight_norm2, "bias": dbias_norm2},
+        "mlp": {"fc1": {"weight": dweight1, "bias": dbias1}, "fc2": {"weight": dweight2, "bias": dbias}},
     }
-    return attn_norm.dx, attn_norm.dbranch, attn_norm.dbranch_bias, dparams
+    return attn_norm.dx, attn_norm.dbranch, before[0] if before else None, dparams
 
 
 def posting(add: Callable[[Any, Any], None]) -> Replacements:

@@ -31,8 +31,8 @@ def create(*, shards: int | None = None, products: str = "auto", keep_memory: bo
     products : who multiplies matrices. "openblas", the one inside NumPy; "onednn" and "mkl", extras of the same names;
         "numpy", whatever NumPy calls; "auto", the first that is there of onednn, openblas, numpy, and on processors
         other than AMD's of mkl before these; a batch that is not divided, such as one image, is left to openblas. In
-        inference in float32, "auto" multiplies in stages by kernels of its own (inference.py), which depend on no
-        library and give an image the same bits in any batch and in any number of shards.
+        inference in float32, "auto" multiplies the stages of one image, and of a batch below the number of shards, by
+        kernels of its own (inference.py): all threads share an image, whose bits then do not depend on their number.
     keep_memory : see vipnp.backends.numpy.create.
 
     Raises RuntimeError where Numba is told to compile nothing, ImportError naming the extra where Numba, oneDNN, MKL or

@@ -1,8 +1,8 @@
-"""A stage in inference: image by image, on panels of tokens, one compiled call for all of its blocks.
+"""A stage in inference for a batch smaller than the crew: image by image on panels of tokens, all threads on one image.
 
-Each thread takes images of its own; those that are left over when these are divided evenly, such as a single one, are
-worked on by all threads together (kernels/image.py). Neither changes the result: an image gives the same bits in any
-batch and in any number of threads.
+One compiled call has all blocks of a stage, matrix products included (kernels/image.py). How many threads there are
+does not change the result. From one image a thread on, every thread goes through the blocks by itself (shards.py): the
+products of a library read the weights once for several images.
 """
 
 from __future__ import annotations
@@ -64,10 +64,11 @@ def stage_by_images(
     skip_lam: float = 1.0,
     masks: Sequence[BlockMasks] | None = None,
 ) -> tuple[Array, Callable[[Array], tuple[Array, dict[str, PermutatorParams]]]]:
-    """y = block_L(... block_2(block_1(x))), x, y (B, H, W, C) float32; training and all that the kernel does not cover
-    run in shards."""
+    """y = block_L(... block_2(block_1(x))), x, y (B, H, W, C) float32, B below the number of threads or 1; training,
+    larger batches and all that the kernel does not cover run in shards."""
     if not (
         not xp.keep
+        and len(x) < max(2, xp.crew.size)
         and masks is None
         and len(params) > 0
         and x.dtype == np.float32
@@ -91,18 +92,9 @@ def stage_by_images(
         scale = 1 / skip_lam
         stage_chunks(x[b], addresses, N, hidden, scale, EPS, shared.memory, shared.small, shared.tickets, y[b])
 
-    size = xp.crew.size
-    alone = B // size
-
-    def own_images(thread: int) -> None:
-        for b in range(thread * alone, (thread + 1) * alone):
-            work(b, Shared((H, W, C), N, hidden, len(blocks)))
-
-    if alone:
-        xp.crew.run(own_images, size)
-    for b in range(alone * size, B):
+    for b in range(B):
         shared = Shared((H, W, C), N, hidden, len(blocks))
-        xp.crew.run(lambda _, b=b, shared=shared: work(b, shared), size)
+        xp.crew.run(lambda _, b=b, shared=shared: work(b, shared), xp.crew.size)
     return y, not_kept
 
 
