@@ -90,7 +90,9 @@ class Coq:
             preexec_fn=limit_memory,
         )
         self.head = head
-        self.say(f"Set Silent. Set Printing Depth 10.\n{head}", 600)
+        said = self.say(f"Set Silent. Set Printing Depth 10.\n{head}", 600)
+        if said is None or said.count("Toplevel input") > 1:  # the one is about the mark
+            raise UnprovedError(f"coqtop: got {said}, expected compiled theories; run python -m proofs.check first")
 
     def stop(self) -> None:
         if self.process is not None:

@@ -107,7 +107,7 @@ def test_another_order_of_gradients_is_another_statement() -> None:
 
 
 @pytest.mark.parametrize("depth", [1, 2, 3])
-@pytest.mark.parametrize("block", layers.STAGES.values())
+@pytest.mark.parametrize("block", [*layers.STAGES.values(), "permutator_sum_unmasked"])
 def test_a_stage_is_the_run_of_blocks_that_the_induction_is_about(block: str, depth: int) -> None:
     """Every block works on what the one before gave, with its own parameters and masks; the pullback comes back so."""
     xp = layers.run_of_blocks(block, depth)
