@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numba import carray  # type: ignore[attr-defined]
 
-from vipnp.backends.numba.kernels import gelu, machine
+from vipnp.backends.numba.kernels import gelu, machine, panels
 from vipnp.backends.numba.kernels.compiler import kernel_with, part
 from vipnp.backends.numba.kernels.gelu import normal
 from vipnp.backends.numba.kernels.machine import (
@@ -31,6 +31,7 @@ from vipnp.backends.numba.kernels.machine import (
     tall_tile,
     wait_for,
 )
+from vipnp.backends.numba.kernels.panels import give_panel, norm_panel, read_row, row_sum, take_panel, write_row
 from vipnp.core import HostArray
 
 STEPS = 11
@@ -60,9 +61,6 @@ PARAMS = (
 
 TERMS = 192
 """Products that are added up before partial sums are (vipnp.backends.numpy.blas.INNER)."""
-
-GROUP = 16
-"""Channels that a sum over channels adds before partial sums are."""
 
 PANELS = 8
 """Panels of a chunk of a product: they stay in a core's second-level cache while the weights pass."""
@@ -106,77 +104,6 @@ def product(weight: int, x: HostArray, y: HostArray, chunk: int) -> tuple[int, i
 def product_chunks(M: int, P: int) -> int:
     """Chunks of a product with M outputs and P panels."""
     return -(-M // TALL) * -(-P // PANELS)
-
-
-@part
-def norm_panel(x: HostArray, weight: HostArray, bias: HostArray, eps: float, y: HostArray) -> None:
-    """y = layer_norm of every column of x (C, WIDTH), the variance from the centred values; weight, bias (C,)."""
-    C = x.shape[0]
-    total, part = np.empty(WIDTH, np.float32), np.empty(WIDTH, np.float32)
-    mean, rstd = np.empty(WIDTH, np.float32), np.empty(WIDTH, np.float32)
-    total[:] = 0
-    for start in range(0, C, GROUP):
-        part[:] = 0
-        for c in range(start, min(start + GROUP, C)):
-            for j in range(WIDTH):
-                part[j] += x[c, j]
-        for j in range(WIDTH):
-            total[j] += part[j]
-    for j in range(WIDTH):
-        mean[j] = total[j] / np.float32(C)
-    total[:] = 0
-    for start in range(0, C, GROUP):
-        part[:] = 0
-        for c in range(start, min(start + GROUP, C)):
-            for j in range(WIDTH):
-                centred = x[c, j] - mean[j]
-                part[j] += centred * centred
-        for j in range(WIDTH):
-            total[j] += part[j]
-    for j in range(WIDTH):
-        rstd[j] = np.float32(1) / np.sqrt(total[j] / np.float32(C) + np.float32(eps))
-    for c in range(C):
-        for j in range(WIDTH):
-            y[c, j] = (x[c, j] - mean[j]) * rstd[j] * weight[c] + bias[c]
-
-
-@part
-def write_row(y: HostArray, row: int, first: int, values: HostArray, start: int, step: int, count: int) -> None:
-    """y's columns first, first + 1, ... of a row = values[start], values[start + step], ...; y (P, rows, WIDTH)."""
-    done = 0
-    while done < count:
-        p, j = (first + done) // WIDTH, (first + done) % WIDTH
-        run = min(WIDTH - j, count - done)
-        for i in range(run):
-            y[p, row, j + i] = values[start + (done + i) * step]
-        done += run
-
-
-@part
-def read_row(x: HostArray, row: int, first: int, values: HostArray, start: int, step: int, count: int) -> None:
-    """values[start], values[start + step], ... = x's columns first, first + 1, ... of a row; x (P, rows, WIDTH)."""
-    done = 0
-    while done < count:
-        p, j = (first + done) // WIDTH, (first + done) % WIDTH
-        run = min(WIDTH - j, count - done)
-        for i in range(run):
-            values[start + (done + i) * step] = x[p, row, j + i]
-        done += run
-
-
-@part
-def row_sum(x: HostArray, row: int, first: int, count: int) -> Any:
-    """The sum of the columns first ... first + count - 1 of a row of x (P, rows, WIDTH)."""
-    total, done = np.float32(0), 0
-    while done < count:
-        p, j = (first + done) // WIDTH, (first + done) % WIDTH
-        run = min(WIDTH - j, count - done)
-        part = np.float32(0)
-        for i in range(run):
-            part += x[p, row, j + i]
-        total += part
-        done += run
-    return total
 
 
 @part
@@ -304,27 +231,7 @@ def attention_rows(
         weights[2, c] = e2 / total * scale
 
 
-@part
-def take_panel(image: HostArray, p: int, x: HostArray) -> None:
-    """Panel p of x (P, C, WIDTH) = its tokens of the image (H, W, C); 0 where there is no token."""
-    H, W, C = image.shape
-    for j in range(WIDTH):
-        t = p * WIDTH + j
-        for c in range(C):
-            x[p, c, j] = image[t // W, t % W, c] if t < H * W else np.float32(0)
-
-
-@part
-def give_panel(x: HostArray, p: int, image: HostArray) -> None:
-    """take_panel the other way round."""
-    H, W, C = image.shape
-    for j in range(min(WIDTH, H * W - p * WIDTH)):
-        t = p * WIDTH + j
-        for c in range(C):
-            image[t // W, t % W, c] = x[p, c, j]
-
-
-@kernel_with(gelu, machine)
+@kernel_with(gelu, machine, panels)
 def stage_chunks(
     image: HostArray,
     params: HostArray,
