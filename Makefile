@@ -13,7 +13,7 @@ TRAIN_ARGS ?=
 AUDIT_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help train digits test coverage gradcheck lint format types docs kernels browser ranks test-gpu gpu-report audit proofs mutation accuracy package clean
+.PHONY: help train digits test coverage gradcheck lint format types docs kernels browser ranks readme test-gpu gpu-report audit proofs mutation accuracy package clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -67,6 +67,9 @@ gpu-report: ## all that a GPU has to show, stage by stage, by PYTHON's CuPy and 
 
 ranks: .venv/.test ## training by several processes under mpirun: the same bits, whatever is killed
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -m ranks tests/train/test_ranks.py
+
+readme: .venv/.test ## the commands of README.md as they are printed, in a folder of their own
+	$(BIN)/python -m pytest -m readme tests/test_readme_commands.py
 
 audit: .venv/.test ## every gradient against the ladder of checks; options in AUDIT_ARGS
 	OPENBLAS_NUM_THREADS=1 $(BIN)/vipnp audit $(AUDIT_ARGS)

@@ -53,14 +53,26 @@ def split_rows(data: DataSet) -> list[str]:
     return rows + [f"{json.dumps(name)},,{LEFT_OUT}" for name in data.left_out]
 
 
+def read_split(folder: Path) -> list[str]:
+    """The lines of split.csv of the run in `folder`. Raises ValueError or OSError, naming the file, where it cannot be
+    read."""
+    path = folder / "split.csv"
+    try:
+        return path.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"run: {path} is no text in UTF-8 ({error})") from error
+
+
 def images_of(folder: Path, settings: Settings) -> DataSet:
     """The images of the run in `folder` as they are now, without the files that it left out.
 
     Raises as `vipnp.data.load_data_set`, and FileNotFoundError where there is no split.csv.
     """
-    rows = (folder / "split.csv").read_text(encoding="utf-8").splitlines()
-    end = f",,{LEFT_OUT}"
-    left_out = [json.loads(row.removesuffix(end)) for row in rows if row.endswith(end)]
+    path, end = folder / "split.csv", f",,{LEFT_OUT}"
+    try:
+        left_out = [json.loads(row.removesuffix(end)) for row in read_split(folder) if row.endswith(end)]
+    except json.JSONDecodeError as error:
+        raise ValueError(f"run: {path} is no list of a run's images ({error})") from error
     return load_data_set(settings.data, validation=settings.validation, seed=settings.seed, leave_out=left_out)
 
 

@@ -14,7 +14,7 @@ from vipnp.core.versions import installed
 from vipnp.data import load_data_set
 from vipnp.data.packed import Format, packed_format
 from vipnp.data.unreadable import check_readable, files_of, unreadable
-from vipnp.train.folder import EVENTS, LOG, images_of, prepare_folder, split_rows, states
+from vipnp.train.folder import EVENTS, LOG, images_of, prepare_folder, read_split, split_rows, states
 from vipnp.train.ranks import Ranks
 from vipnp.train.recipe import recipe_from
 from vipnp.train.run import Run
@@ -102,7 +102,7 @@ def resumed(folder: Path, epochs: int | None, ranks: Ranks) -> Run:
     if epochs is not None:
         settings = dataclasses.replace(settings, recipe=dataclasses.replace(settings.recipe, epochs=epochs))
     images = images_of(folder, settings)
-    before, now = (folder / "split.csv").read_text(encoding="utf-8").splitlines(), split_rows(images)
+    before, now = read_split(folder), split_rows(images)
     if before != now:
         changed = sorted(set(before) ^ set(now))
         raise ValueError(
