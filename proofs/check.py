@@ -25,9 +25,12 @@ from typing import Any
 
 import vipnp.layers
 import vipnp.ops
+import vipnp.optim
 from proofs import layers, optimisers, statements
 from proofs.statements import SPECS
 from vipnp.audit import theorem
+from vipnp.audit.cases.models import model_loss
+from vipnp.models import vision_permutator
 
 HERE = Path(__file__).parent
 BUILD = HERE.parent / "build" / "proofs"
@@ -42,8 +45,36 @@ FOLDERS = {
 }
 """Every folder of Coq files, and what the files call it."""
 
-NETWORK = ("network_correct", "network_with_loss_correct")
-"""The theorems about the whole network, in proofs/network/network.v."""
+ANY_NETWORK = (
+    "For all numbers of stages and blocks, widths, segments, image sizes, batches, masks, rates and skip_lam, for "
+    "either fusion of the branches height, width and channel, all real images and parameters"
+)
+CURVES = "where images and parameters move along curves with derivatives u,"
+
+NETWORK: Mapping[str, tuple[Callable[..., Any], str]] = {
+    "network_correct": (
+        vision_permutator,
+        f"{ANY_NETWORK}: {CURVES} the logits have a derivative v, and for every dlogits ⟨dlogits, v⟩ is the sum of "
+        "⟨gradient, u⟩ over images and parameters, with the gradients that the pullback gives.",
+    ),
+    "network_with_loss_correct": (
+        model_loss,
+        f"{ANY_NETWORK}, and for labels with smoothing and distributions over the classes: {CURVES} the cross-entropy "
+        "has a derivative v, and for every dloss dloss * v is the sum of ⟨gradient, u⟩ over images and parameters.",
+    ),
+}
+"""The theorems about the whole network, in proofs/network/network.v: what each is about, and what it says."""
+
+PARTS = (
+    "patch_embed",
+    "permutator",
+    "permutator_sum",
+    "downsample",
+    "layer_norm",
+    "global_average_pool",
+    "linear_rows",
+)
+"""The theorems that the network's theorem puts together."""
 
 MEMORY = 6 << 30
 """Bytes that one Coq may take: a proof that no longer fits its statement can want all there is."""
@@ -64,7 +95,7 @@ def theorems() -> dict[str, dict[str, Any]]:
         assume = [*spec.assume, *(f"{n} < {below}" for n, (_, below) in spec.labels.items())]
         constants = {**spec.constants, **{n: shape for n, (shape, _) in spec.labels.items()}}
         modules = modules_of(partial(statements.statement, name, op, spec))
-        proof = proof_of(name, (HERE / "ops" / f"{spec.op}.v").read_text())
+        proof = lines_of((HERE / "ops" / f"{spec.op}.v").read_text(), f"{name}_correct")
         found[name] = entry(op, spec.arrays, constants, assume, by_op[f"{spec.op}.v"], modules, proof)
     for name, layer in layers.LAYERS.items():
         modules = modules_of(partial(layers.text_of, name, layer))
@@ -79,7 +110,45 @@ def theorems() -> dict[str, dict[str, Any]]:
         arrays = {"x": layer.x, **{f"blocks.{n}": s for n, s in layer.arrays().items() if n != "x"}}
         text = by_layer[f"{name}.v"]
         found[name] = entry(vipnp.layers.stage, arrays, layer.constants, [], text, modules, proof)
-    return found
+    return found | others(found)
+
+
+def others(found: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The theorems that are about another form than y and pullback; `found` are those about ops and layers."""
+    entries = {}
+    script = (HERE / "network" / "network.v").read_text()
+    statement = script + (HERE / "network" / "parts.v").read_text()
+    losses = ("cross_entropy", "soft_cross_entropy")
+    for name, (function, says) in NETWORK.items():
+        parts = [*PARTS, *losses] if function is model_loss else PARTS
+        loops = {f.__module__ for f in (vipnp.layers.stage, vision_permutator, function)}
+        modules = sorted(loops.union(*(found[part]["sources"] for part in parts)))
+        entries[name] = told(function, says, statement, modules, lines_of(script, name))
+    for file, said in optimisers.THEOREMS.items():
+        script = (HERE / "optim" / f"{file}.v").read_text()
+        modules = modules_of(partial(optimisers.text_of, getattr(vipnp.optim, file)))
+        statement = optimisers.files()[f"{file}.v"] + script
+        for name, says in said.items():
+            entries[name] = told(getattr(vipnp.optim, file), says, statement, modules, lines_of(script, name))
+    return entries
+
+
+def told(function: Callable[..., Any], says: str, statement: str, modules: Sequence[str], proof: str) -> dict[str, Any]:
+    return {
+        "of": function.__name__,
+        "module": function.__module__,
+        "says": says,
+        "proof": proof,
+        **bound_to(statement, modules),
+    }
+
+
+def bound_to(statement: str, modules: Sequence[str]) -> dict[str, Any]:
+    """What a theorem is about, by hash: a changed statement or source is another one."""
+    return {
+        "statement": hashlib.sha256(statement.encode()).hexdigest(),
+        "sources": {module: theorem.source_digest(module) for module in modules},
+    }
 
 
 def entry(
@@ -100,14 +169,13 @@ def entry(
         "constants": dict(constants),
         "assume": list(assume),
         "proof": proof,
-        "statement": hashlib.sha256(statement.encode()).hexdigest(),
-        "sources": {module: theorem.source_digest(module) for module in modules},
+        **bound_to(statement, modules),
     }
 
 
-def proof_of(name: str, script: str) -> str:
-    """The lines of the theorem in the proof script of its op."""
-    start = script.index(f"Theorem {name}_correct :")
+def lines_of(script: str, theorem: str) -> str:
+    """The lines of a theorem, with its proof."""
+    start = script.index(f"Theorem {theorem} :")
     return script[start : script.index("Qed.", start) + len("Qed.")]
 
 
@@ -182,9 +250,14 @@ def run(*command: str) -> str:
     return done.stdout
 
 
+def limit_memory() -> None:
+    """What one proof may take of memory."""
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+
+
 def limit(seconds: int) -> None:
     """What one proof may take of memory and processor."""
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    limit_memory()
     resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
 
 
@@ -196,7 +269,7 @@ def main() -> int:
     if shutil.which("coqc") is None:
         print("coqc: not found, expected Coq with Coquelicot (apt-get install coq libcoq-coquelicot)", file=sys.stderr)
         return 2
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    limit_memory()
     began = time.monotonic()
     try:
         for part in (statements, layers, optimisers):
@@ -210,12 +283,9 @@ def main() -> int:
         print(error, file=sys.stderr)
         return 1
     proved = theorems()
-    for name in proved:
-        print(f"{name:26} proved for every shape")
-    others = [*NETWORK, *(name for names in optimisers.THEOREMS.values() for name in names)]
-    for name in others:
-        print(f"{name:26} proved")
-    print(f"{len(proved) + len(others)} theorems, {time.monotonic() - began:.0f} s; they assume {', '.join(assumed)}")
+    for name, about in proved.items():
+        print(f"{name:26} proved{'' if 'says' in about else ' for every shape'}")
+    print(f"{len(proved)} theorems, {time.monotonic() - began:.0f} s; they assume {', '.join(assumed)}")
     if arguments.record:
         version = run("coqc", "--print-version").split()[0]
         RECORD.write_text(json.dumps({"coq": version, "assumptions": assumed, "theorems": proved}, indent=1) + "\n")

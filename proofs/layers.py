@@ -76,6 +76,10 @@ class LayerTracer(Tracer):
         self.gradients: list[Array] = []
         self.in_pullback = False
 
+    def begin_backward(self, count: int) -> None:
+        super().begin_backward(count)
+        self.back = []
+
     def run(self, op: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         found = op_theorem(self, op, args, kwargs) if is_op(op) else layer_theorem(self, op, args, kwargs)
         if found is None:
@@ -380,6 +384,13 @@ LAYERS: Mapping[str, LayerSpec] = {
         layers.permutator, GRID, block(WEIGHTED), BLOCK_MASKS, lambda c: block_options(c, "weighted")
     ),
     "permutator_sum": LayerSpec(layers.permutator, GRID, block(PLAIN), BLOCK_MASKS, lambda c: block_options(c, "sum")),
+    "permutator_sum_unmasked": LayerSpec(
+        layers.permutator,
+        GRID,
+        block(PLAIN),
+        {"skip_lam": ""},
+        lambda c: {**SEGMENTED, "fusion": "sum", "skip_lam": c["skip_lam"]},
+    ),
     "downsample": LayerSpec(
         layers.downsample,
         "B h*P w*P C",
@@ -549,7 +560,7 @@ def run_of_blocks(theorem: str, depth: int) -> LayerTracer:
             n: xp.argument(n if n == "skip_lam" else f"block{k}_{n}", axes(s)) for n, s in spec.constants.items()
         }
         options = spec.options(constants)
-        masks.append(options.pop("masks"))
+        masks.append(options.pop("masks", BlockMasks()))
     y, pullback = stage(xp, xp.argument("x", axes(spec.x)), params, masks=masks, **options)
     dx, dparams = pullback(xp.argument("dy", y.axes))
     xp.gradients = [dx, *(gradient for _, gradient in leaves(dparams))]
@@ -558,6 +569,13 @@ def run_of_blocks(theorem: str, depth: int) -> LayerTracer:
 
 STAGES: Mapping[str, str] = {"stage": "permutator", "stage_sum": "permutator_sum"}
 """The theorems about a run of any number of blocks, and the theorem about the block."""
+
+
+def conjunct(proof: str, k: int, count: int) -> str:
+    """The proof of statement k of some; Coq nests conjunctions to the right."""
+    for _ in range(k):
+        proof = f"(proj2 {proof})"
+    return f"(proj1 {proof})" if k < count - 1 else proof
 
 
 def stage_text(name: str) -> str:
@@ -573,6 +591,7 @@ def stage_text(name: str) -> str:
     velocity = [projection("u", k, count) for k in range(count)]
     gradients = ", ".join(projection("g", k, count + 1) for k in range(1, count + 1))
     moved = [moves(projection("(p t)", k, count), velocity[k], a) for k, (_, a) in enumerate(params)]
+    moved_by = [conjunct("M_p", k, count) for k in range(count)]
     dots = [dot(part[k], velocity[k], a) for k, (_, a) in enumerate(params)]
     curves = " ".join(f"(fun t => {projection('(p t)', k, count)})" for k in range(count))
     names, positive = " ".join(sizes), " ".join(f"P_{n}" for n in sizes)
@@ -611,12 +630,13 @@ Section Stage.
   Proof using Type.
     intros {positive} x p u_x u M_x M_p. unfold moves_p in M_p. unfold one.
     generalize {of}_correct; cbv delta [{of}_is_correct]; generalize {of}; intros f C.
-    destruct M_p as ({" & ".join(f"M_{k}" for k in range(count))}).
     destruct (C {names} {" ".join(fixed)} x {curves}
       u_x {" ".join(velocity)}
-      {positive} M_x {" ".join(f"M_{k}" for k in range(count))}) as [v [M_v A]].
+      {positive} M_x
+      {" ".join(moved_by)}) as [v [M_v A]].
     exists v. split; [exact M_v|]. intros dy. specialize (A dy). cbv beta zeta in *. cbn [fst snd].
-    etransitivity; [exact A|]. unfold dot_x, dot_p. cbn [fst snd]. ring.
+    etransitivity; [exact A|]. unfold dot_x, dot_p. cbn [fst snd].
+    repeat apply one_later. reflexivity.
   Qed.
 
   Definition any_depth : Prop :=

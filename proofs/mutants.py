@@ -1,9 +1,10 @@
 """Do the theorems refuse mistakes? Plants those of `vipnp audit --sabotage`, and asks for the theorem of each.
 
-python -m proofs.mutants [--op NAME ...] [--most N] [--seconds N]
+python -m proofs.mutants [--op NAME ...] [--every N]
 
 The mistake is traced like the op or layer itself, and the proof of the right one is tried on what it says. Needs what
-`python -m proofs.check` needs, after it has run: build/proofs holds the compiled theories.
+`python -m proofs.check` needs, after it has run: build/proofs holds the compiled theories. What Coq said of a text is
+kept in build/proofs/mutants.txt, so that a run that was cut off goes on where it was.
 """
 
 from __future__ import annotations
@@ -11,115 +12,234 @@ from __future__ import annotations
 import argparse
 import contextlib
 import dataclasses
-import random
+import hashlib
+import os
 import re
-import signal
+import select
 import subprocess
 import sys
-import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import vipnp.layers
 import vipnp.ops
 from proofs import layers, statements
-from proofs.check import BUILD, FOLDERS, HERE, UnprovedError, limit
+from proofs.check import BUILD, FOLDERS, HERE, UnprovedError, limit_memory
 from proofs.statements import SPECS
 from tools import planting
 from tools.mistakes import Mistake
 
-STILL = "still proved"
-LOST = ("refused by the tracer", "refused by Coq", "no answer in time")
+STILL, REFUSED, COQ, LATE = "still proved", "refused by the tracer", "refused by Coq", "no answer in time"
+SAME, HARMLESS, UNASKED = "the same statement", "no mistake", "another statement, not asked about"
+LOST = (REFUSED, COQ, LATE)
 """What may become of a mistake that has no theorem; a proof that takes too long is none."""
 
+TIMES, LEAST = 3, 2.0
+"""A proof may take so many times what that of the right one took, and so many seconds of the processor in any case."""
 
-def files_of(function: Callable[..., Any], of: str) -> Iterator[str]:
-    """The Coq files with which the theorems about `function`, a form of the op or layer `of`, stand or fall."""
+KEPT = BUILD / "mutants.txt"
+
+
+@dataclasses.dataclass(frozen=True)
+class Text:
+    """What Coq reads: once the head, then the definition of `name`, its theorem and the proof."""
+
+    name: str
+    head: str
+    body: str
+
+    @property
+    def digest(self) -> str:
+        theories = [path.read_text() for path in sorted((HERE / "theories").glob("*.v"))]
+        return hashlib.sha256("\n".join([*theories, self.head, self.body]).encode()).hexdigest()
+
+
+class Coq:
+    """A Coq that reads one text after another, so that libraries are read once for all that have the same head."""
+
+    def __init__(self) -> None:
+        self.process: subprocess.Popen[bytes] | None = None
+        self.head = ""
+        self.count = 0
+
+    def proved(self, text: Text, seconds: float) -> tuple[str, float]:
+        """What becomes of a text, and the seconds of the processor that it took."""
+        if self.process is None or self.head != text.head:
+            self.start(text.head)
+        began = self.used()
+        said = self.say(f"{text.body}\nCheck {text.name}_correct.", began + seconds)
+        took = self.used() - began
+        if said is None:
+            self.stop()
+            return LATE, took
+        self.say(f"Abort All. Reset {text.name}.", began + 600)
+        known = re.search(rf"^(Coq < )*{text.name}_correct\s*:", said, re.M)
+        return (STILL if known else COQ), took
+
+    def start(self, head: str) -> None:
+        self.stop()
+        places = [word for f, name in FOLDERS.items() for word in ("-R", f, name)]
+        self.process = subprocess.Popen(
+            ["coqtop", "-q", "-w", "none", *places],
+            cwd=BUILD,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            preexec_fn=limit_memory,
+        )
+        self.head = head
+        said = self.say(f"Set Silent. Set Printing Depth 10.\n{head}", 600)
+        if said is None or said.count("Toplevel input") > 1:  # the one is about the mark
+            raise UnprovedError(f"coqtop: got {said}, expected compiled theories; run python -m proofs.check first")
+
+    def stop(self) -> None:
+        if self.process is not None:
+            self.process.kill()
+            self.process.communicate()
+            self.process = None
+
+    def say(self, words: str, until: float) -> str | None:
+        """What Coq answers, or None where it is still busy after so many seconds of the processor in all."""
+        assert self.process
+        assert self.process.stdin
+        assert self.process.stdout
+        self.count += 1
+        mark = f"heard_{self.count}"
+        with contextlib.suppress(BrokenPipeError):  # it has run out of memory; that it says nothing is seen below
+            self.process.stdin.write(f"{words}\nCheck {mark}.\n".encode())  # which Coq does not know, and says so
+            self.process.stdin.flush()
+        said = b""
+        while f"> Check {mark}.".encode() not in said:
+            if select.select([self.process.stdout], [], [], 0.1)[0]:
+                more = os.read(self.process.stdout.fileno(), 1 << 16)
+                if not more:
+                    return None
+                said += more
+            elif self.used() > until:
+                return None
+        return said.decode()
+
+    def used(self) -> float:
+        """Seconds of the processor so far."""
+        assert self.process
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def texts_of(function: Callable[..., Any], of: str) -> Iterator[Text]:
+    """The theorems about `function`, a form of the op or layer `of`, and their proofs."""
     if of in SPECS:
-        yield op_file(function, of)
+        yield op_text(function, of)
     for theorem, spec in layers.LAYERS.items():
         if spec.layer.__name__ == of:
-            yield layers.text_of(theorem, dataclasses.replace(spec, layer=function))
+            yield parted(theorem, layers.text_of(theorem, dataclasses.replace(spec, layer=function)))
 
 
-def op_file(function: Callable[..., Any], op: str) -> str:
-    """What the op computes and its theorem, with the proof of the right one, in one file."""
+def op_text(function: Callable[..., Any], op: str) -> Text:
+    """What the op computes and its theorem, with the proof of the right one."""
     script = (HERE / "ops" / f"{op}.v").read_text()
     end = script.index("Qed.", script.index(f"Theorem {op}_correct :")) + len("Qed.")
     imports, proof = script[:end].split("\n\n", 1)
     imports = re.sub(rf"(From Statements Require Import.*?) {op}\b", r"\1", imports)
     imports = imports.replace("From Statements Require Import.", "")
     statement = statements.statement(op, function, SPECS[op])
-    return "\n".join([imports, "Open Scope R_scope.", statement, proof, ""])
+    return Text(op, f"{imports}\nOpen Scope R_scope.\n", f"{statement}\n{proof}\n")
 
 
-def fate(mistake: Mistake, right: list[str], seconds: int) -> str:
-    """What becomes of a mistake; `right` are the files of the function without it."""
-    try:
-        files = list(files_of(mistake.build(mistake.function), mistake.function))
-    except Exception:  # the mistake may raise anything
-        return "refused by the tracer"
-    changed = [text for text, before in zip(files, right, strict=True) if text != before]
-    return proved(changed[0], seconds) if changed else "the same statement"
+def parted(name: str, text: str) -> Text:
+    head, definition, body = text.partition(f"Definition {name} ")
+    return Text(name, head, definition + body)
 
 
-def proved(text: str, seconds: int) -> str:
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "mutant.v"
-        path.write_text(text)
-        places = [word for f, name in FOLDERS.items() for word in ("-R", f, name)]
-        command = ["coqc", "-w", "none", *places, str(path)]
-        done = subprocess.run(command, cwd=BUILD, capture_output=True, preexec_fn=partial(limit, seconds))
-    if done.returncode in (-signal.SIGXCPU, -signal.SIGKILL):
-        return "no answer in time"
-    return "refused by Coq" if done.returncode else STILL
-
-
-def planted(ops: list[str], most: int) -> Iterator[Mistake]:
-    """The mistakes that run and give gradients of the right shapes, `most` of each function, drawn with seed 0."""
+def planted(ops: Sequence[str]) -> Iterator[Mistake]:
+    """The mistakes that run and give gradients of the right shapes, in functions that a theorem is about."""
     known = {*SPECS, *(spec.layer.__name__ for spec in layers.LAYERS.values())}
-    by_function: dict[str, list[planting.Planting]] = {}
-    for one in planting.plantings(ops or None):
-        if one[0] in known:
-            by_function.setdefault(one[0], []).append(one)
-    for name, found in by_function.items():
-        random.Random(0).shuffle(found)
-        taken = 0
-        for _, mistake, cases in found:
+    for name, mistake, cases in planting.plantings(ops or None):
+        if name in known:
             with contextlib.suppress(Exception):
                 subjects = planting.subjects_of(mistake.build(name), name, cases, 0)
-                if taken < most and all(planting.runs(subject) for subject in subjects):
-                    taken += 1
+                if all(planting.runs(subject) for subject in subjects):
                     yield mistake
+
+
+class Trial:
+    """Asks Coq, and keeps what it said.
+
+    every : of the different statements of a function, only every N-th is asked about, from the first.
+    """
+
+    def __init__(self, every: int) -> None:
+        self.every = every
+        self.coq = Coq()
+        self.kept = dict(line.split(" ", 1) for line in KEPT.read_text().splitlines()) if KEPT.exists() else {}
+        self.allowed: dict[str, float] = {}
+        self.seen: dict[str, list[Text]] = {}
+
+    def limit(self, right: Text) -> float:
+        """The seconds that a proof of a mistake may take, from what the right one takes, which must be a proof."""
+        if right.name not in self.allowed:
+            fate, took = self.coq.proved(right, 600)
+            if fate != STILL:
+                raise UnprovedError(f"{right.name} without a mistake: {fate}, expected a proof")
+            self.allowed[right.name] = max(LEAST, TIMES * took)
+            print(f"{right.name}: proved in {took:.1f} s, a mistake gets {self.allowed[right.name]:.1f} s", flush=True)
+        return self.allowed[right.name]
+
+    def fate(self, text: Text, right: Text) -> str:
+        digest = text.digest
+        if digest not in self.kept:
+            self.kept[digest], _ = self.coq.proved(text, self.limit(right))
+            with KEPT.open("a") as file:
+                print(digest, self.kept[digest], file=file)
+        return self.kept[digest]
+
+    def of(self, mistake: Mistake, right: Sequence[Text]) -> str:
+        """What becomes of a mistake; `right` are the theorems of the function without it, one of which must be lost."""
+        try:
+            texts = list(texts_of(mistake.build(mistake.function), mistake.function))
+        except Exception:  # the mistake may raise anything
+            return REFUSED
+        changed = [(text, before) for text, before in zip(texts, right, strict=True) if text != before]
+        if not changed:
+            return SAME
+        seen = self.seen.setdefault(mistake.function, [])
+        if changed[0][0] not in seen:
+            seen.append(changed[0][0])
+        if seen.index(changed[0][0]) % self.every:
+            return UNASKED
+        for text, before in changed:
+            if (fate := self.fate(text, before)) in LOST:
+                return fate
+        return STILL
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="Ask for the theorem of every planted mistake.")
     parser.add_argument("--op", action="append", default=[], help="an op or layer; all by default")
-    parser.add_argument("--most", type=int, default=sys.maxsize, help="at most so many mistakes of each")
-    parser.add_argument("--seconds", type=int, default=60, help="seconds of the processor that a proof may take")
+    parser.add_argument("--every", type=int, default=1, help="ask Coq about every N-th statement of each")
     arguments = parser.parse_args()
+    trial = Trial(arguments.every)
     fates: dict[str, Counter[str]] = {}
-    right: dict[str, list[str]] = {}
-    for mistake in planted(arguments.op, arguments.most):
+    right: dict[str, list[Text]] = {}
+    for mistake in planted(arguments.op):
         name = mistake.function
         if name not in right:
-            right[name] = list(files_of(getattr(vipnp.ops, name, None) or getattr(vipnp.layers, name), name))
-            for text in right[name]:
-                if (without := proved(text, arguments.seconds)) != STILL:
-                    raise UnprovedError(f"{name} without a mistake: {without}, expected a proof")
-        became = fate(mistake, right[name], arguments.seconds)
-        fates.setdefault(name, Counter())[became] += 1
-        print(f"{became}: {mistake.key}", flush=True)
+            right[name] = list(texts_of(getattr(vipnp.ops, name, None) or getattr(vipnp.layers, name), name))
+        fate = trial.of(mistake, right[name])
+        reason = planting.EQUIVALENT.get(mistake.key)
+        if reason and fate in (SAME, STILL):
+            fate = HARMLESS
+        fates.setdefault(name, Counter())[fate] += 1
+        print(f"{fate}: {mistake.key}{f' ({reason})' if reason else ''}", flush=True)
+    trial.coq.stop()
     for name, counts in fates.items():
         print(f"{name:24} {counts.total():4} planted: {', '.join(f'{n} {what}' for what, n in counts.most_common())}")
     total = sum(fates.values(), Counter())
     lost = sum(total[what] for what in LOST)
-    print(f"{lost} of {total.total()} planted mistakes lose their theorem: {dict(total)}")
-    return 0
+    print(f"{lost} of {total.total() - total[HARMLESS]} planted mistakes lose their theorem: {dict(total)}")
+    return 0 if not total[SAME] + total[STILL] else 1
 
 
 if __name__ == "__main__":

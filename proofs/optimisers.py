@@ -166,12 +166,23 @@ UPDATES: Mapping[str, Update] = {
 }
 
 
-THEOREMS = {
-    "adamw": ["adamw_published"],
-    "sgd": ["sgd_published"],
-    "clip_grad_norm": ["clip_grad_norm_published", "clip_grad_norm_bounded"],
+THEOREMS: Mapping[str, Mapping[str, str]] = {
+    "adamw": {
+        "adamw_published": "For all tensors, gradients, rates of every step and numbers of steps: if 0 <= beta2 < 1, "
+        "parameters and both running means are those of algorithm 2 of Loshchilov and Hutter; a tensor of one axis "
+        "does not decay."
+    },
+    "sgd": {
+        "sgd_published": "For all tensors, gradients, rates of every step and numbers of steps: parameters and buffers "
+        "are those of the formula, with and without momentum, Nesterov's and decay."
+    },
+    "clip_grad_norm": {
+        "clip_grad_norm_published": "For all tensors: the gradients times min(1, max_norm / (norm + 1e-6)), and the "
+        "norm is the root of the sum of all squares.",
+        "clip_grad_norm_bounded": "For all tensors: if max_norm > 0, what is returned has a norm of at most max_norm.",
+    },
 }
-"""The files of proofs/optim and what each proves."""
+"""The files of proofs/optim, their theorems, and what each says."""
 
 
 def symbolic(function: Callable[..., Any], xp: UpdateTracer) -> Callable[..., Any]:
@@ -224,14 +235,17 @@ def definition(name: str, update: Update) -> str:
     )
 
 
+def text_of(function: Callable[..., Any]) -> str:
+    """The file of a function of an optimiser, from its source as it is now."""
+    head = opening("proofs/optimisers.py", f"{function.__module__.replace('.', '/')}.py")
+    parts = [definition(name, update) for name, update in UPDATES.items() if update.function is function]
+    return "\n".join([*head, *parts])
+
+
 def files() -> dict[str, str]:
-    """The text of every file by name, from the sources as they are now."""
-    texts = {}
-    for function in dict.fromkeys(update.function for update in UPDATES.values()):
-        head = opening("proofs/optimisers.py", f"{function.__module__.replace('.', '/')}.py")
-        parts = [definition(name, update) for name, update in UPDATES.items() if update.function is function]
-        texts[f"{function.__name__}.v"] = "\n".join([*head, *parts])
-    return texts
+    """The text of every file by name."""
+    functions = dict.fromkeys(update.function for update in UPDATES.values())
+    return {f"{function.__name__}.v": text_of(function) for function in functions}
 
 
 def main() -> int:

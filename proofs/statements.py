@@ -149,8 +149,15 @@ def statement(name: str, op: Callable[..., Any], spec: Spec, xp: Tracer | None =
     arrays = [xp.argument(n, a) for n, a in shapes.items()]
     keywords = {n: xp.argument(n, a) for n, a in (constants | labels).items()}
     y, pullback = op(xp, *arrays, **keywords, **{n: Size(s) for n, s in spec.sizes.items()})
-    forward, xp.lets = xp.lets, []
-    gradients = pullback(xp.argument("dy", y.axes))
+    forward, count = xp.lets, xp.count
+
+    def backward() -> tuple[tuple[Array, ...], list[str]]:
+        xp.begin_backward(count)
+        gradients = pullback(xp.argument("dy", y.axes))
+        return gradients, [*xp.lets, *map(entries, gradients)]
+
+    (_, first), (gradients, second) = backward(), backward()
+    require(first == second, f"{name}: the pullback gives something else when it is called again")
     require([g.axes for g in gradients] == list(shapes.values()), f"{name}: a gradient is not shaped like its argument")
 
     every = [*shapes.values(), *constants.values(), *labels.values(), y.axes]

@@ -180,6 +180,10 @@ class Tracer:
     def run(self, op: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         return op(self, *args, **kwargs)
 
+    def begin_backward(self, count: int) -> None:
+        """A pullback is called, and names its arrays from `count` on, like every other call of it."""
+        self.lets, self.count = [], count
+
     # --- arrays -----------------------------------------------------------------------------------------------------
 
     def argument(self, name: str, axes: Iterable[Axis]) -> Array:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,14 @@ from vipnp import VisionPermutator, create_model
 from vipnp.verify.trees import tree_map
 
 ROOT = Path(__file__).resolve().parent.parent
+
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+"""A code block of Markdown: its language, its contents."""
+
+
+def fenced(text: str, language: str) -> list[str]:
+    """The contents of the code blocks in `language`."""
+    return [content for found, content in FENCE.findall(text) if found == language]
 
 
 def lists(tree: Any) -> Any:

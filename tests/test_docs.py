@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import vipnp
-from tests.conftest import ROOT
+from tests.conftest import FENCE, ROOT, fenced
 from tools.formulas import MATH, sections
 from vipnp import layers, ops, optim
 from vipnp.models import get_config, parameter_shapes, vision_permutator
@@ -20,15 +20,9 @@ from vipnp.models import get_config, parameter_shapes, vision_permutator
 README = ROOT / "README.md"
 PAGES = [README, ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 
-FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")
 CODE_SPAN = re.compile(r"`[^`\n]+`")
 INLINE_MATH = re.compile(r"\$([^$]+)\$")
-
-
-def fenced(text: str, language: str) -> list[str]:
-    """The contents of the code blocks in `language`."""
-    return [content for found, content in FENCE.findall(text) if found == language]
 
 
 def prose(text: str) -> str:

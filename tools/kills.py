@@ -22,7 +22,7 @@ from vipnp.data import load_data_set
 from vipnp.train.folder import states
 
 PROGRAM = (sys.executable, "-c", "from vipnp.cli import app; app()")
-OPTIONS = ("--epochs", "4", "--img-size", "16", "16", "--mixup", "0.3", "--cutmix", "0.5", "--drop-path", "0.1",
+OPTIONS = ("--epochs", "12", "--img-size", "16", "16", "--mixup", "0.3", "--cutmix", "0.5", "--drop-path", "0.1",
            "--aa", "rand-m9-mstd0.5-inc1", "--reprob", "0.3", "--ema", "0.9", "--save-every", "3")  # fmt: skip
 
 
@@ -74,7 +74,7 @@ def main(kills: int, seed: int) -> int:
                 stderr=subprocess.PIPE,
             )
             try:
-                _, error = child.communicate(timeout=rng.uniform(0, longest / 3) if done < kills else None)
+                _, error = child.communicate(timeout=rng.uniform(0, longest) if done < kills else None)
             except subprocess.TimeoutExpired:
                 child.kill()
                 child.communicate()

@@ -171,6 +171,7 @@ CONTENDERS: Mapping[str, Callable[[Work, int], Step]] = MappingProxyType(
         **RIVALS,
         "numpy": vipnp_step("numpy", sharded=False),
         "numpy-shards": vipnp_step("numpy", sharded=True),
+        "numba-auto": vipnp_step("numba", sharded=True, products="auto"),
         "numba": vipnp_step("numba", sharded=True, products="openblas"),
         "numba-onednn": vipnp_step("numba", sharded=True, products="onednn"),
         "numba-mkl": vipnp_step("numba", sharded=True, products="mkl"),

@@ -53,12 +53,13 @@ Section Stage.
   Proof using Type.
     intros P_B P_H P_W P_N P_S P_D2 x p u_x u M_x M_p. unfold moves_p in M_p. unfold one.
     generalize permutator_sum_correct; cbv delta [permutator_sum_is_correct]; generalize permutator_sum; intros f C.
-    destruct M_p as (M_0 & M_1 & M_2 & M_3 & M_4 & M_5 & M_6 & M_7 & M_8 & M_9 & M_10 & M_11 & M_12).
     destruct (C B H W N S D2 skip_lam attn_path attn_path_rate mlp_path mlp_path_rate proj proj_rate hidden hidden_rate out out_rate x (fun t => (fst (fst (fst (fst (fst (fst (fst (fst (fst (fst (fst (fst (p t)))))))))))))) (fun t => (snd (fst (fst (fst (fst (fst (fst (fst (fst (fst (fst (fst (p t)))))))))))))) (fun t => (snd (fst (fst (fst (fst (fst (fst (fst (fst (fst (fst (p t))))))))))))) (fun t => (snd (fst (fst (fst (fst (fst (fst (fst (fst (fst (p t)))))))))))) (fun t => (snd (fst (fst (fst (fst (fst (fst (fst (fst (p t))))))))))) (fun t => (snd (fst (fst (fst (fst (fst (fst (fst (p t)))))))))) (fun t => (snd (fst (fst (fst (fst (fst (fst (p t))))))))) (fun t => (snd (fst (fst (fst (fst (fst (p t)))))))) (fun t => (snd (fst (fst (fst (fst (p t))))))) (fun t => (snd (fst (fst (fst (p t)))))) (fun t => (snd (fst (fst (p t))))) (fun t => (snd (fst (p t)))) (fun t => (snd (p t)))
       u_x (fst (fst (fst (fst (fst (fst (fst (fst (fst (fst (fst (fst u)))))))))))) (snd (fst (fst (fst (fst (fst (fst (fst (fst (fst (fst (fst u)))))))))))) (snd (fst (fst (fst (fst (fst (fst (fst (fst (fst (fst u))))))))))) (snd (fst (fst (fst (fst (fst (fst (fst (fst (fst u)))))))))) (snd (fst (fst (fst (fst (fst (fst (fst (fst u))))))))) (snd (fst (fst (fst (fst (fst (fst (fst u)))))))) (snd (fst (fst (fst (fst (fst (fst u))))))) (snd (fst (fst (fst (fst (fst u)))))) (snd (fst (fst (fst (fst u))))) (snd (fst (fst (fst u)))) (snd (fst (fst u))) (snd (fst u)) (snd u)
-      P_B P_H P_W P_N P_S P_D2 M_x M_0 M_1 M_2 M_3 M_4 M_5 M_6 M_7 M_8 M_9 M_10 M_11 M_12) as [v [M_v A]].
+      P_B P_H P_W P_N P_S P_D2 M_x
+      (proj1 M_p) (proj1 (proj2 M_p)) (proj1 (proj2 (proj2 M_p))) (proj1 (proj2 (proj2 (proj2 M_p)))) (proj1 (proj2 (proj2 (proj2 (proj2 M_p))))) (proj1 (proj2 (proj2 (proj2 (proj2 (proj2 M_p)))))) (proj1 (proj2 (proj2 (proj2 (proj2 (proj2 (proj2 M_p))))))) (proj1 (proj2 (proj2 (proj2 (proj2 (proj2 (proj2 (proj2 M_p)))))))) (proj1 (proj2 (proj2 (proj2 (proj2 (proj2 (proj2 (proj2 (proj2 M_p))))))))) (proj1 (proj2 (proj2 (proj2 (proj2 (proj2 (proj2 (proj2 (proj2 (proj2 M_p)))))))))) (proj1 (proj2 (proj2 (proj2 (proj2 (proj2 (proj2 (proj2 (proj2 (proj2 (proj2 M_p))))))))))) (proj1 (proj2 (proj2 (proj2 (proj2 (proj2 (proj2 (proj2 (proj2 (proj2 (proj2 (proj2 M_p)))))))))))) (proj2 (proj2 (proj2 (proj2 (proj2 (proj2 (proj2 (proj2 (proj2 (proj2 (proj2 (proj2 M_p))))))))))))) as [v [M_v A]].
     exists v. split; [exact M_v|]. intros dy. specialize (A dy). cbv beta zeta in *. cbn [fst snd].
-    etransitivity; [exact A|]. unfold dot_x, dot_p. cbn [fst snd]. ring.
+    etransitivity; [exact A|]. unfold dot_x, dot_p. cbn [fst snd].
+    repeat apply one_later. reflexivity.
   Qed.
 
   Definition any_depth : Prop :=

@@ -11,10 +11,13 @@ Ltac write_out := rewrite ?sum_S; cbn [sum]; cbv beta iota; rewrite ?Rplus_0_l.
 Ltac name_weights :=
   repeat match goal with |- context [exp ?a / ?s] => let w := fresh "w" in set (w := exp a / s) in *; clearbody w end.
 
-(** Image by image and channel by channel. *)
+(** Factors go under the sums, and sums of sums become one. *)
+Ltac join := unfold Rminus; repeat first [rewrite push_l | rewrite push_r | rewrite <- sum_opp | rewrite <- sum_plus].
+
+(** Image by image and channel by channel; then every token has the same on both sides. *)
 Ltac attention H W C :=
   setoid_rewrite (sum_exchange W C); setoid_rewrite (sum_exchange H C); by_rows 2;
-  write_out; name_weights; setoid_rewrite minus_plus; inside; name_sums; ring.
+  write_out; name_weights; do 2 (join; apply sum_ext; intros ? ?); ring.
 
 Theorem split_attention_value :
   forall B C H W logits x1 x2 x3 b h w c,

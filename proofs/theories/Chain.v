@@ -4,6 +4,9 @@ From Coq Require Import Reals List Lra.
 Import ListNotations.
 Open Scope R_scope.
 
+Lemma one_later (a b c d : R) : a = b + c -> a + d = b + (c + d).
+Proof. intros ->. apply Rplus_assoc. Qed.
+
 Section Chain.
   Variables (X P : Type) (dot_x : X -> X -> R) (dot_p : P -> P -> R).
   (** [moves c u]: the curve c has the derivative u at 0. *)

@@ -71,6 +71,16 @@ def test_every_two_letters_differ_at_some_sizes(name: str) -> None:
         assert fixed or any(sizes[a] != sizes[b] for sizes in sets), (a, b)
 
 
+def test_a_case_with_two_equal_sizes_is_also_audited_at_others() -> None:
+    """And so is an op with a size of 1. No case of the table is such a one: their own sizes tell every two apart."""
+    case = CASES["permute_height"]
+    assert size_sets(case) == [case.sizes]
+    for sizes in ({**case.sizes, "B": case.sizes["N"]}, {**case.sizes, "B": 1}):
+        first, *others = size_sets(replace(case, sizes=sizes))
+        assert first == sizes
+        assert any(other["B"] not in (1, other["N"]) for other in others)
+
+
 @pytest.mark.parametrize(
     ("name", "before", "after"),
     [

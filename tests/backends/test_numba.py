@@ -1030,6 +1030,21 @@ def test_a_kernel_is_taken_from_the_cache_only_with_the_options_it_was_compiled_
     assert hits == [0, 1, 0]
 
 
+def test_a_kernel_is_compiled_anew_when_a_file_changes_that_it_inlines(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setattr(compiler, "KERNELS", [])
+    module: Any = SimpleNamespace(__file__=str(tmp_path / "inlined.py"))
+    hits = []
+    for text in ("ONE = 1", "ONE = 1", "ONE = 2"):
+        Path(module.__file__).write_text(text)
+        compiled: Any = compiler.kernel_with(module)(doubled)
+        assert compiled(1.5) == 3
+        hits.append(sum(compiled.stats.cache_hits.values()))
+    assert hits == [0, 1, 0]
+
+
 def test_numba_that_compiles_nothing_is_refused(tmp_path: Path) -> None:
     run = run_cached(tmp_path, NUMBA_DISABLE_JIT="1")
     assert run.stderr.splitlines()[-1] == (

@@ -18,7 +18,7 @@ from tests.conftest import command_line as vipnp
 from tests.conftest import small_model
 from tests.models.test_saved import CLASSES, COLOUR, zeros
 from vipnp.checkpoint import load_metadata, load_weights, save_pytorch
-from vipnp.layers import permutator
+from vipnp.layers import permutator, stage
 from vipnp.models import (
     PUBLISHED,
     Layer,
@@ -71,11 +71,16 @@ def test_a_summary_is_what_runs(backend: str, fusion: Any) -> None:
     for layer in every(whole):
         assert layer.parameters >= sum(inner.parameters for inner in layer.inside), layer.name
         assert layer.macs >= sum(inner.macs for inner in layer.inside), layer.name
+    stages = {layer.name: layer for layer in every(whole) if layer.op is stage}
     blocks = {layer.name: layer for layer in every(whole) if layer.op is permutator}
-    assert list(blocks) == ["network.0.0", "network.2.0", "network.2.1", "network.3.0", "network.4.0"]
-    assert blocks["network.0.0"].output == (4, 8, 192)
-    fused = backend == "numba" and fusion == "weighted"
-    assert {layer.function.__name__ for layer in blocks.values()} == {"permutator_fused" if fused else "permutator"}
+    assert list(stages) == ["network.0", "network.2", "network.3", "network.4"]
+    assert stages["network.0"].output == (4, 8, 192)
+    if backend == "numba" and fusion == "weighted":  # a stage of one image is one call
+        assert {layer.function.__name__ for layer in stages.values()} == {"stage_by_images"}
+        assert not blocks
+    else:
+        assert list(blocks) == ["network.0.0", "network.2.0", "network.2.1", "network.3.0", "network.4.0"]
+        assert {layer.function.__name__ for layer in blocks.values()} == {"permutator"}
 
     counted: Any = model.backend.inference().counting()
     counted.run(vision_permutator, np.zeros((1, 3, 28, 56), np.float32), model.params, config=config)

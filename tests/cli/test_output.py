@@ -48,6 +48,12 @@ def test_a_full_disk_is_one_line(command: list[str]) -> None:
     assert done.stderr.count("\n") == 1
 
 
+def test_help_on_a_full_disk_is_one_line() -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([*VIPNP, "models", "--help"], stdout=full, stderr=subprocess.PIPE, text=True)
+    assert (done.returncode, done.stderr) == (2, "error: No space left on device\n")
+
+
 @pytest.mark.parametrize("command", [[*VIPNP, "models"], AUDIT], ids=["models", "audit"])
 def test_a_closed_output_is_said_before_any_work(command: list[str]) -> None:
     done = subprocess.run(["sh", "-c", 'exec "$@" >&-', "sh", *command], stderr=subprocess.PIPE, text=True)

@@ -95,6 +95,16 @@ def test_outputs_that_would_be_lost(tmp_path: Path, outputs: dict[str, str], mes
         check_outputs({option: path.format(tmp=tmp_path) for option, path in outputs.items()})
 
 
+def test_a_file_that_is_read_is_no_output(tmp_path: Path) -> None:
+    photo, link, new = tmp_path / "photo.jpg", tmp_path / "link", tmp_path / "new"
+    photo.write_bytes(b"a photo")
+    link.symlink_to(photo)
+    check_outputs({"--csv": new, "--json": "/dev/null"}, inputs=[photo, tmp_path, "/dev/null"])
+    for output in (photo, link):
+        with pytest.raises(ValueError, match=r"^--csv: .*photo\.jpg is one of the files to read, expected another$"):
+            check_outputs({"--json": new, "--csv": output}, inputs=[photo])
+
+
 def test_outputs_that_are_fine(tmp_path: Path) -> None:
     check_outputs({"--a": tmp_path / "f", "--b": tmp_path / "g", "--c": None, "--d": "/dev/null", "--e": "/dev/null"})
     assert not list(tmp_path.iterdir())

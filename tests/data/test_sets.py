@@ -353,6 +353,7 @@ def test_an_error_of_a_sample_is_raised(workers: int) -> None:
 
 def test_natural_order() -> None:
     assert sorted(["img10", "img2", "Img1", "b"], key=natural) == ["b", "Img1", "img2", "img10"]
+    assert sorted(["²", "10", "٣", "a²"], key=natural) == ["٣", "10", "a²", "²"]  # a digit that is no decimal
 
 
 def test_pictures_of_a_split_of_arrays() -> None:

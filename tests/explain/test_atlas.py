@@ -14,7 +14,8 @@ from typer.testing import CliRunner
 
 from vipnp import VisionPermutator
 from vipnp.cli import app
-from vipnp.cli.atlas import mixing_config
+from vipnp.cli.atlas import mixing_config, step_seconds
+from vipnp.data import load_data_set
 from vipnp.explain import receptive_fields, watched
 from vipnp.explain.atlas import Trained, draw, table
 from vipnp.explain.receptive import shares
@@ -67,3 +68,9 @@ def test_bad_input(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["atlas", "-o", str(tmp_path / "file")])
     assert result.exit_code == 2
     assert "is a file, expected a folder" in result.stderr
+
+
+def test_the_time_of_a_step_is_taken_for_every_mixing() -> None:
+    seconds = step_seconds("digits", load_data_set("digits"))
+    assert list(seconds) == list(MIXINGS)
+    assert min(seconds.values()) > 0

@@ -202,6 +202,15 @@ def test_summed_branches_have_no_attention(photo: Path, tmp_path: Path) -> None:
     assert (tmp_path / "out" / "fields.png").exists()
 
 
+def test_a_picture_is_not_written_over_the_photo(run: Path, photo: Path, tmp_path: Path) -> None:
+    mine = tmp_path / "input.png"
+    shutil.copy(photo, mine)
+    result = vipnp("explain", run, mine, "-o", tmp_path)
+    assert result.exit_code == 2
+    assert f"error: --output: input.png: {mine} is one of the files to read" in result.output
+    assert mine.read_bytes() == photo.read_bytes()
+
+
 def test_bad_input(run: Path, photo: Path, tmp_path: Path) -> None:
     small, text = tmp_path / "small.png", tmp_path / "text.png"
     Image.new("RGB", (1, 9)).save(small)

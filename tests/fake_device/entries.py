@@ -77,7 +77,8 @@ def entry(table: dict[str, Callable[..., Any]]) -> Callable[[Callable[..., Any]]
         @functools.wraps(function)
         def call(*args: Any) -> Any:
             try:
-                return function(*args) or 0
+                with MACHINE.lock:
+                    return function(*args) or 0
             except DeviceError as fault:
                 if fault.status not in NO_FAULTS:
                     MACHINE.faults.append(fault)
@@ -340,15 +341,17 @@ def cudaEventRecord(event: c_void_p, stream: c_void_p) -> None:
 
 @entry(RUNTIME)
 def cudaEventQuery(event: c_void_p) -> None:
+    """Whoever looks again and again sees it come."""
     operation = MACHINE.events[event]
     if operation is not None and not operation.done:
+        MACHINE.timeline.run(operation)
         raise DeviceError(Status.NOT_READY, "not ready")
 
 
 @entry(RUNTIME)
 def cudaEventSynchronize(event: c_void_p) -> None:
     MACHINE.waits.append("cudaEventSynchronize")
-    MACHINE.timeline.run(MACHINE.events[event])
+    MACHINE.finish(MACHINE.events[event])
 
 
 @entry(RUNTIME)

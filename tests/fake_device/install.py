@@ -13,11 +13,13 @@ from tests.fake_device.libraries import (
     CUBLAS_EXTENSION,
     CUBLAS_LIBRARY,
     CUDA_MAJOR,
+    NCCL_EXTENSION,
     install_inside,
     install_library,
     symbols,
 )
 from tests.fake_device.machine import MACHINE, Machine
+from tests.fake_device.nccl import NCCL
 
 
 def install_libraries() -> None:
@@ -27,6 +29,7 @@ def install_libraries() -> None:
     wanted = symbols(CUBLAS_EXTENSION, "U", "cublas", dynamic=True)
     install_library(CUBLAS_LIBRARY, CUBLAS, list(wanted))
     install_library(f"libcublasLt.so.{CUDA_MAJOR}", {}, [])
+    install_library("libnccl.so.2", NCCL, list(symbols(NCCL_EXTENSION, "U", "nccl", dynamic=True)))
     install_inside(import_module("cupy_backends.cuda.api.runtime"), "cuda", RUNTIME)
 
 

@@ -1,9 +1,9 @@
 """The shared libraries of CUDA, made of functions in Python.
 
-The CuPy wheel reaches CUDA in three ways: cuBLAS is linked to it, the driver and NVRTC are opened by name, and the
-runtime is inside the wheel. So a library with the names of the first three is compiled and loaded before the wheel
-looks for it, and every entry point, those of the runtime in the wheel too, gets a jump to a function written here.
-x86-64 Linux alone.
+The CuPy wheel reaches CUDA in three ways: cuBLAS and NCCL are linked to it, the driver and NVRTC are opened by name,
+and the runtime is inside the wheel. So a library with the names of the first four is compiled and loaded before the
+wheel looks for it, and every entry point, those of the runtime in the wheel too, gets a jump to a function written
+here. x86-64 Linux alone.
 """
 
 from __future__ import annotations
@@ -56,6 +56,9 @@ def cublas() -> tuple[Path, str]:
 
 
 CUBLAS_EXTENSION, CUBLAS_LIBRARY = cublas()
+NCCL_EXTENSION = next(CUBLAS_EXTENSION.parent.glob("nccl.*.so"))
+"""The part of the wheel that is linked to NCCL."""
+
 CUDA_MAJOR = int(CUBLAS_LIBRARY.rpartition(".")[2])
 """Of the wheel, whose builds for CUDA 12 and 13 differ in the libraries they ask for."""
 

@@ -16,6 +16,9 @@ from tests.fake_device.errors import DeviceError, Status
 from tests.fake_device.memory import POISON, Memory, bytes_at, slack, unwritten
 from tests.fake_device.streams import Operation, Recorded, Stream, Timeline
 
+PATIENCE = 120.0
+"""Seconds that one rank waits for another."""
+
 CAPABILITIES = (90, 90, 61)
 """Compute capability of each device; CuPy asks for it once."""
 
@@ -63,6 +66,9 @@ class Machine:
     """
 
     def __init__(self) -> None:
+        self.lock = threading.RLock()
+        self.posted = threading.Condition(self.lock)
+        """A rank has asked for something that another may wait for."""
         self.memory = Memory(1 << 30)
         self.events: dict[int, Operation | None] = {}
         self.handles = count(0x1000, 0x10)
@@ -205,7 +211,13 @@ class Machine:
         if self.stream(handle).recorded is not None:
             raise DeviceError(Status.STREAM_CAPTURE, f"{reason}: waits for a stream that is captured")
         self.waits.append(reason)
-        self.timeline.run(self.stream(handle).last)
+        self.finish(self.stream(handle).last)
+
+    def finish(self, operation: Operation | None) -> None:
+        """Run an operation and what it waits for; that may be for the thread of another rank to ask for something."""
+        while not self.timeline.run(operation):
+            if not self.posted.wait(PATIENCE):
+                raise DeviceError(Status.LAUNCH_FAILURE, "waits for another rank, which does not come")
 
     def _room(self, address: int, size: int, device: int) -> None:
         start, room = self.memory.array(address, device)

@@ -19,11 +19,13 @@ class Watch(MemoryHook):  # type: ignore[misc]
     def malloc_postprocess(self, **given: Any) -> None:
         address, size = given["mem_ptr"], given["size"]
         if address:
-            MACHINE.memory.give(address, size)
-            MACHINE.poison(address, size, cupy.cuda.get_current_stream().ptr)
+            with MACHINE.lock:
+                MACHINE.memory.give(address, size)
+                MACHINE.poison(address, size, cupy.cuda.get_current_stream().ptr)
 
     def free_preprocess(self, **given: Any) -> None:
-        MACHINE.memory.take(given["mem_ptr"])
+        with MACHINE.lock:
+            MACHINE.memory.take(given["mem_ptr"])
 
 
 def watch_pool() -> None:

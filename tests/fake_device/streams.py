@@ -17,17 +17,23 @@ CHANCE = 0.2
 """That an operation that could go is run when another is enqueued."""
 
 
-class Operation:
-    """Something for the device to do, once the operations in `after` are done."""
+class DeadlockError(Exception):
+    """Operations that wait for each other."""
 
-    def __init__(self, work: Callable[[], None], after: Iterable[Operation | None]) -> None:
+
+class Operation:
+    """Something for the device to do, once the operations in `after` are done, and not while it is `held`: while
+    another rank has not asked for its part."""
+
+    def __init__(self, work: Callable[[], None], after: Iterable[Operation | None], *, held: bool = False) -> None:
         self.work = work
         self.after = [operation for operation in after if operation is not None and not operation.done]
+        self.held = held
         self.done = False
 
     @property
     def ready(self) -> bool:
-        return all(operation.done for operation in self.after)
+        return not self.held and all(operation.done for operation in self.after)
 
 
 class Recorded(NamedTuple):
@@ -91,15 +97,21 @@ class Timeline:
         if self.order == "eager":
             self.run(operation)
         elif isinstance(self.order, int) and self.random.random() < CHANCE:
-            self.run(self.random.choice([other for other in self.pending if other.ready]))
+            ready = [other for other in self.pending if other.ready]
+            if ready:
+                self.run(self.random.choice(ready))
 
-    def run(self, operation: Operation | None) -> None:
-        """Run `operation` and all that it waits for."""
+    def run(self, operation: Operation | None) -> bool:
+        """Run `operation` and all that it waits for; whether that went to its end, and not to one that is held."""
         stack = [operation] if operation is not None else []
         while stack:
             now = stack[-1]
+            if now.held:
+                return False
             waiting = [other for other in now.after if not other.done]
             if waiting:
+                if waiting[-1] in stack:
+                    raise DeadlockError
                 stack.append(waiting[-1])
                 continue
             stack.pop()
@@ -107,6 +119,7 @@ class Timeline:
                 now.done, now.after = True, []
                 self.pending.remove(now)
                 now.work()
+        return True
 
     def run_all(self, device: int | None = None) -> None:
         """Run what is enqueued on a device, or on all of them."""

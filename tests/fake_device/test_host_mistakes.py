@@ -24,6 +24,7 @@ import pytest
 import vipnp
 from tests.backends.cupy.training import SIZES, Training
 from tests.fake_device.machine import COMPUTE_32F, COMPUTE_32F_FAST_TF32, COMPUTE_64F, MACHINE, Machine
+from tests.fake_device.ranks import called, differing, left_alone, trained
 from vipnp import VisionPermutator, ops
 from vipnp.audit.cases import small_config
 from vipnp.backends import get_backend
@@ -127,6 +128,32 @@ def in_float64() -> None:
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-12)
 
 
+@cache
+def of_one_rank(precision: str) -> dict[str, Any]:
+    return trained(1, precision=precision)[0]
+
+
+def on_two_ranks(precision: str = "float32", reduce: str = "exact") -> None:
+    """The bits of one rank, sent as late as the devices may; the sum of two has one order, and so has NCCL's own."""
+    expected = of_one_rank(precision)
+    MACHINE.timeline.order = "lazy"
+    for weights in trained(2, precision=precision, reduce=reduce):
+        assert differing(expected, weights) == []
+
+
+def on_two_ranks_in_float64() -> None:
+    on_two_ranks("float64")
+
+
+def by_allreduce() -> None:
+    on_two_ranks(reduce="fast")
+
+
+def with_a_lost_rank() -> None:
+    assert str(left_alone()).startswith("NCCL: ")
+    assert "abort" in called()
+
+
 def pullbacks_on_streams() -> None:
     """A pullback on the stream of its forward pass runs, on another one it is refused."""
     xp = get_backend("cupy")
@@ -146,7 +173,7 @@ Check = Callable[[], None]
 
 # --- mistakes -------------------------------------------------------------------------------------------------------
 
-DEVICE, ORDER, FREED, LEADING, COMPUTE, SWAPPED, SIZE, WAIT = (
+DEVICE, ORDER, FREED, LEADING, COMPUTE, SWAPPED, SIZE, WAIT, RANKS = (
     "wrong device",
     "missing stream order",
     "use after free",
@@ -155,6 +182,7 @@ DEVICE, ORDER, FREED, LEADING, COMPUTE, SWAPPED, SIZE, WAIT = (
     "swapped arguments",
     "wrong size",
     "a wait or an upload",
+    "between ranks",
 )
 
 
@@ -269,6 +297,36 @@ PLANTS = [
         'False and _call("cublasSetWorkspace_v2"',
         by_graph,
     ),
+]
+
+
+START, END = "nccl.groupStart()", "nccl.groupEnd()"
+SENT = "partner, self.stream.ptr)"
+
+PLANTS += [
+    Plant(
+        ORDER,
+        "nccl",
+        "def post",
+        "self.stream.wait_event(cupy.cuda.get_current_stream().record())",
+        "pass",
+        on_two_ranks,
+    ),
+    Plant(ORDER, "nccl", "def post", "self._wait(done)", "pass", on_two_ranks),
+    Plant(ORDER, "nccl", "communicator.send", SENT, "partner, 0)", on_two_ranks),
+    Plant(ORDER, "nccl", "communicator.recv", SENT, "partner, 0)", on_two_ranks),
+    Plant(SIZE, "nccl", "def _tree_sum", "(flat.size,", "(flat.size - 1,", on_two_ranks),
+    Plant(SIZE, "nccl", "communicator.recv", "*what", "what[0] - 1, what[1]", on_two_ranks),
+    Plant(SIZE, "nccl", "def _fast_sum", "flat.size", "flat.size - 1", by_allreduce),
+    Plant(COMPUTE, "nccl", '"float32"', "NCCL_FLOAT32", "NCCL_FLOAT64", on_two_ranks),
+    Plant(COMPUTE, "nccl", '"float64"', "NCCL_FLOAT64", "NCCL_FLOAT32", on_two_ranks_in_float64),
+    Plant(RANKS, "nccl", "def _tree_sum", END, "pass", on_two_ranks),
+    Plant(RANKS, "nccl", "def _tree_sum", START, "pass", on_two_ranks),
+    Plant(RANKS, "nccl", "def _tree_sum", "cupy.add(flat, other, out=flat)", "pass", on_two_ranks),
+    Plant(RANKS, "nccl", "def _fast_sum", "nccl.NCCL_SUM", "nccl.NCCL_MAX", by_allreduce),
+    Plant(RANKS, "nccl", "def _wait", "self.communicator.check_async_error()", "pass", with_a_lost_rank),
+    Plant(RANKS, "nccl", "def _wait", "self.communicator.abort()", "pass", with_a_lost_rank),
+    Plant(RANKS, "stage", "def posting", "    add(saved.params, found[-1])", "    pass", on_two_ranks),
 ]
 
 

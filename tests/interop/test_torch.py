@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from typing import Any
 
 import numpy as np
@@ -129,3 +131,29 @@ def test_constants_may_be_tensors() -> None:
     function = differentiable(linear)
     x, weight, bias = (torch.randn(*shape, dtype=torch.float64) for shape in ((5, 3), (4, 3), (4,)))
     torch.testing.assert_close(function(x, weight, bias), torch.nn.functional.linear(x, weight, bias))
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda module: pickle.loads(pickle.dumps(module))])
+def test_a_copy_has_a_model_of_its_own(copied: Any) -> None:
+    """Its parameters are the memory of that model, as they were before, and nobody else's."""
+    module = TorchModule(VisionPermutator(small_config(SIZES), seed=3), rng=np.random.default_rng(1))
+    images = torch.randn(2, module.vip.config.in_channels, *module.vip.config.image_size)
+    expected = module.eval()(images)
+    other = copied(module)
+    torch.testing.assert_close(other(images), expected, rtol=0, atol=0)
+    with torch.no_grad():
+        other.get_parameter("head.bias").fill_(7.0)
+    assert (other.vip.parameters()["head.bias"] == 7).all()
+    assert not (module.vip.parameters()["head.bias"] == 7).any()
+
+
+def test_what_is_no_model_no_op_and_no_tensor() -> None:
+    model: Any = VisionPermutator(small_config(SIZES), seed=3)
+    for call, message in (
+        (lambda: TorchModule(3), "model: got 3, expected a VisionPermutator"),  # type: ignore[arg-type]
+        (lambda: TorchModule(model, rng=3), "rng: got int, expected a numpy.random.Generator"),  # type: ignore[arg-type]
+        (lambda: differentiable(3), "op: got 3, expected a function"),  # type: ignore[arg-type]
+        (lambda: TorchModule(model)(np.zeros((2, 3, 8, 8))), "images: got ndarray, expected a torch.Tensor"),
+    ):
+        with pytest.raises(TypeError, match=f"^{message}"):
+            call()

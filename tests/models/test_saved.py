@@ -209,6 +209,13 @@ def test_a_model_made_for_others_than_its_file_says_so(tmp_path: Path, caplog: p
     np.testing.assert_allclose(other(grey), expected(np.repeat(grey, 3, axis=1)), rtol=1e-12, atol=0)
 
 
+def test_an_image_size_is_a_pair(tmp_path: Path) -> None:
+    small_model().save(tmp_path / "m")
+    for size in (8, "a", (8, 8, 8)):
+        with pytest.raises(TypeError, match=r"^image_size: got .*, expected \(height, width\)$"):
+            vipnp.load(tmp_path / "m", image_size=size)  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("channels", [1, 3, 6])
 def test_equal_channels_give_what_they_gave(channels: int) -> None:
     weight = np.random.default_rng(0).standard_normal((4, 3, 2, 2)).astype(np.float32)

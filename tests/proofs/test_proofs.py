@@ -55,6 +55,21 @@ def test_a_changed_source_changes_its_statement(monkeypatch: pytest.MonkeyPatch)
     assert statements.statement("layer_norm", dropped, spec) not in (FOLDER / "statements/layer_norm.v").read_text()
 
 
+def test_a_pullback_that_remembers_its_calls_has_no_statement() -> None:
+    def counting(xp, x, **drawn):
+        y, pullback = vipnp.ops.dropout(xp, x, **drawn)
+        calls = []
+
+        def wrong(dy):
+            calls.append(0)
+            return (len(calls) * pullback(dy)[0],)
+
+        return y, wrong
+
+    with pytest.raises(RefusedError, match="when it is called again"):
+        statements.statement("dropout", counting, SPECS["dropout"])
+
+
 def test_what_is_recorded_was_proved_from_todays_sources() -> None:
     """Where this fails, a source or a statement changed after the proof: run `python -m proofs.check --record`."""
     recorded = json.loads(check.RECORD.read_text())
@@ -92,7 +107,7 @@ def test_another_order_of_gradients_is_another_statement() -> None:
 
 
 @pytest.mark.parametrize("depth", [1, 2, 3])
-@pytest.mark.parametrize("block", layers.STAGES.values())
+@pytest.mark.parametrize("block", [*layers.STAGES.values(), "permutator_sum_unmasked"])
 def test_a_stage_is_the_run_of_blocks_that_the_induction_is_about(block: str, depth: int) -> None:
     """Every block works on what the one before gave, with its own parameters and masks; the pullback comes back so."""
     xp = layers.run_of_blocks(block, depth)

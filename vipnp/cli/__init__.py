@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 try:
     import rich  # noqa: F401 - imported here so that a missing one is reported like a missing typer
@@ -10,9 +11,12 @@ try:
 except ModuleNotFoundError as error:
     sys.exit(f'{error.name} is not installed: pip install "vipnp[train]"')
 
+from typer.core import TyperGroup
+
 from vipnp.cli.atlas import atlas
 from vipnp.cli.audit import audit
 from vipnp.cli.convert import convert
+from vipnp.cli.errors import told
 from vipnp.cli.eval import evaluate
 from vipnp.cli.explain import explain
 from vipnp.cli.models import models
@@ -20,7 +24,16 @@ from vipnp.cli.predict import predict
 from vipnp.cli.summary import summary
 from vipnp.cli.train import train
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+
+class Program(TyperGroup):
+    """The commands; what goes wrong before one begins, such as printing the help, is told as theirs is."""
+
+    def main(self, *args: Any, **options: Any) -> Any:
+        with told():
+            return super().main(*args, **options)
+
+
+app = typer.Typer(cls=Program, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
 
 @app.callback()

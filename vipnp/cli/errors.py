@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from vipnp.core.checks import printable
 from vipnp.core.output import readers_may_leave
 from vipnp.train.ranks import StoppedError, ToldElsewhereError
 
@@ -28,5 +29,12 @@ def told() -> Iterator[None]:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(1) from error
     except (ValueError, TypeError, ImportError, OSError, RuntimeError, MemoryError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {reason(error)}", file=sys.stderr)
         raise SystemExit(2) from error
+
+
+def reason(error: Exception) -> str:
+    """What to tell: of an error of the system the file, as far as a terminal takes its name, and what is wrong."""
+    if isinstance(error, OSError) and error.errno is not None and error.strerror:
+        return ": ".join([*([] if error.filename is None else [printable(error.filename)]), error.strerror])
+    return str(error)

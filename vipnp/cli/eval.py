@@ -30,7 +30,7 @@ def run_evaluation(model: Path, data: str | None, backend: str, workers: int) ->
 
     from vipnp.data import load_data_set
     from vipnp.train import confusion_matrix, report
-    from vipnp.train.folder import images_of
+    from vipnp.train.folder import check_unseen, images_of
     from vipnp.train.prediction import predict
     from vipnp.train.saved import load_saved
     from vipnp.train.settings import read_settings
@@ -38,6 +38,8 @@ def run_evaluation(model: Path, data: str | None, backend: str, workers: int) ->
     saved = load_saved(model, backend=backend)
     folder = model if model.is_dir() else model.parent
     images = images_of(folder, read_settings(folder)) if data is None else load_data_set(data)
+    if data is None:
+        check_unseen(folder, images)
     if images.classes != saved.classes:
         unknown = [name for name in images.classes if name not in saved.classes]
         missing = [name for name in saved.classes if name not in images.classes]

@@ -9,6 +9,8 @@ import typer
 
 from vipnp.cli.errors import told
 
+PAGE = "index.html"
+
 
 def explain(
     model: Annotated[
@@ -31,11 +33,11 @@ def run_explanation(source: str, file: Path, output: Path | None, weights: Path 
     """The pictures and the page of one image."""
     import numpy as np
 
-    from vipnp.core.files import write_text
+    from vipnp.core.files import check_outputs, write_text
     from vipnp.data.images import open_image
     from vipnp.explain import explain as explained
     from vipnp.explain.page import render
-    from vipnp.explain.pictures import write_pictures
+    from vipnp.explain.pictures import NAMES, write_pictures
     from vipnp.train.saved import load_saved
 
     if not file.is_file():
@@ -54,6 +56,8 @@ def run_explanation(source: str, file: Path, output: Path | None, weights: Path 
         folder = (Path(source) if Path(source).is_dir() else Path()) / f"explain-{file.stem}"
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"--output: {folder} is a file, expected a folder")
+    if folder.is_dir():
+        check_outputs({f"--output: {name}": folder / name for name in (PAGE, *NAMES)}, inputs=[file])
     x = saved.transform.evaluation(picture)[None].astype(saved.model.dtype)
     found = explained(saved.model, x, None if of is None else saved.classes.index(of))
     if not np.isfinite(found.logits).all():
@@ -61,6 +65,6 @@ def run_explanation(source: str, file: Path, output: Path | None, weights: Path 
     folder.mkdir(parents=True, exist_ok=True)
     pixels = saved.transform.pixels(found.image)
     write_pictures(found, pixels, folder)
-    page = folder / "index.html"
+    page = folder / PAGE
     write_text(page, render(found, pixels, saved.classes, file.name))
     typer.echo(f"{saved.classes[int(found.logits.argmax())]}: see {page}")

@@ -47,9 +47,10 @@ def run_prediction(
     from vipnp.data.images import SUFFIXES, UnreadableImageError, open_image
     from vipnp.data.sets import natural
     from vipnp.train.report import probabilities
-    from vipnp.train.saved import load_saved
+    from vipnp.train.saved import files_of, load_saved
 
-    check_outputs({"--csv": csv, "--json": json})
+    outputs = {"--csv": csv, "--json": json}
+    check_outputs(outputs)
     saved = load_saved(source, weights=weights, backend=backend)
     files = []
     for path in paths:
@@ -62,6 +63,7 @@ def run_prediction(
             raise FileNotFoundError(f"images: there is no file {str(path)!r}")
     if not files:
         raise ValueError("images: the folders hold no images")
+    check_outputs(outputs, inputs=[*files, *files_of(source, weights)])
     topk = min(topk, len(saved.classes))
     rows = []
     for file in files:

@@ -51,11 +51,12 @@ def carry_out(run: Run, workers: int, save_every: int, *, tensorboard: bool) -> 
     )
     for file in run.data.left_out:
         print_line(f"left out, since it cannot be read: {file}")
-    if run.ranks.size > 1:
+    if run.exchange is not None:
         places = run.ranks.gather(f"{os.getpid()} on {platform.node()}")
         print_line(
             f"{run.ranks.size} ranks, each {len(run.shards)} of {run.settings.shards} shards in {run.crew.size} "
-            f"threads; rank: process {', '.join(f'{rank}: {place}' for rank, place in enumerate(places))}"
+            f"threads, gradients by {run.exchange.sums.name}; "
+            f"rank: process {', '.join(f'{rank}: {place}' for rank, place in enumerate(places))}"
         )
         means = [f"{size / 1e6:.1f}" for size in run.ranks.gather(run.bytes_of_means())]
         print_line(f"MB of running means of the optimiser, by rank: {', '.join(means)}")

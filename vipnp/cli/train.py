@@ -189,6 +189,7 @@ def train(
             if shard_optimizer:
                 run.shard_optimizer()
             ranks.compare(run_identity(run, save_every))
+            run.connect()
             with ranks.agreed():
                 if ranks.rank == 0:
                     while_at_work.enter_context(held_alone(run.folder))

@@ -7,7 +7,7 @@ import os
 import secrets
 import stat
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -74,11 +74,15 @@ def write_json(path: str | os.PathLike[str], content: Any) -> None:
     write_text(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
 
 
-def check_outputs(outputs: Mapping[str, str | os.PathLike[str] | None]) -> None:
-    """Refuse, before any work, what would lose its results: {option: file, or None where none is asked for}.
+def check_outputs(
+    outputs: Mapping[str, str | os.PathLike[str] | None], *, inputs: Iterable[str | os.PathLike[str]] = ()
+) -> None:
+    """Refuse, before any work, what would lose its results or a file that is read.
+
+    outputs : {option: file, or None where none is asked for}. inputs : the files that the program reads.
 
     Raises ValueError naming the option for an empty name, a folder, a folder that does not exist or cannot be written,
-    a file that cannot be written, and for one file given twice.
+    a file that cannot be written, for one file given twice, and for an input.
     """
     seen: dict[str, str] = {}
     for option, path in outputs.items():
@@ -99,6 +103,10 @@ def check_outputs(outputs: Mapping[str, str | os.PathLike[str] | None]) -> None:
         other = seen.setdefault(str(target), option)
         if other != option and (target.is_file() or not target.exists()):
             raise ValueError(f"{other} and {option}: both are {name}, expected different files")
+    for path in inputs:
+        target = Path(os.path.realpath(path))
+        if str(target) in seen and target.is_file():
+            raise ValueError(f"{seen[str(target)]}: {os.fspath(path)} is one of the files to read, expected another")
 
 
 def write_outputs(*outputs: tuple[str, Path | None, Callable[[Path], None]]) -> None:

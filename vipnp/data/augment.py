@@ -9,6 +9,9 @@ import numpy as np
 from vipnp.core import HostArray
 from vipnp.core.checks import check_generator, check_host_images, check_labels, check_real, check_whole
 
+LARGEST_ALPHA = 1e6
+"""Of the Beta distribution, at most: from here on it is 1/2 to three digits, and far beyond it cannot be drawn from."""
+
 
 def rotate_and_shift(
     images: HostArray,
@@ -84,7 +87,7 @@ def mixup(
     images : (B, channels, height, width), float32 or float64.
     labels : integers (B,) in [0, num_classes).
     rng : draws lam.
-    alpha : >= 0.
+    alpha : in [0, LARGEST_ALPHA].
     num_classes : K.
     label_smoothing : in [0, 1).
 
@@ -103,7 +106,7 @@ def mixup(
     """
     check_host_images(images)
     check_generator(rng)
-    alpha = check_real("alpha", alpha, low=0)
+    alpha = check_real("alpha", alpha, low=0, high=LARGEST_ALPHA, high_included=True)
     num_classes = check_whole("num_classes", num_classes, low=1)
     label_smoothing = check_real("label_smoothing", label_smoothing, low=0, high=1)
     check_labels(labels, len(images), num_classes)
@@ -148,7 +151,7 @@ def cutmix(
     """
     check_host_images(images)
     check_generator(rng)
-    alpha = check_real("alpha", alpha, low=0)
+    alpha = check_real("alpha", alpha, low=0, high=LARGEST_ALPHA, high_included=True)
     num_classes = check_whole("num_classes", num_classes, low=1)
     label_smoothing = check_real("label_smoothing", label_smoothing, low=0, high=1)
     check_labels(labels, len(images), num_classes)

@@ -13,6 +13,9 @@ import numpy as np
 from vipnp.core import Generator
 from vipnp.core.checks import check_whole
 
+LARGEST_SEED = 2**64 - 1
+"""Of a key of Philox."""
+
 Purpose = Literal["order", "augment", "mix", "masks", "split"]
 """What a stream is for; streams of different purposes have nothing in common."""
 
@@ -22,7 +25,7 @@ def stream(seed: int, purpose: Purpose, step: int = 0, sample: int = 0) -> Gener
 
     Parameters
     ----------
-    seed : of the run, >= 0.
+    seed : of the run, from 0 to LARGEST_SEED.
     purpose : what is drawn.
     step : the epoch or the step of the run, >= 0.
     sample : the index of the sample in its data set, >= 0.
@@ -36,7 +39,7 @@ def stream(seed: int, purpose: Purpose, step: int = 0, sample: int = 0) -> Gener
     Raises
     ------
     TypeError, ValueError
-        For what is no whole number >= 0, or an unknown purpose.
+        For what is no whole number from 0 to 2^64 - 1, or an unknown purpose.
 
     References
     ----------
@@ -45,6 +48,7 @@ def stream(seed: int, purpose: Purpose, step: int = 0, sample: int = 0) -> Gener
     purposes = get_args(Purpose)
     if purpose not in purposes:
         raise ValueError(f"purpose: got {purpose!r}, expected one of {', '.join(purposes)}")
-    words = [check_whole(name, value, low=0) for name, value in (("seed", seed), ("step", step), ("sample", sample))]
+    counted = {"seed": seed, "step": step, "sample": sample}
+    words = [check_whole(name, value, low=0, high=LARGEST_SEED) for name, value in counted.items()]
     key = np.array([words[0], purposes.index(purpose)], np.uint64)
     return np.random.Generator(np.random.Philox(key=key, counter=np.array([0, words[1], words[2], 0], np.uint64)))

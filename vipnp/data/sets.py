@@ -99,7 +99,7 @@ class DataSet:
 
 def natural(name: str) -> list[Any]:
     """A sort key under which "2" stands before "10"."""
-    return [(0, int(part), "") if part.isdigit() else (1, 0, part.casefold()) for part in re.split(r"(\d+)", name)]
+    return [(0, int(part), "") if part.isdecimal() else (1, 0, part.casefold()) for part in re.split(r"(\d+)", name)]
 
 
 def load_data_set(

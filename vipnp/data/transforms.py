@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -20,6 +20,9 @@ Interpolation = Literal["nearest", "bilinear", "bicubic"]
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 """Mean and deviation of ImageNet's channels, of values in [0, 1], that the published weights were trained with."""
+
+LARGEST_SIDE = 2**14
+"""Pixels of a side of what the network sees, at most: more are a slip of the hand."""
 
 TRIES = 10
 """Random crops that are drawn before `random_resized_crop` falls back to the middle."""
@@ -57,10 +60,7 @@ class Transform:
     aa: str = ""
 
     def __post_init__(self) -> None:
-        if not isinstance(self.size, tuple) or len(self.size) != 2:
-            raise TypeError(f"size: got {shown(self.size)}, expected (height, width)")
-        for i, side in enumerate(self.size):
-            check_whole(f"size[{i}]", side, low=1)
+        check_size("size", self.size)
         for name in ("mean", "std"):
             if not isinstance(getattr(self, name), tuple):
                 raise TypeError(f"{name}: got {shown(getattr(self, name))}, expected a tuple of numbers")
@@ -74,8 +74,7 @@ class Transform:
         check_real("flip", self.flip, low=0, high=1, high_included=True)
         if self.interpolation not in ("nearest", "bilinear", "bicubic"):
             raise ValueError(f"interpolation: got {self.interpolation!r}, expected nearest, bilinear or bicubic")
-        if not 0 < self.scale[0] <= self.scale[1] <= 1:
-            raise ValueError(f"scale: got {self.scale}, expected 0 < low <= high <= 1")
+        check_scale(self.scale)
         if self.aa != "":
             parse(self.aa)
 
@@ -140,6 +139,23 @@ class Transform:
         pixels = np.asarray(picture, np.float32).reshape(*picture.size[::-1], self.channels)
         mean, std = (np.array(values, np.float32) for values in (self.mean, self.std))
         return np.ascontiguousarray(((pixels / np.float32(255) - mean) / std).transpose(2, 0, 1))
+
+
+def check_size(name: str, size: Any) -> None:
+    """Raise TypeError unless `size` is a pair of whole numbers, ValueError unless they are from 1 to LARGEST_SIDE."""
+    if not isinstance(size, tuple) or len(size) != 2:
+        raise TypeError(f"{name}: got {shown(size)}, expected (height, width)")
+    for side in size:
+        check_whole(name, side, low=1, high=LARGEST_SIDE)
+
+
+def check_scale(scale: Any) -> None:
+    """Raise TypeError unless `scale` is a pair of numbers, ValueError unless 0 < low <= high <= 1."""
+    if not isinstance(scale, tuple) or len(scale) != 2:
+        raise TypeError(f"scale: got {shown(scale)}, expected (low, high)")
+    low, high = (check_real("scale", value, low=0, low_included=False, high=1, high_included=True) for value in scale)
+    if low > high:
+        raise ValueError(f"scale: got {shown(scale)}, expected 0 < low <= high <= 1")
 
 
 def centre_crop(

@@ -9,6 +9,7 @@ net = TorchModule(vipnp.create_model("vip_s7"))     # an nn.Module whose paramet
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ except ImportError as error:
 
 from vipnp.backends import get_backend
 from vipnp.core import Array, Backend, Generator
+from vipnp.core.checks import check_generator, shown
 from vipnp.core.tree import flatten, unflatten
 from vipnp.models import VisionPermutator, draw_masks, vision_permutator
 
@@ -108,10 +110,26 @@ def differentiable(op: Callable[..., tuple[Any, Any]], *, backend: str | Backend
     callable
         function(*args, **constants): args are tensors or nested dicts of tensors, which are differentiated; constants
         are what the op takes by keyword, tensors among them as arrays.
-    """
-    xp = get_backend(backend)
 
-    def function(*args: Any, **constants: Any) -> Tensor:
+    Raises
+    ------
+    TypeError
+        If `op` is no function.
+    """
+    if not callable(op):
+        raise TypeError(f"op: got {shown(op)}, expected a function y, pullback = op(xp, ...)")
+    return _Differentiable(op, get_backend(backend))
+
+
+@dataclass(frozen=True)
+class _Differentiable:
+    """What `differentiable` returns; a class, since a function within a function cannot be pickled."""
+
+    op: Callable[..., tuple[Any, Any]]
+    xp: Backend
+
+    def __call__(self, *args: Any, **constants: Any) -> Tensor:
+        op, xp = self.op, self.xp
         held = {key: to_array(xp, value) if isinstance(value, Tensor) else value for key, value in constants.items()}
         named = dict(flatten({str(i): arg for i, arg in enumerate(args)}))
 
@@ -128,8 +146,6 @@ def differentiable(op: Callable[..., tuple[Any, Any]], *, backend: str | Backend
         y: Tensor = _Function.apply(run, xp, *named.values())  # type: ignore[no-untyped-call]
         return y
 
-    return function
-
 
 class TorchModule(torch.nn.Module):
     """A Vision Permutator as an `nn.Module`: PyTorch's parameters are the memory of the model's weights.
@@ -141,10 +157,19 @@ class TorchModule(torch.nn.Module):
     model : the model. Its own `set_parameters` and `load_state_dict` put other arrays in the place of its weights,
         which cuts the tie: load through `self.load_state_dict`.
     rng : draws drop path and dropout in training mode (`self.train()`), as in `loss_and_grads`; None means neither.
+
+    Raises
+    ------
+    TypeError
+        For what is no such model or generator.
     """
 
     def __init__(self, model: VisionPermutator, *, rng: Generator | None = None) -> None:
         super().__init__()
+        if not isinstance(model, VisionPermutator):
+            raise TypeError(f"model: got {shown(model)}, expected a VisionPermutator")
+        if rng is not None:
+            check_generator(rng)
         self.vip = model
         self.rng = rng
         self._function = differentiable(vision_permutator, backend=model.backend)
@@ -158,6 +183,13 @@ class TorchModule(torch.nn.Module):
                 assert child is not None
                 owner = child
             owner.register_parameter(last, torch.nn.Parameter(to_tensor(array)))
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """A copy, or what comes out of a pickle: its parameters are the memory of its own model, as here."""
+        super().__setstate__(state)  # type: ignore[no-untyped-call]
+        parameters = dict(self.named_parameters())
+        if all(parameter.dtype == getattr(torch, self.vip.dtype) for parameter in parameters.values()):
+            self.vip.set_parameters({name: to_array(self.vip.backend, value) for name, value in parameters.items()})
 
     def forward(self, images: Tensor) -> Tensor:
         """The logits of images.
@@ -176,6 +208,8 @@ class TorchModule(torch.nn.Module):
         ValueError, TypeError
             If the images do not fit.
         """
+        if not isinstance(images, Tensor):
+            raise TypeError(f"images: got {shown(images)}, expected a torch.Tensor")
         config, dtype = self.vip.config, self.vip.dtype
         expected = (config.in_channels, *config.image_size)
         if images.ndim != 4 or tuple(images.shape[1:]) != expected:

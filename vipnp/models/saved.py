@@ -11,7 +11,7 @@ from typing import Any
 from vipnp.backends import Backend
 from vipnp.checkpoint import load_metadata, load_weights
 from vipnp.core import HostArray
-from vipnp.core.checks import check_whole, printable
+from vipnp.core.checks import check_whole, printable, shown
 from vipnp.data.transforms import IMAGENET_MEAN, IMAGENET_STD, Transform
 from vipnp.models.config import PUBLISHED, PUBLISHED_CROP_PCT, ViPConfig, get_config
 from vipnp.models.initialization import parameter_shapes
@@ -62,7 +62,11 @@ def load(
         If there is no such file.
     ValueError
         If it is no whole weight file, fits no published model or another than `name`, or says of itself what is not so.
+    TypeError
+        For an image size that is no pair.
     """
+    if image_size is not None and not (isinstance(image_size, tuple | list) and len(image_size) == 2):
+        raise TypeError(f"image_size: got {shown(image_size)}, expected (height, width)")
     tensors, found = load_weights(path), load_metadata(path)
     where = f"path: {os.fspath(path)!r}"
     if "config" in found:

@@ -15,6 +15,7 @@ import numpy as np
 
 from vipnp.checkpoint import load_metadata, load_weights, save_weights
 from vipnp.core import HostArray
+from vipnp.core.checks import listed
 from vipnp.core.files import replaced_when_done, write_text
 from vipnp.data import DataSet, load_data_set
 from vipnp.train.settings import FILE, Settings
@@ -38,6 +39,21 @@ EVENTS = "tensorboard"
 LEFT_OUT = "unreadable"
 """The part, in split.csv, of files that the run does without."""
 
+CONTENTS = (
+    FILE,
+    "classes.txt",
+    "split.csv",
+    "metrics.csv",
+    LOG,
+    "curves.png",
+    "train_batch.png",
+    "best.safetensors",
+    "last.safetensors",
+    "state",
+    EVENTS,
+)
+"""What a run writes into its folder."""
+
 COLUMNS = ("epoch", "loss", "lr", "accuracy", "seconds")
 """Of metrics.csv."""
 
@@ -46,11 +62,27 @@ def split_rows(data: DataSet) -> list[str]:
     """The lines of split.csv: name (as JSON), class and part of every image; then the files that are left out, by their
     paths below the source and without a class."""
     rows = [
-        f"{json.dumps(name)},{json.dumps(data.classes[label])},{part}"
+        _row(name, data.classes[label], part)
         for part, split in (("train", data.train), ("validation", data.validation))
         for name, label in zip(split.names, split.labels, strict=True)
     ]
     return rows + [f"{json.dumps(name)},,{LEFT_OUT}" for name in data.left_out]
+
+
+def _row(name: str, label: str, part: str) -> str:
+    return f"{json.dumps(name)},{json.dumps(label)},{part}"
+
+
+def read_split(folder: Path) -> list[str]:
+    """The lines of split.csv of the run in `folder`. Raises ValueError or OSError, naming the file, where it cannot be
+    read."""
+    path = folder / "split.csv"
+    if not path.is_file():
+        raise FileNotFoundError(f"run: {folder} holds no split.csv: it is no whole run folder")
+    try:
+        return path.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"run: {path} is no text in UTF-8 ({error})") from error
 
 
 def images_of(folder: Path, settings: Settings) -> DataSet:
@@ -58,10 +90,27 @@ def images_of(folder: Path, settings: Settings) -> DataSet:
 
     Raises as `vipnp.data.load_data_set`, and FileNotFoundError where there is no split.csv.
     """
-    rows = (folder / "split.csv").read_text(encoding="utf-8").splitlines()
-    end = f",,{LEFT_OUT}"
-    left_out = [json.loads(row.removesuffix(end)) for row in rows if row.endswith(end)]
+    path, end = folder / "split.csv", f",,{LEFT_OUT}"
+    try:
+        left_out = [json.loads(row.removesuffix(end)) for row in read_split(folder) if row.endswith(end)]
+    except json.JSONDecodeError as error:
+        raise ValueError(f"run: {path} is no list of a run's images ({error})") from error
     return load_data_set(settings.data, validation=settings.validation, seed=settings.seed, leave_out=left_out)
+
+
+def check_unseen(folder: Path, images: DataSet) -> None:
+    """Raise ValueError where the run in `folder` was trained on images that are held out now: others were removed."""
+    held_out = images.validation
+    if images.train.root != held_out.root:  # folders of their own, in which names may be the same
+        return
+    trained = {row for row in read_split(folder) if row.endswith(",train")}
+    now = zip(held_out.names, held_out.labels, strict=True)
+    seen = [name for name, label in now if _row(name, images.classes[label], "train") in trained]
+    if seen:
+        raise ValueError(
+            f"data: the run was trained on {listed(seen)}, held out now that files are missing: put them back, or "
+            "take --data FOLDER"
+        )
 
 
 @contextmanager

@@ -14,6 +14,7 @@ import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -109,6 +110,7 @@ class MPIRanks(Ranks):
         local = self.comm.Split_type(mpi.COMM_TYPE_SHARED)
         self.local_rank, self.local_size = local.rank, local.size
         local.Free()
+        self.received = np.empty(0, np.uint8)
 
     def gather(self, value: Any) -> list[Any]:
         data = np.frombuffer(self.mpi.pickle.dumps(value), np.uint8)
@@ -119,7 +121,9 @@ class MPIRanks(Ranks):
         return [self.mpi.pickle.loads(part.tobytes()) for part in np.split(found, np.cumsum(sizes)[:-1])]
 
     def tree_sum(self, flat: HostArray) -> HostArray:
-        other = np.empty_like(flat)
+        if self.received.size < flat.nbytes:  # kept, since new memory costs more than the sum
+            self.received = np.empty(flat.nbytes, np.uint8)
+        other = self.received[: flat.nbytes].view(flat.dtype)
         distance = 1
         while distance < self.size:
             partner = self.rank ^ distance
@@ -204,8 +208,10 @@ def launched() -> tuple[int, int] | None:
     return None
 
 
+@cache
 def get_ranks() -> Ranks:
-    """The ranks that this process is one of; where there are several, a child of it goes on (vipnp.train.watch).
+    """The ranks that this process is one of; where there are several, a child of it goes on (vipnp.train.watch), the
+    first time: no MPI library is sure to work in a child of the process that started it.
 
     Raises ImportError where a launcher started several and mpi4py or its MPI library is missing, RuntimeError where
     that library is not the launcher's. All ranks find the same, and one tells: the others raise ToldElsewhereError.

@@ -11,12 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from vipnp.core.checks import check_flag, check_real, check_whole, did_you_mean
+from vipnp.data.augment import LARGEST_ALPHA
 from vipnp.data.rand_augment import parse
+from vipnp.data.transforms import check_scale
 from vipnp.models import PUBLISHED, PUBLISHED_CROP_PCT, PUBLISHED_DROP_PATH
 from vipnp.optim import cosine_lr
 
 MOST = 10**6
-"""Epochs, images of a batch or parts of it at most: more are a slip of the hand."""
+"""The largest number of epochs, of images in a batch and of parts of it, and the largest rate, decay and norm: more are
+a slip of the hand."""
 
 
 @dataclass(frozen=True)
@@ -78,15 +81,17 @@ class Recipe:
         for name in ("warmup_epochs", "cooldown_epochs"):
             check_whole(name, getattr(self, name), low=0, high=MOST)
         check_flag("sched_on_updates", self.sched_on_updates)
-        for name in ("lr", "min_lr", "warmup_lr", "weight_decay", "clip_grad", "mixup", "cutmix"):
-            check_real(name, getattr(self, name), low=0)
+        for name in ("lr", "min_lr", "warmup_lr", "weight_decay", "clip_grad"):
+            check_real(name, getattr(self, name), low=0, high=MOST, high_included=True)
+        for name in ("mixup", "cutmix"):
+            check_real(name, getattr(self, name), low=0, high=LARGEST_ALPHA, high_included=True)
         for name in ("smoothing", "drop_path", "ema"):
             check_real(name, getattr(self, name), low=0, high=1)
         for name in ("reprob", "flip", "backbone_lr", "layer_decay"):
             check_real(name, getattr(self, name), low=0, high=1, high_included=True)
         if self.aa != "":
             parse(self.aa)
-        object.__setattr__(self, "scale", tuple(self.scale))
+        check_scale(self.scale)
 
     @property
     def passes(self) -> int:

@@ -10,19 +10,18 @@ from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias, cast
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from vipnp.backends import get_backend
-from vipnp.backends.numpy import NumpyBackend
 from vipnp.backends.numpy.threads import Crew
 from vipnp.core import Array, Generator, HostArray
 from vipnp.data import DataSet, stream
 from vipnp.models import VisionPermutator
 from vipnp.optim import AdamW, AdamWState, clip_grad_norm
 from vipnp.train.folder import read_state, save_state
-from vipnp.train.overlap import Exchange, data_parallel
+from vipnp.train.overlap import Exchange, HostSums, data_parallel, sums_over
 from vipnp.train.owners import Owners
 from vipnp.train.parts import Batches, Part
 from vipnp.train.prediction import predict
@@ -94,14 +93,16 @@ class Run:
         on_cpu = settings.backend != "cupy"
         options = {"shards": 1} if on_cpu else {"device": self.ranks.local_rank}
         self.backend = get_backend(settings.backend, **options)
+        if not on_cpu:
+            self.backend.device.use()  # sums over shards are plain arithmetic, on the current device
         self.crew = Crew(threads_for(len(self.shards), self.ranks.cores()) if on_cpu else 1)
         config = settings.config(len(data.classes))
-        self.exchange = Exchange(self.ranks, settings.reduce) if self.ranks.size > 1 else None
-        working = self.backend
-        self.overlaps = self.exchange is not None and on_cpu and settings.recipe.grad_accum_steps == 1
-        if self.exchange is not None and self.overlaps:
-            working = data_parallel(cast("NumpyBackend", self.backend), self.exchange)
-        self.model = VisionPermutator(config, backend=working, dtype=settings.precision, seed=settings.seed)
+        self.exchange: Exchange | None = None
+        self.working = self.backend
+        if self.ranks.size > 1:
+            self.exchange = Exchange(self.backend, HostSums(self.backend, self.ranks, settings.reduce))
+            self.working = data_parallel(self.backend, self.exchange)
+        self.model = VisionPermutator(config, backend=self.working, dtype=settings.precision, seed=settings.seed)
         self.optimizer = AdamW(self.backend, weight_decay=settings.recipe.weight_decay)
         self.ema: dict[str, Any] | None = self.model.parameters() if settings.recipe.ema else None
         self.factors = learning_rate_factors(config, settings.recipe.backbone_lr, settings.recipe.layer_decay)
@@ -109,6 +110,17 @@ class Run:
         self.step = 0
         self.loss_sum = 0.0
         self.best = -1.0
+
+    def connect(self) -> None:
+        """Before training, when all ranks have compared what they are: let the fastest way there is add gradients."""
+        if self.exchange is not None:
+            self.exchange.sums = sums_over(self.ranks, self.backend, self.settings.reduce)
+
+    @property
+    def overlaps(self) -> bool:
+        """Whether gradients are exchanged beside the backward pass, block by block."""
+        whole = self.settings.recipe.grad_accum_steps == 1
+        return self.exchange is not None and self.exchange.sums.beside and whole
 
     def shard_optimizer(self) -> None:
         """Before training: of several ranks, each makes its part of the optimiser's step (vipnp.train.owners)."""
@@ -130,7 +142,7 @@ class Run:
 
     def take_weights(self) -> None:
         """Begin from the weights of the settings' file. Raises as `vipnp.train.transfer.starting_model`."""
-        self.model = starting_model(self.settings, self.data.classes, self.backend)
+        self.model = starting_model(self.settings, self.data.classes, self.working)
         self.ema = self.model.parameters() if self.settings.recipe.ema else None
 
     # --- the loop -----------------------------------------------------------------------------------------------------
@@ -247,9 +259,7 @@ class Run:
         if exchange is None:
             assert mine is not None, "a batch has an image"
             return mine
-        to_numpy, asarray = self.backend.to_numpy, self.backend.asarray
-        rest = None if mine is None else {name: to_numpy(value) for name, value in mine[1].items()}
-        grads = {name: asarray(value) for name, value in exchange.finish(rest, model.parameters()).items()}
+        grads = exchange.finish(None if mine is None else mine[1], model.parameters())
         losses = self.ranks.gather(None if mine is None else mine[0])
         loss = tree_sum(losses.__getitem__, range(len(losses)), operator.add)
         assert loss is not None, "a batch has an image"

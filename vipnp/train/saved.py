@@ -45,6 +45,11 @@ def load_model(source: str | Path, *, weights: Path | None = None, backend: Any 
     return load(path, backend=backend)
 
 
+def files_of(source: str | Path, weights: Path | None = None) -> list[Path]:
+    """The files that `load_model` may read."""
+    return [Path(source), Path(source) / BEST, *([] if weights is None else [weights])]
+
+
 def load_saved(source: str | Path, *, weights: Path | None = None, backend: Any = "numpy") -> SavedModel:
     """The model of `load_model` with names of its classes, which are numbers where it has none, and its transform.
 

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vipnp.core.checks import did_you_mean, shown
-from vipnp.data.transforms import IMAGENET_MEAN, IMAGENET_STD, Transform
+from vipnp.core.checks import check_real, check_whole, did_you_mean, shown
+from vipnp.data.random import LARGEST_SEED
+from vipnp.data.transforms import IMAGENET_MEAN, IMAGENET_STD, Transform, check_size
 from vipnp.models import PUBLISHED, ViPConfig, get_config
 from vipnp.models.model import DTYPES
 from vipnp.train.ranks import REDUCTIONS
@@ -21,6 +22,9 @@ TINY = "vip_tiny"
 """A small model whose patches fit the images: four blocks for a grid of about 8 x 8 tokens."""
 
 FILE = "config.toml"
+
+BACKENDS = ("numba", "numpy", "cupy")
+"""Those that a run may be on."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +55,20 @@ class Settings:
     weights: str = ""
 
     def __post_init__(self) -> None:
+        for name in ("data", "model", "backend", "precision", "reduce", "weights"):
+            if not isinstance(getattr(self, name), str):
+                raise TypeError(f"{name}: got {shown(getattr(self, name))}, expected a string")
+        check_size("img_size", self.img_size)
+        if self.channels not in (1, 3):
+            raise ValueError(f"channels: got {shown(self.channels)}, expected 1 or 3")
+        check_whole("seed", self.seed, low=0, high=LARGEST_SEED)
+        check_real("validation", self.validation, low=0, low_included=False, high=1)
         check_shards(self.shards)
+        if self.backend not in BACKENDS:
+            raise ValueError(
+                f"backend: got {self.backend!r}, expected one of {', '.join(BACKENDS)}"
+                + did_you_mean(self.backend, BACKENDS)
+            )
         if self.precision not in DTYPES:
             raise ValueError(f"precision: got {self.precision!r}, expected {' or '.join(DTYPES)}")
         if self.reduce not in REDUCTIONS:
@@ -108,9 +125,11 @@ def read_settings(folder: Path) -> Settings:
     found = read_toml(path)
     try:
         run, recipe = dict(found["run"]), dict(found["recipe"])
-        run["img_size"] = tuple(run["img_size"])
+        for section, name in ((run, "img_size"), (recipe, "scale")):  # TOML knows no tuples
+            if isinstance(section[name], list):
+                section[name] = tuple(section[name])
         return Settings(**run, recipe=Recipe(**recipe))
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"run: {path} is no configuration of a run ({error})") from error
 
 

@@ -11,10 +11,21 @@ from typing import Any
 
 from vipnp.core.files import write_text
 from vipnp.core.versions import installed
-from vipnp.data import load_data_set
+from vipnp.data import DataSet, load_data_set
 from vipnp.data.packed import Format, packed_format
 from vipnp.data.unreadable import check_readable, files_of, unreadable
-from vipnp.train.folder import EVENTS, LOG, images_of, prepare_folder, split_rows, states
+from vipnp.train.folder import (
+    CONTENTS,
+    EVENTS,
+    LOG,
+    images_of,
+    prepare_folder,
+    read_split,
+    read_state,
+    split_rows,
+    states,
+)
+from vipnp.train.overlap import nccl_for
 from vipnp.train.ranks import Ranks
 from vipnp.train.recipe import recipe_from
 from vipnp.train.run import Run
@@ -68,6 +79,12 @@ def new_settings(
         )
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"--output: {folder} is a file, expected a folder")
+    there = [name for name in CONTENTS if (folder / name).exists() and not overwrite]
+    if there:
+        raise ValueError(
+            f"--output: {folder} holds {', '.join(there)}, which a run would replace: take another folder, or "
+            "--overwrite"
+        )
     return settings
 
 
@@ -87,22 +104,34 @@ def new_run(folder: Path, settings: Settings, ranks: Ranks, workers: int, *, ski
             if not skip_unreadable:
                 check_readable(problems, len(files))
             images = load_data_set(source, validation=settings.validation, seed=settings.seed, leave_out=problems)
+        check_apart(folder, images)
         run = Run(folder, settings, images, ranks)
         if settings.weights:
             run.take_weights()
     return run
 
 
+def check_apart(folder: Path, images: DataSet) -> None:
+    """Raise ValueError where the pictures of a run in `folder` would be among its images."""
+    for split in (images.train, images.validation):
+        if split.root is not None and folder.resolve().is_relative_to(split.root.resolve()):
+            raise ValueError(f"--output: {folder} lies among the images in {split.root}, expected a folder elsewhere")
+
+
 def resumed(folder: Path, epochs: int | None, ranks: Ranks) -> Run:
     """The run in `folder`, with another number of epochs where one is given.
 
-    Raises FileNotFoundError or ValueError where it holds none, or its images are others now.
+    Raises FileNotFoundError or ValueError where it holds none, its images are others now, or more epochs are done.
     """
     settings = read_settings(folder)
     if epochs is not None:
+        found = read_state(folder)
+        done = 0 if found is None else len(found[1]["rows"]) - settings.recipe.cooldown_epochs
+        if epochs < done:
+            raise ValueError(f"--epochs: got {epochs}, expected {done} or more: so many are done")
         settings = dataclasses.replace(settings, recipe=dataclasses.replace(settings.recipe, epochs=epochs))
     images = images_of(folder, settings)
-    before, now = (folder / "split.csv").read_text(encoding="utf-8").splitlines(), split_rows(images)
+    before, now = read_split(folder), split_rows(images)
     if before != now:
         changed = sorted(set(before) ^ set(now))
         raise ValueError(
@@ -118,12 +147,14 @@ def resumed(folder: Path, epochs: int | None, ranks: Ranks) -> Run:
 def run_identity(run: Run, save_every: int) -> dict[str, Any]:
     """What must be the same on all ranks."""
     images = "\n".join(split_rows(run.data)).encode()
+    nccl = nccl_for(run.backend)
     options = {**dataclasses.asdict(run.settings), **dataclasses.asdict(run.settings.recipe)}
     del options["recipe"]
     return {
         "--output": str(run.folder.resolve()),
         "--save-every": save_every,
         "--shard-optimizer": run.owners is not None,
+        "version of NCCL": None if nccl is None else nccl.version(),
         **options,
         "images": f"a list of CRC-32 {zlib.crc32(images)}",
         **{f"version of {name}": value for name, value in versions().items() if name != "cores"},

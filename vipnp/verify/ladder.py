@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from vipnp.core.checks import check_whole
+from vipnp.core.checks import check_whole, shown
 from vipnp.verify.budget import SECONDS, OutOfTimeError, budget
 from vipnp.verify.extras import MissingExtraError, need
 from vipnp.verify.outcomes import BrokenOpError, UndecidedError
@@ -108,6 +108,8 @@ def verify(
     seed = check_whole("seed", seed, low=0)
     if seconds is not None and not (isinstance(seconds, (int, float)) and seconds > 0 and math.isfinite(seconds)):
         raise ValueError(f"seconds: got {seconds!r}, expected a positive number, or None for no limit")
+    if kwargs is not None and not isinstance(kwargs, Mapping):
+        raise TypeError(f"kwargs: got {shown(kwargs)}, expected a mapping from names to constants")
     subject = Subject(
         op=op,
         args=tuple(args) if isinstance(args, (list, tuple)) else (args,),
@@ -194,7 +196,7 @@ def check_inputs(subject: Subject) -> None:
         raise ValueError(f"{subject.name}: args hold no array to differentiate")
     for argument, array in found:
         where = f"{subject.name}, argument {argument}"
-        if not isinstance(array, np.ndarray):
+        if type(array) is not np.ndarray:  # a masked array or a matrix computes otherwise
             raise TypeError(f"{where}: got {type(array).__name__}, expected a float64 NumPy array")
         if array.dtype != np.float64:
             hint = "; constants such as labels go into kwargs" if array.dtype.kind in "biu" else ""

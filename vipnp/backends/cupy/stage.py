@@ -151,7 +151,8 @@ def stage_cuda(
         dparams = {}
         while saved:
             block_name, kept = saved.pop()
-            dstream, dbranch, dbias, dparams[block_name] = block_backward(xp, dstream, dbranch, dbias, kept, grid)
+            backward = xp.find(block_backward)
+            dstream, dbranch, dbias, dparams[block_name] = backward(xp, dstream, dbranch, dbias, kept, grid)
         return dstream.reshape(x.shape), dict(reversed(dparams.items()))
 
     return y.reshape(x.shape), pullback
@@ -322,6 +323,21 @@ def block_backward(
         "mlp": {"fc1": {"weight": dweight1, "bias": dbias1}, "fc2": {"weight": dweight2, "bias": dbias}},
     }
     return attn_norm.dx, attn_norm.dbranch, before[0] if before else None, dparams
+
+
+def posting(add: Callable[[Any, Any], None]) -> Replacements:
+    """A table of the backward pass of a block that also calls `add(params, grads)`."""
+    table = Replacements()
+
+    @table.replaces(block_backward)
+    def block_backward_posting(
+        xp: Any, dstream: Array, dbranch: Array, dbias: Array | None, saved: SavedBlock, grid: Grid
+    ) -> tuple[Array, Array, Array | None, Any]:
+        found = block_backward(xp, dstream, dbranch, dbias, saved, grid)
+        add(saved.params, found[-1])
+        return found
+
+    return table
 
 
 @TABLE.replaces(downsample)

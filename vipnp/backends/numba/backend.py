@@ -5,6 +5,7 @@ from __future__ import annotations
 import numba
 
 from vipnp.backends.numba.block import TABLE as BLOCK_TABLE
+from vipnp.backends.numba.inference import TABLE as INFERENCE_TABLE
 from vipnp.backends.numba.optimizer import TABLE as OPTIMIZER_TABLE
 from vipnp.backends.numba.products import PRODUCTS as MULTIPLIERS
 from vipnp.backends.numpy.backend import NumpyBackend, crew_of, keep_freed_memory
@@ -29,7 +30,9 @@ def create(*, shards: int | None = None, products: str = "auto", keep_memory: bo
         deterministic for a given number of shards.
     products : who multiplies matrices. "openblas", the one inside NumPy; "onednn" and "mkl", extras of the same names;
         "numpy", whatever NumPy calls; "auto", the first that is there of onednn, openblas, numpy, and on processors
-        other than AMD's of mkl before these; a batch that is not divided, such as one image, is left to openblas.
+        other than AMD's of mkl before these; a batch that is not divided, such as one image, is left to openblas. In
+        inference in float32, "auto" multiplies the stages of one image, and of a batch below the number of shards, by
+        kernels of its own (inference.py): all threads share an image, whose bits then do not depend on their number.
     keep_memory : see vipnp.backends.numpy.create.
 
     Raises RuntimeError where Numba is told to compile nothing, ImportError naming the extra where Numba, oneDNN, MKL or
@@ -46,7 +49,9 @@ def create(*, shards: int | None = None, products: str = "auto", keep_memory: bo
     if keep_memory:
         keep_freed_memory()
     table, crew = crew_of(shards)
-    return NumpyBackend("numba", replacements={**table, **OPTIMIZER_TABLE}, crew=crew, shard=ShardBackend(product))
+    own = INFERENCE_TABLE if products == "auto" else {}
+    replacements = {**table, **OPTIMIZER_TABLE, **own}
+    return NumpyBackend("numba", replacements=replacements, crew=crew, shard=ShardBackend(product))
 
 
 __all__ = ["ShardBackend", "create"]

@@ -31,7 +31,8 @@ def differences(subject: Subject) -> list[Row]:
     f(x-2h))) / 12h.
 
     Two step sizes are compared: where they disagree by more than the bound, the difference quotient itself is not good
-    enough to judge, and the rung says INCONCLUSIVE unless the gradient is off by far more than that.
+    enough to judge, and the rung says INCONCLUSIVE unless the gradient is off by far more than that. So it is where
+    arguments are so large that the step is rounded away.
     """
     bound = COMPOSITE_BOUND if subject.composite else OP_BOUND
     gradients = subject.float64_gradients
@@ -50,7 +51,7 @@ def differences(subject: Subject) -> list[Row]:
             error = directional_error(float(np.sum(gradient * direction)), fine_slope, gradient)
             doubt = directional_error(coarse_slope, fine_slope, gradient)
             detail = "one random direction"
-        rows.append(_judged(subject, name, error, doubt, bound, detail))
+        rows.append(_judged(subject, name, error, max(doubt, _lost(subject.arrays[i])), bound, detail))
     return rows
 
 
@@ -63,6 +64,11 @@ def _judged(subject: Subject, name: str, error: float, doubt: float, bound: floa
         verdict, reason = Verdict.FAIL, off_by(error, "of max")
     detail = "; ".join(filter(None, [detail, reason]))
     return subject.row(NAME, name, verdict, error=error, bound=bound, unit="of max", detail=detail)
+
+
+def _lost(array: HostArray) -> float:
+    """The share of a step that rounding x + step can take, at most all of it."""
+    return min(1.0, float(np.max(np.spacing(np.abs(array)))) / STEP)
 
 
 def _every_entry(subject: Subject, which: int, step: float) -> HostArray:

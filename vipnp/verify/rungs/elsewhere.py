@@ -146,7 +146,10 @@ def _off_slopes(subject: Subject, which: int, gradient: HostArray, special: Host
 
 
 def _one_sided(subject: Subject, which: int, index: tuple[Any, ...], sign: float) -> float | None:
-    """The slope of sum(dy * y) on one side of an entry; None where there is none, as at a jump."""
+    """The slope of sum(dy * y) on one side of an entry; None where there is none, as at a jump, and where the entry is
+    so large that the step is rounded away."""
+    if np.spacing(abs(subject.arrays[which][index])) > SLOPE_BOUND * SLOPE_STEP:
+        return None
 
     def value(distance: float) -> float:
         arrays = subject.copies()

@@ -11,7 +11,7 @@ width of the MLP. Activations stand in three layouts,
 and the permutations happen inside the kernels that read or write these. Sums over the tokens add the W tokens of a row
 first and then the H rows, so that their rounding error grows like sqrt(T). Floating-point contraction and reordering of
 sums are allowed to the compiler; NaN and infinity are not assumed away. All kernels are compiled for float32 and for
-float64.
+float64, but for image.py: a stage in inference, float32, products included, in a layout of its own.
 """
 
 from vipnp.backends.numba.kernels.adamw import adamw_entries
@@ -23,6 +23,7 @@ from vipnp.backends.numba.kernels.branches import (
 )
 from vipnp.backends.numba.kernels.compiler import KERNELS, OPTIONS
 from vipnp.backends.numba.kernels.gelu import bias_gelu, bias_gelu_backward
+from vipnp.backends.numba.kernels.image import stage_chunks
 from vipnp.backends.numba.kernels.layer_norm import (
     layer_norm,
     layer_norm_backward,
@@ -45,6 +46,7 @@ __all__ = [
     "layer_norm_permuted_backward",
     "residual",
     "residual_layer_norm",
+    "stage_chunks",
     "token_sums",
     "weighted_sum",
     "weighted_sum_backward",

@@ -1,14 +1,18 @@
 """How kernels are compiled, and how their compiled forms are kept.
 
 Numba looks at the file of a kernel alone when it asks whether the compiled form in its cache is still good: so what a
-kernel inlines stands in its file, and the options below are made part of the key.
+kernel inlines stands in its file or is named to `kernel`, and these files and the options below are made part of the
+key.
 """
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import ModuleType
 from typing import Any, TypeVar
 
 import numba
@@ -32,11 +36,12 @@ class ForgivingCache:
     """Numba's cache of one kernel on disk, where a file that is damaged or cannot be written costs time and no result:
     the kernel is compiled again."""
 
-    def __init__(self, cache: Any, options: Any) -> None:
+    def __init__(self, cache: Any, options: Any, inlines: Sequence[ModuleType]) -> None:
         self.cache = cache
         of_overload = cache._index_key
         of_options = sorted((name, sorted(v) if isinstance(v, set) else v) for name, v in options.items())
-        cache._index_key = lambda *overload: (*of_overload(*overload), repr(of_options))
+        others = [hashlib.sha256(Path(str(module.__file__)).read_bytes()).hexdigest() for module in inlines]
+        cache._index_key = lambda *overload: (*of_overload(*overload), repr(of_options), *others)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.cache, name)
@@ -67,13 +72,16 @@ class ForgivingCache:
         )
 
 
-def kernel(function: Kernel, options: Any = OPTIONS) -> Kernel:
-    """Compile `function` when it is first called, and keep the result on disk where a cache folder can be written."""
+def kernel(function: Kernel, options: Any = OPTIONS, inlines: Sequence[ModuleType] = ()) -> Kernel:
+    """Compile `function` when it is first called, and keep the result on disk where a cache folder can be written.
+
+    inlines : other modules whose functions are compiled into it.
+    """
     KERNELS.append(function.__name__)
     try:
         compiled = numba.njit(cache=True, **options)(function)
         if hasattr(compiled, "_cache"):  # not where Numba is told to compile nothing
-            compiled._cache = ForgivingCache(compiled._cache, options)
+            compiled._cache = ForgivingCache(compiled._cache, options, inlines)
     except RuntimeError:
         warnings.warn(
             "Numba finds no folder to keep compiled kernels in, so they are compiled again in every process: "
@@ -88,6 +96,16 @@ def kernel(function: Kernel, options: Any = OPTIONS) -> Kernel:
 def kernel_in_order(function: Kernel) -> Kernel:
     """A kernel whose operations keep the order in which they are written."""
     return kernel(function, IN_ORDER)
+
+
+def kernel_with(*inlines: ModuleType) -> Callable[[Kernel], Kernel]:
+    """`kernel` for a function into which functions of these modules are compiled."""
+    return lambda function: kernel(function, inlines=inlines)
+
+
+def part(function: Kernel) -> Kernel:
+    """Compile `function` to be called by kernels; LLVM decides where it becomes a part of them."""
+    return numba.njit(**OPTIONS)(function)  # type: ignore[no-any-return]
 
 
 def inlined(function: Kernel) -> Kernel:

@@ -1,0 +1,108 @@
+"""A stage in inference for a batch smaller than the crew: image by image on panels of tokens, all threads on one image.
+
+One compiled call has all blocks of a stage, matrix products included (kernels/image.py). How many threads there are
+does not change the result. From one image a thread on, every thread goes through the blocks by itself (shards.py): the
+products of a library read the weights once for several images.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from vipnp.backends.numba.block import EPS, block_shapes, checked_segments, covered, prepared, prepared_tree
+from vipnp.backends.numba.kernels.image import COUNTERS, PARAMS, STEPS, stage_chunks
+from vipnp.backends.numba.kernels.machine import WIDTH
+from vipnp.backends.numpy.shards import stage_in_shards
+from vipnp.core import Array, HostArray, Replacements
+from vipnp.layers import STANDARD_BRANCHES, BlockMasks, BranchKind, FusionKind, PermutatorParams, stage
+
+TABLE = Replacements()
+"""Replacements for a backend with a crew; see `vipnp.backends.numpy.shards.Sharded`."""
+
+
+def leaf(tree: Any, name: str) -> HostArray:
+    """The array under a dotted name."""
+    for key in name.split("."):
+        tree = tree[key]
+    return tree  # type: ignore[no-any-return]
+
+
+class Shared:
+    """What the threads that work on one image share: its memory and the counters of its steps."""
+
+    def __init__(self, shape: tuple[int, int, int], segments: int, hidden: tuple[int, int], blocks: int) -> None:
+        H, W, C = shape
+        S = C // segments
+        P, Ph, Pw = (-(-columns // WIDTH) for columns in (H * W, segments * W, segments * H))
+
+        def new(*rows: int, filled: bool = True) -> HostArray:
+            """Memory for panels, which begins where a vector may; zeros where not every column is `filled`."""
+            size = rows[0] * rows[1] * WIDTH
+            whole = (np.empty if filled else np.zeros)(size + WIDTH, np.float32)
+            start = -whole.ctypes.data // 4 % WIDTH
+            return whole[start : start + size].reshape(*rows, WIDTH)
+
+        x, z, a, c = (new(P, C) for _ in range(4))
+        h_in, w_in = new(Ph, H * S, filled=segments * W % WIDTH == 0), new(Pw, W * S, filled=segments * H % WIDTH == 0)
+        self.memory = x, z, a, c, h_in, new(Ph, H * S), w_in, new(Pw, W * S), new(P, hidden[0])
+        self.small = np.empty(C, np.float32), np.empty(hidden[1], np.float32), np.empty((3, C), np.float32)
+        self.tickets = np.zeros((blocks * STEPS + 2, COUNTERS), np.int64)
+
+
+@TABLE.replaces(stage)
+def stage_by_images(
+    xp: Any,
+    x: Array,
+    params: dict[str, PermutatorParams],
+    *,
+    segments: int,
+    fusion: FusionKind = "weighted",
+    branches: tuple[BranchKind, BranchKind, BranchKind] = STANDARD_BRANCHES,
+    skip_lam: float = 1.0,
+    masks: Sequence[BlockMasks] | None = None,
+) -> tuple[Array, Callable[[Array], tuple[Array, dict[str, PermutatorParams]]]]:
+    """y = block_L(... block_2(block_1(x))), x, y (B, H, W, C) float32, B below the number of threads or 1; training,
+    larger batches and all that the kernel does not cover run in shards."""
+    if not (
+        not xp.keep
+        and len(x) < max(2, xp.crew.size)
+        and masks is None
+        and len(params) > 0
+        and x.dtype == np.float32
+        and all(covered(x, block, fusion, branches, BlockMasks()) for block in params.values())
+        and len({widths(block) for block in params.values()}) == 1
+    ):
+        return stage_in_shards(
+            xp, x, params, segments=segments, fusion=fusion, branches=branches, skip_lam=skip_lam, masks=masks
+        )
+    B, H, W, C = x.shape
+    N = checked_segments(segments, C)
+    x = prepared("x", x, x.shape)
+    blocks = [
+        prepared_tree(f"params.{name}", block, block_shapes(H, W, C, C // N, block)) for name, block in params.items()
+    ]
+    addresses = np.array([[leaf(block, name).ctypes.data for name in PARAMS] for block in blocks], np.int64)
+    hidden = widths(blocks[0])
+    y = np.empty_like(x)
+
+    def work(b: int, shared: Shared) -> None:
+        scale = 1 / skip_lam
+        stage_chunks(x[b], addresses, N, hidden, scale, EPS, shared.memory, shared.small, shared.tickets, y[b])
+
+    for b in range(B):
+        shared = Shared((H, W, C), N, hidden, len(blocks))
+        xp.crew.run(lambda _, b=b, shared=shared: work(b, shared), xp.crew.size)
+    return y, not_kept
+
+
+def widths(block: Mapping[str, Any]) -> tuple[int, int]:
+    """(R, Q): the hidden widths of a block's two MLPs."""
+    return len(block["mlp"]["fc1"]["bias"]), len(block["attn"]["reweight"]["fc1"]["bias"])
+
+
+def not_kept(dy: Array) -> Any:
+    """The pullback of what is run for inference alone: the backend lets it go unseen."""
+    raise RuntimeError("this result was computed for inference (keep=False): it has no pullback")

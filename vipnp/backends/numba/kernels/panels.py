@@ -1,0 +1,108 @@
+"""Tokens in panels (P, C, WIDTH): token t is column t % WIDTH of panel t // WIDTH, a channel is a row.
+
+How they get there, how single rows are read and written, and the norm of every column.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from vipnp.backends.numba.kernels.compiler import part
+from vipnp.backends.numba.kernels.machine import WIDTH
+from vipnp.core import HostArray
+
+GROUP = 16
+"""Channels that a sum over channels adds before partial sums are."""
+
+
+@part
+def take_panel(image: HostArray, p: int, x: HostArray) -> None:
+    """Panel p of x (P, C, WIDTH) = its tokens of the image (H, W, C); 0 where there is no token."""
+    H, W, C = image.shape
+    for j in range(WIDTH):
+        t = p * WIDTH + j
+        for c in range(C):
+            x[p, c, j] = image[t // W, t % W, c] if t < H * W else np.float32(0)
+
+
+@part
+def give_panel(x: HostArray, p: int, image: HostArray) -> None:
+    """take_panel the other way round."""
+    H, W, C = image.shape
+    for j in range(min(WIDTH, H * W - p * WIDTH)):
+        t = p * WIDTH + j
+        for c in range(C):
+            image[t // W, t % W, c] = x[p, c, j]
+
+
+@part
+def norm_panel(x: HostArray, weight: HostArray, bias: HostArray, eps: float, y: HostArray) -> None:
+    """y = layer_norm of every column of x (C, WIDTH), the variance from the centred values; weight, bias (C,)."""
+    C = x.shape[0]
+    total, part = np.empty(WIDTH, np.float32), np.empty(WIDTH, np.float32)
+    mean, rstd = np.empty(WIDTH, np.float32), np.empty(WIDTH, np.float32)
+    total[:] = 0
+    for start in range(0, C, GROUP):
+        part[:] = 0
+        for c in range(start, min(start + GROUP, C)):
+            for j in range(WIDTH):
+                part[j] += x[c, j]
+        for j in range(WIDTH):
+            total[j] += part[j]
+    for j in range(WIDTH):
+        mean[j] = total[j] / np.float32(C)
+    total[:] = 0
+    for start in range(0, C, GROUP):
+        part[:] = 0
+        for c in range(start, min(start + GROUP, C)):
+            for j in range(WIDTH):
+                centred = x[c, j] - mean[j]
+                part[j] += centred * centred
+        for j in range(WIDTH):
+            total[j] += part[j]
+    for j in range(WIDTH):
+        rstd[j] = np.float32(1) / np.sqrt(total[j] / np.float32(C) + np.float32(eps))
+    for c in range(C):
+        for j in range(WIDTH):
+            y[c, j] = (x[c, j] - mean[j]) * rstd[j] * weight[c] + bias[c]
+
+
+@part
+def read_row(x: HostArray, row: int, first: int, values: HostArray, start: int, step: int, count: int) -> None:
+    """values[start], values[start + step], ... = x's columns first, first + 1, ... of a row; x (P, rows, WIDTH)."""
+    done = 0
+    while done < count:
+        p, j = (first + done) // WIDTH, (first + done) % WIDTH
+        run = min(WIDTH - j, count - done)
+        for i in range(run):
+            values[start + (done + i) * step] = x[p, row, j + i]
+        done += run
+
+
+@part
+def write_row(y: HostArray, row: int, first: int, values: HostArray, start: int, step: int, count: int) -> None:
+    """y's columns first, first + 1, ... of a row = values[start], values[start + step], ...; y (P, rows, WIDTH)."""
+    done = 0
+    while done < count:
+        p, j = (first + done) // WIDTH, (first + done) % WIDTH
+        run = min(WIDTH - j, count - done)
+        for i in range(run):
+            y[p, row, j + i] = values[start + (done + i) * step]
+        done += run
+
+
+@part
+def row_sum(x: HostArray, row: int, first: int, count: int) -> Any:
+    """The sum of the columns first ... first + count - 1 of a row of x (P, rows, WIDTH)."""
+    total, done = np.float32(0), 0
+    while done < count:
+        p, j = (first + done) // WIDTH, (first + done) % WIDTH
+        run = min(WIDTH - j, count - done)
+        part = np.float32(0)
+        for i in range(run):
+            part += x[p, row, j + i]
+        total += part
+        done += run
+    return total
