@@ -216,8 +216,8 @@ def test_bad_input(run: Path, photo: Path, tmp_path: Path) -> None:
     Image.new("RGB", (1, 9)).save(small)
     text.write_text("no image")
     for arguments, message in (
-        ((run, tmp_path / "none.png"), "image: there is no file"),
-        ((run, tmp_path), "image: there is no file"),
+        ((run, tmp_path / "none.png"), "is no file, expected an image"),
+        ((run, tmp_path), "is a folder, expected an image"),
         ((run, text), "text.png: is no whole image"),
         ((run, small), "image: got 9 x 1 pixels, expected at least 2 x 2, one patch"),
         ((tmp_path / "no run", photo), "expected a run folder"),

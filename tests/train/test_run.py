@@ -6,6 +6,7 @@ import csv
 import dataclasses
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -406,6 +407,18 @@ def test_a_loss_that_is_not_finite_keeps_the_best_weights(whole: Path, tmp_path:
     assert "the loss of step" in result.output
     assert "learning rate" in result.output
     assert {path.name: path.read_bytes() for path in folder.glob("*.safetensors")} == before
+
+
+def test_weights_that_blow_up_are_told_with_step_rate_and_norm_and_nothing_else(photos: Path, tmp_path: Path) -> None:
+    options = ("--lr", "1e6", "--warmup-epochs", 0, "--clip-grad", 0, "--img-size", 16, 16, "--backend", "numpy")
+    result = vipnp("train", photos, "-o", tmp_path / "r", "--epochs", 9, *options)
+    assert result.exit_code == 1
+    assert re.fullmatch(
+        r"error: (the loss of step \d+ is (nan|inf) at learning rate \S+ \(norm of all gradients \S+\)"
+        r"|the logits of \S+ are not finite after step \d+, at learning rate \S+); the last state and the best weights "
+        r"are kept: try a smaller --lr\n",
+        result.stderr,
+    ), result.stderr
 
 
 # --- eval and predict -------------------------------------------------------------------------------------------------

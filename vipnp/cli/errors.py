@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -15,7 +16,10 @@ from vipnp.train.ranks import StoppedError, ToldElsewhereError
 @contextmanager
 def told() -> Iterator[None]:
     """Errors of input end the program with one line and status 2, a diverged run with status 1, and one
-    that a signal or a closed pipe stopped with 128 and the number of the signal; of several ranks one tells."""
+    that a signal or a closed pipe stopped with 128 and the number of the signal; of several ranks one tells.
+
+    NumPy's own warnings of numbers that are not finite are left out: the line that ends the program names them."""
+    warnings.filterwarnings("ignore", r"(invalid value|overflow|divide by zero) encountered", RuntimeWarning)
     try:
         with readers_may_leave():
             yield

@@ -41,7 +41,8 @@ def run_explanation(source: str, file: Path, output: Path | None, weights: Path 
     from vipnp.train.saved import load_saved
 
     if not file.is_file():
-        raise FileNotFoundError(f"image: there is no file {str(file)!r}")
+        what = "a folder" if file.is_dir() else "no file"
+        raise FileNotFoundError(f"image: {str(file)!r} is {what}, expected an image")
     saved = load_saved(source, weights=weights)
     if of is not None and of not in saved.classes:
         raise ValueError(f"--class: got {of!r}, expected a class of the model: {', '.join(saved.classes[:20])}")

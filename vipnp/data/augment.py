@@ -130,9 +130,9 @@ def cutmix(
     """Every image with a rectangle of its partner in the reversed batch, and the distributions over the classes to
     match.
 
-    With lam from Beta(alpha, alpha), 1 where alpha is 0, the rectangle is sqrt(1 - lam) of each side, half of it rounded
-    down, its middle is uniform in the image, and what leaves it is cut off; lam of the targets is the share of the image
-    that is left.
+    With lam from Beta(alpha, alpha), 1 where alpha is 0, the rectangle is sqrt(1 - lam) of each side, half of it
+    rounded down, its middle is uniform in the image, and what leaves it is cut off; lam of the targets is the share of
+    the image that is left.
 
     Source: Yun et al., "CutMix: Regularization Strategy to Train Strong Classifiers with Localizable Features", arXiv
     1905.04899, section 3.1, with the smoothing and the partners of the official training recipe.

@@ -34,6 +34,8 @@ from vipnp.train.transfer import learning_rate_factors, starting_model
 COMPARE_EVERY = 100
 """Steps between two comparisons of the weights of all ranks."""
 
+KEPT = "the last state and the best weights are kept: try a smaller --lr"
+
 
 @dataclass
 class Progress:
@@ -160,7 +162,8 @@ class Run:
         workers : threads that decode images; the result does not depend on it. save_every : steps between two states
         within an epoch; one is written after every epoch in any case. show : gets the first batch of the run.
 
-        Raises FloatingPointError where a loss is not finite: the last state and the best weights stay as they are.
+        Raises FloatingPointError where a loss or the logits of a held-out image are not finite: the last state and the
+        best weights stay as they are.
         Raises StoppedError after a signal (SIGINT, SIGTERM, SIGHUP), when the state is saved.
         """
         recipe, ranks = self.settings.recipe, self.ranks
@@ -200,14 +203,15 @@ class Run:
         lr = recipe.learning_rate(self.step / self.steps_per_epoch)
         loss, found = self._summed(samples, parts)
         grads: Mapping[str, Array] = {name: found[name] for name in self.factors}
-        norm = math.nan
-        if recipe.clip_grad:
-            grads, norm = model.backend.find(clip_grad_norm)(model.backend, grads, max_norm=recipe.clip_grad)
+        clip = model.backend.find(clip_grad_norm)
         if not math.isfinite(loss):
+            _, norm = clip(model.backend, grads, max_norm=1.0)
             raise FloatingPointError(
                 f"the loss of step {self.step} is {loss} at learning rate {lr:.3g} (norm of all gradients "
-                f"{float(norm):.3g}); the last state and the best weights are kept: try a smaller --lr"
+                f"{float(norm):.3g}); {KEPT}"
             )
+        if recipe.clip_grad:
+            grads, _ = clip(model.backend, grads, max_norm=recipe.clip_grad)
         self._update(grads, lr)
         if self.ema is not None:
             keep = recipe.ema
@@ -295,7 +299,12 @@ class Run:
             weights = {name: self.backend.to_numpy(value).copy() for name, value in self.ema.items()}
         model = VisionPermutator.from_weights(self.model.config, weights, backend=self.backend)
         model.classes, model.transform = self.data.classes, self.transform
-        logits = predict(model, self.data.validation, self.transform, crew=self.crew, ranks=self.ranks)
+        try:
+            logits = predict(model, self.data.validation, self.transform, crew=self.crew, ranks=self.ranks)
+        except FloatingPointError as error:
+            raise FloatingPointError(
+                f"{error} after step {self.step}, at learning rate {told.lr:.3g}; {KEPT}"
+            ) from error
         accuracy = float(np.mean(logits.argmax(axis=1) == self.data.validation.labels))
         if self.ranks.rank == 0:
             model.save(self.folder / "last.safetensors")
