@@ -6,6 +6,7 @@ Both read the same .pth file and the same JPEG file. The weights are random: an 
 """
 
 import argparse
+import re
 import subprocess
 import sys
 import tempfile
@@ -31,15 +32,15 @@ model = vip_s7()
 model.load_state_dict(torch.load(sys.argv[1], weights_only=True))
 model.eval()
 photo = Image.open(sys.argv[2]).convert("RGB")
-scale = 248 / min(photo.size)
-photo = photo.resize([round(side * scale) for side in photo.size], Image.Resampling.BICUBIC)
-left, top = ((side - 224) // 2 for side in photo.size)
+short = min(photo.size)
+photo = photo.resize([248 * side // short for side in photo.size], Image.Resampling.BICUBIC)
+left, top = (round((side - 224) / 2) for side in photo.size)
 photo = photo.crop((left, top, left + 224, top + 224))
 x = torch.frombuffer(bytearray(photo.tobytes()), dtype=torch.uint8).reshape(224, 224, 3).permute(2, 0, 1) / 255
 x = (x - torch.tensor([0.485, 0.456, 0.406])[:, None, None]) / torch.tensor([0.229, 0.224, 0.225])[:, None, None]
 with torch.inference_mode():
     p, classes = model(x[None]).softmax(1)[0].topk(5)
-print(classes.tolist(), p.tolist())
+print(", ".join(f"{number} {share:.1%}" for number, share in zip(classes.tolist(), p.tolist())))
 """
 
 MODEL = """
@@ -161,6 +162,7 @@ def main(rounds: int) -> None:
             ],
         }
         seconds: dict[str, list[float]] = {name: [] for name in commands}
+        answers = []
         for _ in range(rounds):
             for name, command in commands.items():
                 began = time.perf_counter()
@@ -168,6 +170,9 @@ def main(rounds: int) -> None:
                 seconds[name].append(time.perf_counter() - began)
                 if len(seconds[name]) == 1:
                     print(f"{name}: {done.stdout.strip()[-160:]}")
+                    answers.append(re.findall(r"\d+ \d+\.\d%", done.stdout))
+        if len(answers[0]) != 5 or answers[0] != answers[1]:
+            raise SystemExit(f"they do not see the same: {answers}")
     for name, found in seconds.items():
         print(f"{name}: {np.median(found):.2f} s, at least {min(found):.2f} s")
     ratios = [a / b for a, b in zip(*seconds.values(), strict=True)]
