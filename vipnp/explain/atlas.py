@@ -22,7 +22,7 @@ class Trained:
     Attributes
     ----------
     data, mixing, seed : what it was trained on, how it mixes, and its seed. parameters : their number. macs : of one
-    image. accuracy : on the held-out images. seconds : of a training step, the shortest. before, after : its effective
+    image. accuracy : on the held-out images. seconds : processor time of a training step. before, after : its effective
     receptive fields after every block, before and after training, see `receptive_fields`.
     """
 
