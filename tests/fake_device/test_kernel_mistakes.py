@@ -18,8 +18,10 @@ from typing import Any, NamedTuple
 import pytest
 
 from tests.backends.cupy.kernel_checks import CHECKS
+from tests.conftest import ROOT
 from tests.fake_device.machine import MACHINE, Machine
 from vipnp.backends import get_backend
+from vipnp.backends.cupy import kernels
 
 pytestmark = [pytest.mark.kernels, pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")]
 
@@ -73,7 +75,7 @@ PLANTS = (
     Plant("norm_backward", SHUFFLE, "distance > 0", "distance > 1", helper="warp_sum"),
     Plant("norm_backward", UNWRITTEN, "if (sums == 3) write_column_sums", "if (sums == 4) write_column_sums"),
     Plant("norm_backward", STRIDE, "row += gridDim.x * WARPS", "row += (gridDim.x + 1) * WARPS"),
-    Plant("norm_backward", "wrong layout", "dy_width + from.width", "dy_width + from.height"),
+    Plant("norm_backward", "wrong layout", "dy_width + from.width()", "dy_width + from.height()"),
     Plant("norm_backward", "wrong pitch", "blockIdx.x) * pitch", "blockIdx.x) * sums * C"),
     Plant("gelu_forward", OFF_BY_ONE, "row < M;", "row < M - 1;"),
     Plant("gelu_forward", STRIDE, "row += gridDim.y * ROW_LANES", "row += gridDim.y * (ROW_LANES + 1)"),
@@ -259,3 +261,9 @@ def test_every_kernel_has_three_kinds_of_mistakes(machine: Machine) -> None:
     assert set(kinds) == set(kernels().KERNELS) == set(CHECKS)
     assert min(kinds.values()) >= 3
     assert len(PLANTS) >= 30
+
+
+def test_the_readme_counts_what_is_here() -> None:
+    text = " ".join((ROOT / "README.md").read_text().split())
+    assert f"Its {len(kernels.KERNELS)} kernels in {len(list(kernels.all_instantiations()))} instantiations" in text
+    assert f"and {len(PLANTS)} mistakes planted in them" in text

@@ -87,29 +87,26 @@ __device__ __forceinline__ A branch_scale(const A* mask, int mask_stride, A fact
 }
 
 // The channels that one lane of a warp holds, c = (k * 32 + lane) * VEC for k = 0, 1, ..., with where each stands in the
-// permuted layouts of the token (b, h, w): one division for all of them instead of one a channel, and
-// steps from one to the next: with a product for each the compiler stores element by element.
+// permuted layouts of the token (b, h, w): one division for all of them instead of one a channel.
 template <int VEC>
 struct Walk {
-    long long height, width;
-    int s, next_s, S, height_next, height_wrap, width_next, width_wrap;
+    long long height_base, width_base;
+    int height_step, width_step, n, s, next_n, next_s, S;
 
     __device__ __forceinline__ Walk(int b, int h, int w, int lane, int H, int W, int C, int S)
-        : s(lane * VEC % S), next_s(32 * VEC % S), S(S) {
-        const int height_step = W * H * S, width_step = W * S, n = lane * VEC / S, next_n = 32 * VEC / S;
-        height = static_cast<long long>(b) * H * W * C + n * height_step + (w * H + h) * S + s;
-        width = (static_cast<long long>(b) * H + h) * W * C + n * width_step + w * S + s;
-        height_next = next_n * height_step + next_s;
-        width_next = next_n * width_step + next_s;
-        height_wrap = height_step - S;
-        width_wrap = width_step - S;
-    }
+        : height_base(static_cast<long long>(b) * H * W * C + (w * H + h) * S),
+          width_base((static_cast<long long>(b) * H + h) * W * C + w * S),
+          height_step(W * H * S), width_step(W * S), n(lane * VEC / S), s(lane * VEC % S), next_n(32 * VEC / S),
+          next_s(32 * VEC % S), S(S) {}
 
+    __device__ __forceinline__ long long height() const { return height_base + n * height_step + s; }
+    __device__ __forceinline__ long long width() const { return width_base + n * width_step + s; }
     __device__ __forceinline__ void advance() {
+        n += next_n;
         s += next_s;
-        const bool wraps = s >= S;
-        s -= wraps ? S : 0;
-        height += height_next + (wraps ? height_wrap : 0);
-        width += width_next + (wraps ? width_wrap : 0);
+        if (s >= S) {
+            s -= S;
+            ++n;
+        }
     }
 };

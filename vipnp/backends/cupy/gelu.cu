@@ -6,7 +6,8 @@ constexpr int ROW_LANES = 8;
 template <typename A> struct Normal { A cdf, pdf; };
 
 __device__ __forceinline__ Normal<double> normal(double u) {
-    return {normcdf(u), exp(-0.5 * u * u) * 0.39894228040143267794};
+    const double pdf = exp(-0.5 * u * u) * 0.39894228040143267794;
+    return {normcdf(u), pdf};
 }
 
 // Phi(-a) = exp(-a^2 / 2) p(a) / q(a) for a >= 0: one exponential serves both. The coefficients are those of

@@ -64,8 +64,8 @@ norm_forward(const T* x, const T* branch, const Wide<T>* branch_bias, const Wide
 #pragma unroll
             for (int v = 0; v < VEC; ++v) value[k][v] = weight[c + v] * (value[k][v] * rstd) + bias[c + v];
             if (y) store<T, VEC>(y + offset + c, value[k]);
-            if (y_height) store<T, VEC>(y_height + walk.height, value[k]);
-            if (y_width) store<T, VEC>(y_width + walk.width, value[k]);
+            if (y_height) store<T, VEC>(y_height + walk.height(), value[k]);
+            if (y_width) store<T, VEC>(y_width + walk.width(), value[k]);
         }
         walk.advance();
     }
@@ -133,12 +133,12 @@ norm_backward(const T* dy_channel, const T* dy_height, const T* dy_width, const 
                 for (int v = 0; v < VEC; ++v) d[k][v] = 0;
                 if (dy_channel) load<T, VEC>(dy_channel + offset + c, d[k]);
                 if (dy_height) {
-                    load<T, VEC>(dy_height + from.height, other);
+                    load<T, VEC>(dy_height + from.height(), other);
 #pragma unroll
                     for (int v = 0; v < VEC; ++v) d[k][v] += other[v];
                 }
                 if (dy_width) {
-                    load<T, VEC>(dy_width + from.width, other);
+                    load<T, VEC>(dy_width + from.width(), other);
 #pragma unroll
                     for (int v = 0; v < VEC; ++v) d[k][v] += other[v];
                 }
@@ -181,8 +181,8 @@ norm_backward(const T* dy_channel, const T* dy_height, const T* dy_width, const 
 #pragma unroll
                 for (int v = 0; v < VEC; ++v) out[v] = weight[c + v] * xhat[k][v] + bias[c + v];
                 if (y) store<T, VEC>(y + offset + c, out);
-                if (y_height) store<T, VEC>(y_height + to.height, out);
-                if (y_width) store<T, VEC>(y_width + to.width, out);
+                if (y_height) store<T, VEC>(y_height + to.height(), out);
+                if (y_width) store<T, VEC>(y_width + to.width(), out);
             }
             to.advance();
         }
