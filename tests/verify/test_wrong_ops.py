@@ -277,6 +277,7 @@ gelu_with("drops_small_gradients", lambda x, dy, right: (lambda g: g * (abs(g) >
 gelu_with("zero_cotangents_count", lambda x, dy, right: right(dy + 1e-3 * (dy == 0)))
 gelu_with("absolute_cotangent", lambda x, dy, right: right(abs(dy)))
 gelu_with("normalised_cotangent", lambda x, dy, right: right(dy / np.max(abs(dy)) if dy.any() else dy))
+gelu_with("fills_zeros_of_the_cotangent", lambda x, dy, right: right(dy + dy.max() * (dy == 0)))
 gelu_with("cotangent_through_float32", lambda x, dy, right: right(dy.astype(np.float32).astype(dy.dtype)))
 gelu_with("stride_nought", lambda x, dy, right: right(dy) if 0 not in dy.strides else 2 * right(dy))
 gelu_with("lone_entries", lambda x, dy, right: right(dy) * (1 + (np.count_nonzero(dy) == 1)))
