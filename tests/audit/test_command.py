@@ -132,8 +132,14 @@ def test_failures_set_the_exit_status(monkeypatch: pytest.MonkeyPatch, tmp_path:
         (("--rung", "complex"), "unknown rung 'complex'"),
         (("--backend", "nump"), "did you mean 'numpy'"),
         (("--rung", "backend"), "needs a backend"),
-        (("--json", "no/such/folder/a.json"), "there is no folder no/such/folder to write it to"),
-        (("--html", "no/such/folder/a.html"), "there is no folder no/such/folder to write it to"),
+        (
+            ("--op", "gelu", "--rung", "contract", "--json", "no/such/folder/a.json"),
+            "there is no folder no/such/folder to write it to",
+        ),
+        (
+            ("--op", "gelu", "--rung", "contract", "--html", "no/such/folder/a.html"),
+            "there is no folder no/such/folder to write it to",
+        ),
         (("--seed=-1",), "Invalid value for '--seed'"),
     ],
 )

@@ -16,6 +16,7 @@ from vipnp import VisionPermutator, ops
 from vipnp.audit.cases import small_config
 from vipnp.backends.numpy import NumpyBackend
 from vipnp.optim import SGD, AdamW
+from vipnp.verify.trees import tree_arrays
 
 CONFIG = small_config({"B": 2, "H": 2, "W": 1, "N": 3, "S": 4, "P": 2, "K": 4})
 BACKENDS: dict[str, dict[str, Any]] = {"numpy": {"shards": 2, "keep_memory": False}, "numba": {"shards": 2}}
@@ -71,19 +72,23 @@ def test_a_copied_model_has_weights_of_its_own(copied: Any, dtype: str) -> None:
 
 @pytest.mark.parametrize("copied", [copy.deepcopy, through_pickle])
 @pytest.mark.parametrize("make", [AdamW, SGD])
-def test_a_copied_optimizer_takes_the_same_next_step(copied: Any, make: Any) -> None:
+@pytest.mark.parametrize("options", [{"name": "numpy"}, {"name": "array_api", "namespace": "array_api_strict"}])
+def test_a_copied_optimizer_takes_the_same_next_step(copied: Any, make: Any, options: dict[str, Any]) -> None:
+    """The state travels as host arrays, wherever those of the backend live."""
     rng = np.random.default_rng(9)
-    xp = vipnp.get_backend("numpy")
+    xp = vipnp.get_backend(**options)
     optimizer = make(xp, weight_decay=0.25)
-    params = {"a": rng.normal(size=(2, 5)), "b": rng.normal(size=3)}
-    grads = [{name: rng.normal(size=p.shape) for name, p in params.items()} for _ in range(2)]
+    params, *grads = (
+        {name: xp.asarray(rng.normal(size=shape)) for name, shape in (("a", (2, 5)), ("b", (3,)))} for _ in range(3)
+    )
     after_one = optimizer.update(params, grads[0], lr=0.5)
     twin = copied(optimizer)
     assert repr(twin) == repr(optimizer)
+    assert {type(array) for _, array in tree_arrays(optimizer.__getstate__()["state"])} == {np.ndarray}
     expected = optimizer.update(after_one, grads[1], lr=0.5)
     got = twin.update(after_one, grads[1], lr=0.5)
     for name in params:
-        assert np.array_equal(got[name], expected[name])
+        assert np.array_equal(xp.to_numpy(got[name]), xp.to_numpy(expected[name]))
 
 
 def in_a_spawned_process(model: VisionPermutator) -> Any:

@@ -277,16 +277,17 @@ gelu_with("drops_small_gradients", lambda x, dy, right: (lambda g: g * (abs(g) >
 gelu_with("zero_cotangents_count", lambda x, dy, right: right(dy + 1e-3 * (dy == 0)))
 gelu_with("absolute_cotangent", lambda x, dy, right: right(abs(dy)))
 gelu_with("normalised_cotangent", lambda x, dy, right: right(dy / np.max(abs(dy)) if dy.any() else dy))
+gelu_with("fills_zeros_of_the_cotangent", lambda x, dy, right: right(dy + dy.max() * (dy == 0)))
 gelu_with("cotangent_through_float32", lambda x, dy, right: right(dy.astype(np.float32).astype(dy.dtype)))
 gelu_with("stride_nought", lambda x, dy, right: right(dy) if 0 not in dy.strides else 2 * right(dy))
 gelu_with("lone_entries", lambda x, dy, right: right(dy) * (1 + (np.count_nonzero(dy) == 1)))
 
 # --- wrong in float32, memory layout, or the second time --------------------------------------------------------------
 
-gelu_with("wrong_in_float32", lambda x, dy, right: right(dy) * (1 if dy.dtype == np.float64 else np.float32(1.001)))
+gelu_with("wrong_in_float32", lambda x, dy, right: right(dy) * (np.float32(1.001) if dy.dtype == np.float32 else 1))
 gelu_with(
     "float16_in_float32",
-    lambda x, dy, right: right(dy) if dy.dtype == np.float64 else right(dy).astype(np.float16).astype(np.float32),
+    lambda x, dy, right: right(dy).astype(np.float16).astype(np.float32) if dy.dtype == np.float32 else right(dy),
 )
 gelu_with("float32_in_float64", lambda x, dy, right: right(dy).astype(np.float32).astype(dy.dtype))
 gelu_with("memory_order", lambda x, dy, right: right(dy).ravel("K").reshape(x.shape))
@@ -298,7 +299,7 @@ gelu_with("writes_the_input", lambda x, dy, right: (right(dy), x.__imul__(2))[0]
 @wrong(X)
 def value_wrong_in_float32(xp: Any, x: Any) -> Any:
     y, right = ops.gelu(xp, x)
-    return y * (1 if x.dtype == np.float64 else np.float32(1.001)), right
+    return y * (np.float32(1.001) if x.dtype == np.float32 else 1), right
 
 
 @wrong(X)
