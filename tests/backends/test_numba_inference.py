@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vipnp import VisionPermutator, get_backend
+from vipnp import VisionPermutator, get_backend, ops
 from vipnp.audit.cases import CASES
 from vipnp.backends.numba import inference
 from vipnp.backends.numba.inference import Shared, leaf, stage_by_images
@@ -377,3 +377,33 @@ def test_the_case_of_the_stage_is_covered(calls: list[int]) -> None:
     np.testing.assert_allclose(found, truth, rtol=0, atol=64 * UNIT * np.abs(truth).max())
     assert calls
     assert xp.ran[stage_by_images] == 1
+
+
+@pytest.mark.parametrize(("keep", "threads"), [(False, 1), (True, 2)])
+def test_between_the_stages_of_one_image_blas_has_one_thread(keep: bool, threads: int) -> None:
+    """Its other threads would go on looking for work, on the core that the next stage wants. In training the products
+    of one image have both."""
+    from threadpoolctl import ThreadpoolController
+
+    blas = ThreadpoolController().select(user_api="blas")
+    seen: list[list[int]] = []
+
+    def watch(op: Any, function: Any) -> Any:
+        def watched(*args: Any, **kwargs: Any) -> Any:
+            if op in (ops.patch_embed, ops.linear):
+                seen.append([library.num_threads for library in blas.lib_controllers])
+            return function(*args, **kwargs)
+
+        return watched
+
+    backend = get_backend("numba", shards=2)
+    backend = backend if keep else backend.inference()
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(1, 3, 8, 12)).astype(np.float32)
+    weight, head = rng.normal(size=(6, 3, 4, 4)).astype(np.float32), rng.normal(size=(5, 6)).astype(np.float32)
+    with blas.limit(limits=2):
+        twin: Any = backend.watched(lambda op, function: function)
+        twin.shard = twin.shard.watched(watch)
+        y, _ = twin.run(ops.patch_embed, x, weight, np.ones(6, np.float32))
+        twin.run(ops.linear, y, head, np.ones(5, np.float32))
+    assert seen == 2 * [[threads] * len(blas.lib_controllers)]

@@ -15,9 +15,11 @@ import numpy as np
 from vipnp.backends.numba.block import EPS, block_shapes, checked_segments, covered, prepared, prepared_tree
 from vipnp.backends.numba.kernels.image import COUNTERS, PARAMS, STEPS, stage_chunks
 from vipnp.backends.numba.kernels.machine import WIDTH
-from vipnp.backends.numpy.shards import stage_in_shards
+from vipnp.backends.numpy.shards import linear_in_shards, patch_embed_in_shards, stage_in_shards
+from vipnp.backends.numpy.threads import blas_threads
 from vipnp.core import Array, HostArray, Replacements
 from vipnp.layers import STANDARD_BRANCHES, BlockMasks, BranchKind, FusionKind, PermutatorParams, stage
+from vipnp.ops import linear, patch_embed
 
 TABLE = Replacements()
 """Replacements for a backend with a crew; see `vipnp.backends.numpy.shards.Sharded`."""
@@ -52,6 +54,30 @@ class Shared:
         self.tickets = np.zeros((blocks * STEPS + 2, COUNTERS), np.int64)
 
 
+def are_few(xp: Any, x: Array) -> bool:
+    """Whether there are fewer images than threads."""
+    return bool(len(x) < max(2, xp.crew.size))
+
+
+@TABLE.replaces(linear)
+def linear_of_few_images(xp: Any, x: Array, weight: Array, bias: Array) -> tuple[Array, Callable[[Array], Any]]:
+    """linear; in inference of few images by one thread, as `patch_embed_of_few_images`."""
+    if xp.keep or x.ndim == 1 or not are_few(xp, x):
+        return linear_in_shards(xp, x, weight, bias)
+    with blas_threads.limited_to(1):
+        return xp.shard.run(linear, x, weight, bias)  # type: ignore[no-any-return]
+
+
+@TABLE.replaces(patch_embed)
+def patch_embed_of_few_images(xp: Any, x: Array, weight: Array, bias: Array) -> tuple[Array, Callable[[Array], Any]]:
+    """patch_embed; in inference of few images by one thread. The threads of BLAS go on looking for work for some 25 ms
+    after a product, and would take a core from the stage that follows."""
+    if xp.keep or not are_few(xp, x):
+        return patch_embed_in_shards(xp, x, weight, bias)
+    with blas_threads.limited_to(1):
+        return xp.shard.run(patch_embed, x, weight, bias)  # type: ignore[no-any-return]
+
+
 @TABLE.replaces(stage)
 def stage_by_images(
     xp: Any,
@@ -68,7 +94,7 @@ def stage_by_images(
     larger batches and all that the kernel does not cover run in shards."""
     if not (
         not xp.keep
-        and len(x) < max(2, xp.crew.size)
+        and are_few(xp, x)
         and masks is None
         and len(params) > 0
         and x.dtype == np.float32
