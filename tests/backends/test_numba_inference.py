@@ -401,7 +401,7 @@ def test_between_the_stages_of_one_image_blas_has_one_thread(keep: bool, threads
     rng = np.random.default_rng(0)
     x = rng.normal(size=(1, 3, 8, 12)).astype(np.float32)
     weight, head = rng.normal(size=(6, 3, 4, 4)).astype(np.float32), rng.normal(size=(5, 6)).astype(np.float32)
-    with blas.limit(limits=2):
+    with ThreadpoolController().limit(limits=2):
         twin: Any = backend.watched(lambda op, function: function)
         twin.shard = twin.shard.watched(watch)
         y, _ = twin.run(ops.patch_embed, x, weight, np.ones(6, np.float32))
