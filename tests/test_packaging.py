@@ -218,3 +218,10 @@ def test_no_file_of_the_package_is_longer_than_400_lines() -> None:
     assert len(files) > 100
     long = {path.name: count for path in files if (count := path.read_text(encoding="utf-8").count("\n")) > 400}
     assert not long
+
+
+def test_no_module_of_ours_is_imported_by_a_string_but_by_the_registry() -> None:
+    """The linter, which holds the order of imports, sees no strings."""
+    by_string = re.compile(r"""import_module\(\s*f?["']vipnp\b""")
+    files = {path: path.read_text(encoding="utf-8") for path in (ROOT / "vipnp").rglob("*.py")}
+    assert [path.relative_to(ROOT) for path, text in files.items() if by_string.search(text)] == []

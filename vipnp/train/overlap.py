@@ -15,7 +15,6 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from importlib import import_module
 from types import MappingProxyType
 from typing import Any, Protocol
 
@@ -142,8 +141,11 @@ class Exchange:
 
 def nccl_for(xp: Backend) -> Any:
     """The module that sums by NCCL, where arrays lie on a GPU and CuPy finds the library; else None."""
-    module = import_module("vipnp.backends.cupy.nccl") if xp.name == "cupy" else None
-    return module if module is not None and module.version() else None
+    if xp.name != "cupy":
+        return None
+    from vipnp.backends.cupy import nccl  # which imports CuPy
+
+    return nccl if nccl.version() else None
 
 
 def sums_over(ranks: Ranks, xp: Backend, reduce: str) -> Sums:
@@ -189,6 +191,8 @@ def data_parallel(backend: Backend, exchange: Exchange) -> Backend:
         return y, pullback
 
     if backend.name == "cupy":  # a fused stage runs no block of its own
-        table.update(import_module("vipnp.backends.cupy.stage").posting(exchange.add))
+        from vipnp.backends.cupy.stage import posting
+
+        table.update(posting(exchange.add))
     works.replacements = MappingProxyType({**works.replacements, **table})
     return twin
