@@ -12,8 +12,28 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from vipnp.core.checks import shown
+
 PREFIX, SUFFIX = ".vipnp-", ".tmp"
 """A temporary file is called .vipnp-PID-RANDOM.tmp, whatever the length of the name it stands in for."""
+
+
+def check_path(name: str, path: Any) -> str:
+    """`path` as a string; raises TypeError, naming the argument, unless it is one or an os.PathLike of one, ValueError
+    for what no file can be called: nothing, a zero byte, half a surrogate pair."""
+    try:
+        text = os.fspath(path)
+    except TypeError:
+        text = None
+    if not isinstance(text, str):
+        raise TypeError(f"{name}: got {shown(path)}, expected a string or an os.PathLike of one")
+    try:
+        fits = b"\0" not in os.fsencode(text)
+    except UnicodeEncodeError:
+        fits = False
+    if not text or not fits:
+        raise ValueError(f"{name}: got {shown(text)}, expected the name of a file or folder")
+    return text
 
 
 @contextmanager
@@ -25,9 +45,9 @@ def replaced_when_done(path: str | os.PathLike[str]) -> Iterator[Path]:
     the process. A pipe or device is written to, not replaced. Temporary files that killed processes left in the folder
     are removed.
 
-    Raises OSError naming `path` where it cannot be written.
+    Raises OSError naming `path` where it cannot be written, and as `check_path`.
     """
-    target = Path(os.path.realpath(path))
+    target = Path(os.path.realpath(check_path("path", path)))
     try:
         with _written_to(target) if target.exists() and not target.is_file() else _in_its_place(target) as temporary:
             yield temporary

@@ -15,6 +15,7 @@ import numpy as np
 
 from vipnp.core import HostArray
 from vipnp.core.checks import check_real
+from vipnp.core.files import check_path
 from vipnp.data.images import SUFFIXES, open_image
 
 if TYPE_CHECKING:
@@ -128,6 +129,8 @@ def load_data_set(
 
     Raises
     ------
+    TypeError
+        If `source` is neither a string nor a path.
     ValueError
         For an empty folder, fewer than two classes, and classes that one part has and the other has not.
     FileNotFoundError
@@ -135,6 +138,7 @@ def load_data_set(
     ImportError
         Where the package that carries an embedded set is missing.
     """
+    check_path("data", source)
     validation = check_real("validation", validation, low=0, high=1, low_included=False)
     if isinstance(source, str) and source in EMBEDDED:
         from vipnp.data import embedded
