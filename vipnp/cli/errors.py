@@ -41,4 +41,4 @@ def reason(error: Exception) -> str:
     """What to tell: of an error of the system the file, as far as a terminal takes its name, and what is wrong."""
     if isinstance(error, OSError) and error.errno is not None and error.strerror:
         return ": ".join([*([] if error.filename is None else [printable(error.filename)]), error.strerror])
-    return str(error)
+    return str(error) or type(error).__name__

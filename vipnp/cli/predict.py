@@ -44,8 +44,8 @@ def run_prediction(
     import numpy as np
 
     from vipnp.core.files import check_outputs, replaced_when_done, write_json
-    from vipnp.data.images import SUFFIXES, UnreadableImageError, open_image
-    from vipnp.data.sets import natural
+    from vipnp.data.images import UnreadableImageError, open_image
+    from vipnp.data.sets import images_below, natural
     from vipnp.train.report import probabilities
     from vipnp.train.saved import files_of, load_saved
 
@@ -55,8 +55,7 @@ def run_prediction(
     files = []
     for path in paths:
         if path.is_dir():
-            found = [file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES]
-            files += sorted(found, key=lambda file: natural(str(file)))
+            files += [Path(name) for name in sorted(images_below(path, str(path)), key=natural)]
         elif path.is_file():
             files.append(path)
         else:
