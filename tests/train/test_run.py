@@ -7,6 +7,7 @@ import dataclasses
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -258,6 +259,53 @@ def test_evaluation_is_never_on_images_of_the_training(photos: Path, whole: Path
     assert "error: data: the run was trained on emu/" in result.output
     (folder / "split.csv").unlink()
     assert f"error: run: {folder} holds no split.csv: it is no whole run folder\n" == vipnp("eval", folder).output
+
+
+@pytest.mark.parametrize("name", ["\U0001f4f7", "del\x7f", "quote'd \"b\\\\", "two\nlines", "\x1b[31m"], ids=ascii)
+def test_folders_of_any_name_in_utf8(name: str, tmp_path: Path) -> None:
+    data = make_folder(tmp_path / name, {"cat": 3, "dog": 3})
+    folder = tmp_path / f"run {name}"
+    result = vipnp("train", data, "-o", folder, "--epochs", "1", "--img-size", "12", "10", "--backend", "numpy")
+    assert result.exit_code == 0, result.output
+    lines = result.output.splitlines()
+    assert all(line.isprintable() for line in lines)
+    if str(folder).isprintable():
+        assert shlex.split(lines[-1])[3] == str(folder)
+    for command in (("train", "--resume", folder, "--epochs", "2"), ("eval", folder), ("predict", folder, data)):
+        assert vipnp(*command).exit_code == 0
+
+
+def test_a_folder_that_is_no_utf8_is_refused_before_any_work(tmp_path: Path) -> None:
+    data = make_folder(tmp_path / "caf\udce9", {"cat": 3, "dog": 3})
+    result = vipnp("train", data, "-o", tmp_path / "r", "--epochs", "1", "--backend", "numpy")
+    assert result.exit_code == 2
+    assert result.output.startswith("error: data: got '")
+    assert result.output.endswith("expected UTF-8, in which config.toml is written: rename it, or make a link to it\n")
+    assert not (tmp_path / "r").exists()
+
+
+def test_photos_whose_names_are_no_utf8(whole: Path, photos: Path, tmp_path: Path) -> None:
+    data = tmp_path / "d"
+    for name in ("cat", "dog", "emu"):
+        (data / name).mkdir(parents=True)
+        for i, end in enumerate(("\udce9", "\x1b[31m", "\n")):
+            shutil.copy(photos / name / f"{i}.png", data / name / f"{i}{end}.png")
+    result = vipnp("predict", whole, data, "--csv", tmp_path / "a.csv", "--json", tmp_path / "a.json")
+    assert result.exit_code == 0, result.output
+    assert len(result.output.splitlines()) == 9
+    assert all(line.isprintable() for line in result.output.splitlines())
+    assert "cat/0\\udce9.png,1," in (tmp_path / "a.csv").read_text(encoding="utf-8")
+    assert f"{data}/cat/0\udce9.png" in [row["file"] for row in json.loads((tmp_path / "a.json").read_text())]
+    folder = tmp_path / "r"
+    options = ("--epochs", "1", "--img-size", "16", "16", "--backend", "numpy", "--validation", "0.9")
+    assert vipnp("train", data, "-o", folder, *options).exit_code == 0
+    result = vipnp("eval", folder)
+    assert result.exit_code == 0, result.output
+    (evaluated,) = folder.glob("eval-*/predictions.csv")
+    assert "0\\udce9.png" in evaluated.read_text(encoding="utf-8")
+    pages = tmp_path / "pages"
+    assert vipnp("explain", whole, data / "cat" / "0\udce9.png", "-o", pages).exit_code == 0
+    assert "0\\udce9.png" in (pages / "index.html").read_text(encoding="utf-8")
 
 
 def test_states_that_cannot_be_listed_are_not_none(whole: Path, open_folder: Path) -> None:

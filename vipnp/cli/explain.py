@@ -33,6 +33,7 @@ def run_explanation(source: str, file: Path, output: Path | None, weights: Path 
     """The pictures and the page of one image."""
     import numpy as np
 
+    from vipnp.core.checks import one_line
     from vipnp.core.files import check_output_folder, check_outputs, write_text
     from vipnp.data.images import open_image
     from vipnp.explain import explain as explained
@@ -67,4 +68,4 @@ def run_explanation(source: str, file: Path, output: Path | None, weights: Path 
     write_pictures(found, pixels, folder)
     page = folder / PAGE
     write_text(page, render(found, pixels, saved.classes, file.name))
-    typer.echo(f"{saved.classes[int(found.logits.argmax())]}: see {page}")
+    typer.echo(one_line(f"{saved.classes[int(found.logits.argmax())]}: see {page}"))

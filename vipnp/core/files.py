@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from vipnp.core.checks import shown
 
@@ -83,10 +83,21 @@ def _in_its_place(target: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+@contextmanager
+def text_when_done(path: str | os.PathLike[str]) -> Iterator[TextIO]:
+    """A text file in UTF-8, by `replaced_when_done`. What UTF-8 lacks, bytes in the name of a file, stands as Python
+    escapes it: no name costs a result."""
+    with (
+        replaced_when_done(path) as temporary,
+        temporary.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file,
+    ):
+        yield file
+
+
 def write_text(path: str | os.PathLike[str], text: str) -> None:
-    """Write `text` as UTF-8, by `replaced_when_done`."""
-    with replaced_when_done(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    """Write `text`, by `text_when_done`."""
+    with text_when_done(path) as file:
+        file.write(text)
 
 
 def write_json(path: str | os.PathLike[str], content: Any) -> None:

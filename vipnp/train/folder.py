@@ -17,7 +17,7 @@ import numpy as np
 from vipnp.checkpoint import load_metadata, load_weights, save_weights
 from vipnp.core import HostArray
 from vipnp.core.checks import listed
-from vipnp.core.files import replaced_when_done, write_text
+from vipnp.core.files import text_when_done, write_text
 from vipnp.data import DataSet, load_data_set
 from vipnp.train.settings import FILE, Settings
 
@@ -212,7 +212,7 @@ def _state(path: Path) -> tuple[dict[str, dict[str, HostArray]], dict[str, Any]]
 
 def write_metrics(folder: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """Write metrics.csv."""
-    with replaced_when_done(folder / "metrics.csv") as temporary, temporary.open("w", newline="") as file:
+    with text_when_done(folder / "metrics.csv") as file:
         writer = csv.DictWriter(file, COLUMNS)
         writer.writeheader()
         writer.writerows(rows)
