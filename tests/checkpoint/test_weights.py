@@ -16,7 +16,7 @@ import pytest
 import safetensors.torch
 import torch
 
-from tests.conftest import small_model
+from tests.conftest import as_nobody, small_model
 from vipnp.checkpoint import load_metadata, load_weights, save_weights, weights_sha256
 from vipnp.core.files import replaced_when_done
 
@@ -184,26 +184,18 @@ def test_more_axes_than_numpy_has(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("read", [load_weights, load_metadata])
-def test_what_cannot_be_read_is_not_called_missing(tmp_path: Path, read: Callable[[Path], Any]) -> None:
-    os.mkfifo(tmp_path / "pipe")
-    for path in (tmp_path, tmp_path / "pipe"):
+def test_what_cannot_be_read_is_not_called_missing(open_folder: Path, read: Callable[[Path], Any]) -> None:
+    os.mkfifo(open_folder / "pipe")
+    for path in (open_folder, open_folder / "pipe"):
         with pytest.raises(ValueError, match="is a folder, a pipe or a device, expected a file"):
             read(path)
-    with pytest.raises(ValueError, match=r"^path: 'a\\x00b' is no name of a file"):
-        read(Path("a\0b"))
     with pytest.raises(OSError, match="cannot be read: File name too long"):
-        read(tmp_path / ("n" * 300))
-    locked = tmp_path / "locked"
+        read(open_folder / ("n" * 300))
+    locked = open_folder / "locked"
     locked.write_bytes(b"")
     locked.chmod(0)
-    user = os.geteuid()
-    if user == 0:  # root reads everything
-        os.seteuid(65534)
-    try:
-        with pytest.raises(OSError, match="cannot be read: Permission denied"):
-            read(locked)
-    finally:
-        os.seteuid(user)
+    with as_nobody(), pytest.raises(OSError, match="cannot be read: Permission denied"):
+        read(locked)
 
 
 def test_names_from_a_file_cannot_command_the_terminal_or_flood_it(tmp_path: Path) -> None:

@@ -17,9 +17,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.conftest import ROOT
+from tests.conftest import ROOT, as_nobody
 from vipnp.checkpoint import load_weights, save_weights
-from vipnp.core.files import PREFIX, SUFFIX, check_outputs, replaced_when_done, write_json, write_text
+from vipnp.core.files import (
+    PREFIX,
+    SUFFIX,
+    check_output_folder,
+    check_outputs,
+    replaced_when_done,
+    write_json,
+    write_text,
+)
 
 EXAMPLE = ROOT / "examples" / "train_tiny.py"
 
@@ -93,6 +101,43 @@ def test_outputs_that_would_be_lost(tmp_path: Path, outputs: dict[str, str], mes
     (tmp_path / "link").symlink_to("f")
     with pytest.raises(ValueError, match=message):
         check_outputs({option: path.format(tmp=tmp_path) for option, path in outputs.items()})
+
+
+def test_a_folder_that_cannot_be_looked_into_is_named(open_folder: Path) -> None:
+    (open_folder / "locked").mkdir(0o700)
+    with as_nobody(), pytest.raises(ValueError, match=r"^--a: .*locked/f cannot be written \(Permission denied\)$"):
+        check_outputs({"--a": open_folder / "locked" / "f"})
+    with pytest.raises(ValueError, match=r"^--a: .* cannot be written \(File name too long\)$"):
+        check_outputs({"--a": open_folder / ("n" * 300)})
+
+
+@pytest.mark.parametrize(
+    ("folder", "message"),
+    [
+        ("file", "--output: .*file is a file, expected a folder$"),
+        ("file/a/b", "--output: .*file/a/b: .*file is a file, expected a folder$"),
+        ("", "--output: got '', expected the name of a file or folder"),
+        ("n" * 300, "--output: n+ cannot be made \\(File name too long\\)$"),
+        ("locked", "--output: locked cannot be written$"),
+        ("locked/a/b", "--output: locked/a/b: the folder .*locked cannot be written$"),
+    ],
+)
+def test_folders_that_cannot_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: str, message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").touch()
+    (tmp_path / "locked").mkdir()
+    monkeypatch.setattr(os, "access", lambda path, _: Path(path).name != "locked")
+    with pytest.raises(ValueError, match=f"^{message}"):
+        check_output_folder("--output", folder)
+
+
+def test_folders_that_can_be_written(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path)
+    for folder in (tmp_path, tmp_path / "a" / "b", tmp_path / "link", tmp_path / "link" / "c"):
+        check_output_folder("--output", folder)
+    assert [path.name for path in tmp_path.iterdir()] == ["link"]
 
 
 def test_a_file_that_is_read_is_no_output(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -13,12 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from tests.conftest import make_folder
+from tests.conftest import as_nobody, make_folder
 from vipnp.data import Split, Transform, load_data_set, stream
 from vipnp.data.augment import cutmix
-from vipnp.data.images import MAX_PIXELS, UnreadableImageError, open_image
+from vipnp.data.images import MAX_PIXELS, UnreadableImageError, check_image, open_image
 from vipnp.data.loader import batches
-from vipnp.data.sets import hold_out, natural
+from vipnp.data.sets import hold_out, natural, scan
 from vipnp.data.transforms import centre_crop, erase_at_random, random_box
 from vipnp.data.unreadable import check_readable, files_of, unreadable
 
@@ -234,6 +235,55 @@ def test_a_truncated_file_is_named(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(UnreadableImageError, match=r"half\.jpg: is no whole image"):
         open_image(path)
+
+
+def test_a_file_that_may_not_be_read_is_not_called_broken(open_folder: Path) -> None:
+    path = open_folder / "locked.png"
+    Image.new("L", (4, 4)).save(path)
+    path.chmod(0)
+    with (
+        as_nobody(),
+        pytest.raises(UnreadableImageError, match=r"locked\.png: cannot be read \(Permission denied\)$"),
+    ):
+        open_image(path)
+
+
+@pytest.mark.parametrize("error", [OSError(errno.EMFILE, "Too many open files"), MemoryError()], ids=repr)
+def test_a_process_at_its_limits_calls_no_file_unreadable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    """With --skip-unreadable a file so called would be left out of a run for good."""
+
+    def fails(*_: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(Image, "open", fails)
+    with pytest.raises(type(error)):
+        check_image(tmp_path / "fine.png")
+
+
+def test_a_link_to_a_folder_around_it_is_not_followed(tmp_path: Path) -> None:
+    folder = make_folder(tmp_path / "d", {"cat": 3, "dog": 4})
+    (folder / "cat" / "again").symlink_to(folder / "cat")
+    (folder / "dog" / "all").symlink_to(folder)
+    (folder / "everything").symlink_to(folder)
+    (folder / "dog" / "cats").symlink_to(folder / "cat")
+    names = scan(folder)[1]
+    assert sum(name.startswith("cat/") for name in names) == 3
+    assert sorted(name for name in names if name.startswith("dog/cats/")) == [f"dog/cats/{i}.png" for i in range(3)]
+    assert len(names) == 10
+
+
+@pytest.mark.parametrize("locked", ["", "cat"])
+def test_a_folder_that_may_not_be_read_is_named(open_folder: Path, locked: str) -> None:
+    folder = make_folder(open_folder / "d", {"cat": 3, "dog": 4})
+    (folder / locked).chmod(0)
+    try:
+        with as_nobody(), pytest.raises(PermissionError) as caught:
+            load_data_set(folder)
+        assert caught.value.filename == str(folder / locked)
+    finally:
+        (folder / locked).chmod(0o700)
 
 
 def test_a_bomb_is_refused_before_it_is_decoded(tmp_path: Path) -> None:

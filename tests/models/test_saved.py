@@ -77,6 +77,30 @@ def test_classes_must_be_one_for_each_output(tmp_path: Path) -> None:
     assert model.classes is None
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "error", "message"),
+    [
+        ("classes", (1, 2, 3, 4, 5), TypeError, r"classes: got \(1, 2, 3, 4, 5\), expected strings"),
+        ("classes", ("a", "b", "c", "d", None), TypeError, "classes: got .*, expected strings"),
+        (
+            "transform",
+            dataclasses.replace(COLOUR, size=(12, 12)),
+            ValueError,
+            r"transform: got one to \(12, 12\) and",
+        ),
+        ("transform", dataclasses.replace(COLOUR, channels=1, mean=(0.5,), std=(0.5,)), ValueError, "and 1 channels"),
+    ],
+)
+def test_nothing_is_written_that_would_not_load(
+    tmp_path: Path, name: str, value: Any, error: type[Exception], message: str
+) -> None:
+    model = small_model()
+    setattr(model, name, value)
+    with pytest.raises(error, match=message):
+        model.save(tmp_path / "m")
+    assert not (tmp_path / "m").exists()
+
+
 def test_another_size_keeps_classes_and_moves_the_transform() -> None:
     model = small_model()
     model.classes, model.transform = CLASSES, COLOUR

@@ -7,6 +7,7 @@ import dataclasses
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -19,8 +20,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.conftest import as_nobody, make_folder
 from tests.conftest import command_line as vipnp
-from tests.conftest import make_folder
 from vipnp.checkpoint import load_weights, save_weights
 from vipnp.data import load_data_set
 from vipnp.models import VisionPermutator
@@ -260,6 +261,91 @@ def test_evaluation_is_never_on_images_of_the_training(photos: Path, whole: Path
     assert f"error: run: {folder} holds no split.csv: it is no whole run folder\n" == vipnp("eval", folder).output
 
 
+@pytest.mark.parametrize("name", ["\U0001f4f7", "del\x7f", "quote'd \"b\\\\", "two\nlines", "\x1b[31m"], ids=ascii)
+def test_folders_of_any_name_in_utf8(name: str, tmp_path: Path) -> None:
+    data = make_folder(tmp_path / name, {"cat": 3, "dog": 3})
+    folder = tmp_path / f"run {name}"
+    result = vipnp("train", data, "-o", folder, "--epochs", "1", "--img-size", "12", "10", "--backend", "numpy")
+    assert result.exit_code == 0, result.output
+    lines = result.output.splitlines()
+    assert all(line.isprintable() for line in lines)
+    if str(folder).isprintable():
+        assert shlex.split(lines[-1])[3] == str(folder)
+    for command in (("train", "--resume", folder, "--epochs", "2"), ("eval", folder), ("predict", folder, data)):
+        assert vipnp(*command).exit_code == 0
+
+
+def test_a_folder_that_is_no_utf8_is_refused_before_any_work(tmp_path: Path) -> None:
+    data = make_folder(tmp_path / "caf\udce9", {"cat": 3, "dog": 3})
+    result = vipnp("train", data, "-o", tmp_path / "r", "--epochs", "1", "--backend", "numpy")
+    assert result.exit_code == 2
+    assert result.output.startswith("error: data: got '")
+    assert result.output.endswith("expected UTF-8, in which config.toml is written: rename it, or make a link to it\n")
+    assert not (tmp_path / "r").exists()
+
+
+def test_photos_whose_names_are_no_utf8(whole: Path, photos: Path, tmp_path: Path) -> None:
+    data = tmp_path / "d"
+    for name in ("cat", "dog", "emu"):
+        (data / name).mkdir(parents=True)
+        for i, end in enumerate(("\udce9", "\x1b[31m", "\n")):
+            shutil.copy(photos / name / f"{i}.png", data / name / f"{i}{end}.png")
+    result = vipnp("predict", whole, data, "--csv", tmp_path / "a.csv", "--json", tmp_path / "a.json")
+    assert result.exit_code == 0, result.output
+    assert len(result.output.splitlines()) == 9
+    assert all(line.isprintable() for line in result.output.splitlines())
+    assert "cat/0\\udce9.png,1," in (tmp_path / "a.csv").read_text(encoding="utf-8")
+    assert f"{data}/cat/0\udce9.png" in [row["file"] for row in json.loads((tmp_path / "a.json").read_text())]
+    folder = tmp_path / "r"
+    options = ("--epochs", "1", "--img-size", "16", "16", "--backend", "numpy", "--validation", "0.9")
+    assert vipnp("train", data, "-o", folder, *options).exit_code == 0
+    result = vipnp("eval", folder)
+    assert result.exit_code == 0, result.output
+    (evaluated,) = folder.glob("eval-*/predictions.csv")
+    assert "0\\udce9.png" in evaluated.read_text(encoding="utf-8")
+    pages = tmp_path / "pages"
+    assert vipnp("explain", whole, data / "cat" / "0\udce9.png", "-o", pages).exit_code == 0
+    assert "0\\udce9.png" in (pages / "index.html").read_text(encoding="utf-8")
+
+
+def test_states_that_cannot_be_listed_are_not_none(whole: Path, open_folder: Path) -> None:
+    """A run without states begins again, and replaces the best weights."""
+    folder = open_folder / "r"
+    shutil.copytree(whole, folder)
+    (folder / "state").chmod(0)
+    with as_nobody(), pytest.raises(PermissionError, match="state"):
+        states(folder)
+    assert states(open_folder / "none") == []
+
+
+def test_images_that_have_moved_are_evaluated_where_they_are(photos: Path, tmp_path: Path) -> None:
+    """Divided as for the run, also where its share and seed are not the usual ones: none that it was trained on."""
+    folder, before, after = tmp_path / "r", tmp_path / "before", tmp_path / "after"
+    shutil.copytree(photos, before)
+    options = ("--epochs", "1", "--img-size", "16", "16", "--backend", "numpy", "--validation", "0.4", "--seed", "3")
+    assert vipnp("train", before, "-o", folder, *options).exit_code == 0
+    before.rename(after)
+    for command in (("eval", folder), ("train", "--resume", folder)):
+        result = vipnp(*command)
+        assert result.exit_code == 2
+        assert result.output.startswith(f"error: data: there is no folder '{before}'")
+        assert result.output.endswith(f"evaluate others by vipnp eval {folder} --data FOLDER\n")
+    assert "accuracy" in vipnp("eval", folder, "--data", after, "--backend", "numpy").output
+    (evaluated,) = folder.glob("eval-*/predictions.csv")
+    held_out = {line.split(",")[0] for line in (folder / "split.csv").read_text().splitlines() if "validation" in line}
+    assert {json.dumps(row["file"]) for row in rows_of(evaluated)} == held_out
+
+
+def test_two_evaluations_of_one_second_have_a_folder_each(
+    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "r"
+    shutil.copytree(whole, folder)
+    monkeypatch.setattr(time, "strftime", lambda _: "eval-now")
+    for name in ("eval-now", "eval-now-2", "eval-now-3"):
+        assert vipnp("eval", folder, "--backend", "numpy").output.endswith(f"{folder / name}\n")
+
+
 def test_resume_with_other_images_names_them(whole: Path, photos: Path, tmp_path: Path) -> None:
     data, folder = tmp_path / "d", tmp_path / "r"
     shutil.copytree(photos, data)
@@ -305,6 +391,8 @@ def test_resume_with_other_images_names_them(whole: Path, photos: Path, tmp_path
         (("predict", "{whole}", "{photos}/cat/0.png", "--csv", "{photos}/cat/0.png"), "is one of the files to read"),
         (("predict", "{whole}", "{photos}", "--json", "{whole}/best.safetensors"), "is one of the files to read"),
         (("train", "{photos}", "-o", "{photos}/run"), "run lies among the images in"),
+        (("train", "{photos}", "-o", "{photos}/cat/0.png/run"), "0.png is a file, expected a folder"),
+        (("train", "", "-o", "{tmp}/r"), "error: data: got '', expected the name of a file or folder"),
         (("train", "--resume", "{whole}", "--epochs", "2"), "--epochs: got 2, expected 3 or more: so many are done"),
         (("predict", "{whole}", "{tmp}/none.jpg"), "there is no file"),
         (("predict", "vip_s7", "{photos}/cat/0.png"), "needs its weights: --weights FILE"),
@@ -452,6 +540,23 @@ def test_predict_agrees_with_the_model(whole: Path, photos: Path, tmp_path: Path
     assert [answer["class"] for answer in answers] == [saved.classes[k] for k in best]
     assert [answer["probability"] for answer in answers] == pytest.approx(p[best], abs=1e-6)
     assert len((tmp_path / "a.csv").read_text().splitlines()) == 3
+
+
+def test_predict_passes_over_no_folder_in_silence(whole: Path, photos: Path, open_folder: Path) -> None:
+    shutil.copytree(photos, open_folder / "d")
+    (open_folder / "d" / "cat" / "._0.png").write_bytes(b"what some systems put beside a photo")
+    (open_folder / "d" / "more").symlink_to(photos)
+    weights = shutil.copy(whole / "best.safetensors", open_folder)
+    result = vipnp("predict", weights, open_folder / "d")
+    assert result.exit_code == 0, result.output
+    assert len(result.output.splitlines()) == 48
+    (open_folder / "d" / "dog").chmod(0)
+    try:
+        with as_nobody():
+            result = vipnp("predict", weights, open_folder / "d")
+    finally:
+        (open_folder / "d" / "dog").chmod(0o700)
+    assert (result.exit_code, result.output) == (2, f"error: {open_folder}/d/dog: Permission denied\n")
 
 
 def test_predict_skips_broken_files_only_when_asked(whole: Path, photos: Path, tmp_path: Path) -> None:

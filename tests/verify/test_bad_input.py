@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import subprocess
 import sys
 import threading
@@ -13,9 +14,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.conftest import ROOT
 from vipnp import ops
 from vipnp.verify import Verdict, verify
-from vipnp.verify.budget import OutOfTimeError, budget
+from vipnp.verify.budget import SECONDS, OutOfTimeError, budget
 from vipnp.verify.extras import MissingExtraError, need
 from vipnp.verify.report import Report, Row, worst
 
@@ -178,26 +180,60 @@ def softmax(xp: Any, x: Any) -> Any:
     return p, lambda dy: (p * (dy - xp.sum(dy * p, axis=-1, keepdims=True)),)
 
 
-def test_a_rung_that_is_not_done_in_time_decides_nothing() -> None:
-    """The proof of a softmax over twelve classes takes minutes."""
-    report = verify(
-        softmax, [np.random.default_rng(0).normal(size=(2, 12))], rungs=["complex_step", "proof"], seconds=1
-    )
-    proof, step = (next(row for row in report.rows if row.rung == rung) for rung in ("proof", "complex_step"))
-    assert (proof.verdict, proof.detail) == (Verdict.INCONCLUSIVE, "not done after 1 s")
-    assert step.verdict is Verdict.PASS
-    assert report.ok
+def endless(*_: Any, **__: Any) -> Any:
+    while True:
+        with contextlib.suppress(Exception):
+            X.sum()
 
 
-def test_an_op_that_never_ends_is_not_waited_for() -> None:
-    def endless(xp: Any, x: Any) -> Any:
-        while True:
-            with contextlib.suppress(Exception):
-                x = x + 1
+def endless_pullback(xp: Any, x: Any) -> Any:
+    return x + 1, endless
 
-    report = verify(endless, [X], rungs=["contract"], seconds=0.2)
-    assert "not done after 0.2 s" in report.rows[0].detail
-    assert not report.ok
+
+def endless_second_call(xp: Any, x: Any) -> Any:
+    dys = []
+
+    def pullback(dy: Any) -> Any:
+        dys.append(dy)
+        return endless() if len(dys) > 1 else (dy,)
+
+    return x + 1, pullback
+
+
+def plus_one(xp: Any, x: Any) -> Any:
+    return x + 1, lambda dy: (dy,)
+
+
+TWELVE = np.random.default_rng(0).normal(size=(2, 12))
+
+WITHOUT_AN_END: dict[str, tuple[Any, Any, str, dict[str, Any]]] = {
+    "forward": (endless, X, "contract", {}),
+    "pullback": (endless_pullback, X, "differences", {}),
+    "second call": (endless_second_call, X, "contract", {}),
+    "complex step": (endless_pullback, X, "complex_step", {}),
+    "definition": (plus_one, X, "value", {"definition": endless}),
+    "proof": (softmax, TWELVE, "proof", {}),  # which takes minutes
+}
+
+
+@pytest.mark.parametrize("form", WITHOUT_AN_END)
+def test_what_is_not_done_in_time_decides_nothing(form: str) -> None:
+    """In another process, which is ended where it does not end: without a limit, this test fails and does not hang."""
+    code = f"from tests.verify.test_bad_input import *; limited({form!r})"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60, cwd=ROOT)
+
+
+def limited(form: str) -> None:
+    op, x, rung, options = WITHOUT_AN_END[form]
+    report = verify(op, [x], rungs=[rung, "elsewhere"] if form == "proof" else [rung], seconds=0.5, **options)
+    row = next(row for row in report.rows if row.rung == rung)
+    assert (row.verdict, row.detail) == (Verdict.INCONCLUSIVE, "not done after 0.5 s"), str(report)
+    assert not report.failures or form != "proof", "one rung that is not done ends no other"
+    assert not report.ok or form == "proof"
+
+
+def test_the_time_limit_that_nobody_asks_for() -> None:
+    assert inspect.signature(verify).parameters["seconds"].default == SECONDS == 10
 
 
 def test_the_time_limit_leaves_nothing_behind() -> None:

@@ -14,6 +14,7 @@ from typing import Any, BinaryIO
 
 from vipnp.checkpoint.pickles import Storage, Tensor, described
 from vipnp.core import HostArray
+from vipnp.core.checks import listed
 
 ZIP_START, LEGACY_START = b"PK\x03\x04", b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."
 """How the two formats begin; the second is a pickle of the magic number."""
@@ -98,7 +99,8 @@ def unwrapped(found: Any) -> dict[str, Tensor]:
         outer.append(id(found))
         inner = [found[name] for name in CONTAINERS if isinstance(found.get(name), dict)]
         if not inner:
-            raise ValueError(f"holds no weights under its entries {', '.join(str(key)[:40] for key in [*found][:10])}")
+            what = f"no weights under its entries {listed(found)}" if found else "an empty mapping"
+            raise ValueError(f"holds {what}, expected a mapping from names to tensors")
         found = inner[0]
     if not isinstance(found, dict):
         raise ValueError(f"holds a {type(found).__name__.lower()}, expected a mapping from names to tensors")

@@ -15,7 +15,7 @@ import numpy as np
 from vipnp.checkpoint.pytorch import is_pytorch, read_pytorch, write_pytorch
 from vipnp.core import HostArray
 from vipnp.core.checks import printable, shown
-from vipnp.core.files import replaced_when_done
+from vipnp.core.files import check_path, replaced_when_done
 
 METADATA = "vipnp"
 """The key of the header under which our metadata stands, as JSON."""
@@ -41,7 +41,8 @@ def save_weights(
     Raises
     ------
     TypeError
-        If `tensors` is no mapping, a name no string, a value no such array, or JSON cannot hold `metadata`.
+        If `path` is neither a string nor a path, `tensors` no mapping, a name no string, a value no such array, or JSON
+        cannot hold `metadata`.
     ValueError
         If a tensor is not finite or called "__metadata__", which the format keeps for itself, or JSON cannot hold a
         number in `metadata`.
@@ -50,6 +51,7 @@ def save_weights(
     ImportError
         Naming the extra to install where safetensors is missing.
     """
+    check_path("path", path)
     _check_tensors(tensors)
     if RESERVED in tensors:
         raise ValueError(f"tensors: got the name {RESERVED!r}, which the format keeps for itself, expected another")
@@ -78,6 +80,7 @@ def save_pytorch(path: str | os.PathLike[str], tensors: Mapping[str, HostArray])
     TypeError, ValueError, OSError
         As `save_weights`.
     """
+    check_path("path", path)
     _check_tensors(tensors)
     with replaced_when_done(path) as temporary, temporary.open("wb") as file:
         write_pytorch(file, tensors)
@@ -100,6 +103,8 @@ def load_weights(path: str | os.PathLike[str]) -> dict[str, HostArray]:
 
     Raises
     ------
+    TypeError
+        If `path` is neither a string nor a path.
     FileNotFoundError
         If there is no such file.
     OSError
@@ -158,6 +163,8 @@ def load_metadata(path: str | os.PathLike[str]) -> dict[str, Any]:
 
     Raises
     ------
+    TypeError
+        If `path` is neither a string nor a path.
     FileNotFoundError
         If there is no such file.
     OSError
@@ -230,7 +237,7 @@ def _as_json(metadata: Any) -> str:
 
 def _check_readable(path: str | os.PathLike[str]) -> None:
     """One line for what cannot be read. A pipe or a device is no weight file either: reading one may never end."""
-    name = os.fspath(path)
+    name = check_path("path", path)
     try:
         kind = os.stat(name).st_mode
         if stat.S_ISREG(kind):
@@ -239,8 +246,6 @@ def _check_readable(path: str | os.PathLike[str]) -> None:
         raise FileNotFoundError(f"path: there is no file {name!r}") from error
     except OSError as error:
         raise OSError(f"path: {name!r} cannot be read: {error.strerror}") from error
-    except ValueError as error:  # a zero byte, which no name of a file has
-        raise ValueError(f"path: {name!r} is no name of a file ({error})") from error
     if not stat.S_ISREG(kind):
         raise ValueError(f"path: {name!r} is a folder, a pipe or a device, expected a file")
 

@@ -41,7 +41,7 @@ def atlas(
 
 def run_atlas(output: Path, epochs: int, seeds: int, names: Sequence[str]) -> None:
     """Train, print a line a model, and write the figures and the picture."""
-    from vipnp.core.files import write_text
+    from vipnp.core.files import check_output_folder, check_outputs, write_text
     from vipnp.data import load_data_set
     from vipnp.explain.atlas import draw, table
     from vipnp.layers import MIXINGS
@@ -49,9 +49,9 @@ def run_atlas(output: Path, epochs: int, seeds: int, names: Sequence[str]) -> No
     for name in names:
         if name not in PATCHES:
             raise ValueError(f"--data: got {name!r}, expected one of {', '.join(PATCHES)}")
-    if output.exists() and not output.is_dir():
-        raise ValueError(f"--output: {output} is a file, expected a folder")
+    check_output_folder("--output", output)
     output.mkdir(parents=True, exist_ok=True)
+    check_outputs({f"--output: {name}": output / name for name in ("atlas.csv", "atlas.png")})
     found: list[Trained] = []
     for name in names:
         data = load_data_set(name)

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from vipnp.core.checks import printable
+from vipnp.core.checks import one_line, printable
 from vipnp.core.output import readers_may_leave
 from vipnp.train.ranks import StoppedError, ToldElsewhereError
 
@@ -30,7 +30,7 @@ def told() -> Iterator[None]:
     except StoppedError as stopped:
         raise SystemExit(128 + stopped.number) from stopped
     except FloatingPointError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {reason(error)}", file=sys.stderr)
         raise SystemExit(1) from error
     except (ValueError, TypeError, ImportError, OSError, RuntimeError, MemoryError) as error:
         print(f"error: {reason(error)}", file=sys.stderr)
@@ -38,7 +38,7 @@ def told() -> Iterator[None]:
 
 
 def reason(error: Exception) -> str:
-    """What to tell: of an error of the system the file, as far as a terminal takes its name, and what is wrong."""
+    """What to tell, in one line: of an error of the system the file and what is wrong."""
     if isinstance(error, OSError) and error.errno is not None and error.strerror:
         return ": ".join([*([] if error.filename is None else [printable(error.filename)]), error.strerror])
-    return str(error)
+    return one_line(str(error)) or type(error).__name__

@@ -24,22 +24,41 @@ def evaluate(
         run_evaluation(model, data, backend, workers)
 
 
+def new_folder(wanted: Path) -> Path:
+    """Make a folder of this name, or with a number behind it: another evaluation may have begun in the same second."""
+    folder, number = wanted, 1
+    while True:
+        try:
+            folder.mkdir()
+        except FileExistsError:
+            number += 1
+            folder = wanted.with_name(f"{wanted.name}-{number}")
+        else:
+            return folder
+
+
 def run_evaluation(model: Path, data: str | None, backend: str, workers: int) -> None:
     """Accuracy, predictions.csv, per_class.csv, confusion.png, worst.png."""
     import numpy as np
 
+    from vipnp.core.files import check_output_folder
     from vipnp.data import load_data_set
     from vipnp.train import confusion_matrix, report
     from vipnp.train.folder import check_unseen, images_of
     from vipnp.train.prediction import predict
     from vipnp.train.saved import load_saved
-    from vipnp.train.settings import read_settings
+    from vipnp.train.settings import FILE, read_settings
 
     saved = load_saved(model, backend=backend)
     folder = model if model.is_dir() else model.parent
-    images = images_of(folder, read_settings(folder)) if data is None else load_data_set(data)
+    check_output_folder("model", folder)
     if data is None:
+        images = images_of(folder, read_settings(folder))
         check_unseen(folder, images)
+    else:
+        # Divided as for the run: of its own images, in another place, those that were trained on are left out again.
+        run = read_settings(folder) if (folder / FILE).is_file() else None
+        images = load_data_set(data) if run is None else load_data_set(data, validation=run.validation, seed=run.seed)
     if images.classes != saved.classes:
         unknown = [name for name in images.classes if name not in saved.classes]
         missing = [name for name in saved.classes if name not in images.classes]
@@ -55,8 +74,7 @@ def run_evaluation(model: Path, data: str | None, backend: str, workers: int) ->
     logits = predict(saved.model, split, saved.transform, workers=workers)
     answers = logits.argmax(axis=1)
     counts = confusion_matrix(split.labels, answers, len(saved.classes))
-    output = folder / time.strftime("eval-%Y%m%d-%H%M%S")
-    output.mkdir(exist_ok=True)
+    output = new_folder(folder / time.strftime("eval-%Y%m%d-%H%M%S"))
     report.predictions(output / "predictions.csv", split.names, split.labels, logits, saved.classes)
     report.per_class(output / "per_class.csv", counts, saved.classes)
     report.confusion(output / "confusion.png", counts, saved.classes)

@@ -33,7 +33,8 @@ def run_explanation(source: str, file: Path, output: Path | None, weights: Path 
     """The pictures and the page of one image."""
     import numpy as np
 
-    from vipnp.core.files import check_outputs, write_text
+    from vipnp.core.checks import one_line
+    from vipnp.core.files import check_output_folder, check_outputs, write_text
     from vipnp.data.images import open_image
     from vipnp.explain import explain as explained
     from vipnp.explain.page import render
@@ -55,8 +56,7 @@ def run_explanation(source: str, file: Path, output: Path | None, weights: Path 
     folder = output
     if folder is None:
         folder = (Path(source) if Path(source).is_dir() else Path()) / f"explain-{file.stem}"
-    if folder.exists() and not folder.is_dir():
-        raise ValueError(f"--output: {folder} is a file, expected a folder")
+    check_output_folder("--output", folder)
     if folder.is_dir():
         check_outputs({f"--output: {name}": folder / name for name in (PAGE, *NAMES)}, inputs=[file])
     x = saved.transform.evaluation(picture)[None].astype(saved.model.dtype)
@@ -68,4 +68,4 @@ def run_explanation(source: str, file: Path, output: Path | None, weights: Path 
     write_pictures(found, pixels, folder)
     page = folder / PAGE
     write_text(page, render(found, pixels, saved.classes, file.name))
-    typer.echo(f"{saved.classes[int(found.logits.argmax())]}: see {page}")
+    typer.echo(one_line(f"{saved.classes[int(found.logits.argmax())]}: see {page}"))

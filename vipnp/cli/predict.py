@@ -43,9 +43,10 @@ def run_prediction(
     """The `topk` likeliest classes of every image."""
     import numpy as np
 
-    from vipnp.core.files import check_outputs, replaced_when_done, write_json
-    from vipnp.data.images import SUFFIXES, UnreadableImageError, open_image
-    from vipnp.data.sets import natural
+    from vipnp.core.checks import one_line
+    from vipnp.core.files import check_outputs, text_when_done, write_json
+    from vipnp.data.images import UnreadableImageError, open_image
+    from vipnp.data.sets import images_below, natural
     from vipnp.train.report import probabilities
     from vipnp.train.saved import files_of, load_saved
 
@@ -55,8 +56,7 @@ def run_prediction(
     files = []
     for path in paths:
         if path.is_dir():
-            found = [file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES]
-            files += sorted(found, key=lambda file: natural(str(file)))
+            files += [Path(name) for name in sorted(images_below(path, str(path)), key=natural)]
         elif path.is_file():
             files.append(path)
         else:
@@ -72,7 +72,7 @@ def run_prediction(
         except UnreadableImageError as error:
             if not skip_unreadable:
                 raise
-            typer.echo(f"skipped: {error}", err=True)
+            typer.echo(f"skipped: {one_line(str(error))}", err=True)
             continue
         x = saved.transform.evaluation(picture)[None].astype(saved.model.dtype)
         logits = saved.model.backend.to_numpy(saved.model(x))
@@ -82,7 +82,7 @@ def run_prediction(
         best = np.argsort(-p, kind="stable")[:topk]
         rows.append((str(file), [(saved.classes[k], float(p[k])) for k in best]))
     if csv is not None:
-        with replaced_when_done(csv) as temporary, temporary.open("w", newline="", encoding="utf-8") as handle:
+        with text_when_done(csv) as handle:
             writer = csv_module.writer(handle)
             writer.writerow(("file", "rank", "class", "probability"))
             writer.writerows(
@@ -97,4 +97,4 @@ def run_prediction(
         write_json(json, content)
     # Last, so that a closed pipe loses no file.
     for name, answers in rows:
-        typer.echo(f"{name}: " + ", ".join(f"{answer} {p:.1%}" for answer, p in answers))
+        typer.echo(one_line(f"{name}: " + ", ".join(f"{answer} {p:.1%}" for answer, p in answers)))

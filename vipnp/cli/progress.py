@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import platform
+import shlex
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
 from vipnp.cli.events import Events
+from vipnp.core.checks import one_line
 from vipnp.train.ranks import StoppedError
 
 if TYPE_CHECKING:
@@ -26,6 +29,11 @@ def memory() -> str:
     return f"  {most / 1e6:,.0f} MB"
 
 
+def in_shell(folder: Path) -> str:
+    """A folder as a shell takes it, on one line."""
+    return one_line(shlex.quote(str(folder)))
+
+
 def carry_out(run: Run, workers: int, save_every: int, *, tensorboard: bool) -> None:
     """Train, with a progress bar on rank 0, and events there where they are asked for."""
     from rich.console import Console
@@ -38,6 +46,7 @@ def carry_out(run: Run, workers: int, save_every: int, *, tensorboard: bool) -> 
     console = Console(quiet=not first)
 
     def print_line(line: str) -> None:
+        line = one_line(line)
         console.print(line, markup=False, soft_wrap=True)
         if first:
             with (run.folder / LOG).open("a", encoding="utf-8") as log:
@@ -97,7 +106,7 @@ def carry_out(run: Run, workers: int, save_every: int, *, tensorboard: bool) -> 
             rows = run.train(workers=workers, save_every=save_every, report=tell, show=show if first else None)
         except StoppedError as stopped:
             if first:
-                typer.echo(f"stopped by {stopped}; go on with: vipnp train --resume {run.folder}", err=True)
+                typer.echo(f"stopped by {stopped}; go on with: vipnp train --resume {in_shell(run.folder)}", err=True)
             raise
     if run.ranks.size > 1:
         print_line(f"most memory, by rank: {', '.join(run.ranks.gather(memory().strip() or 'not known'))}")
@@ -107,4 +116,5 @@ def carry_out(run: Run, workers: int, save_every: int, *, tensorboard: bool) -> 
     print_line(
         f"best accuracy {max(row['accuracy'] for row in rows):.2%} on the {len(run.data.validation)} held-out images"
     )
-    print_line(f"next: vipnp eval {run.folder}   vipnp predict {run.folder} IMAGE...")
+    folder = in_shell(run.folder)
+    print_line(f"next: vipnp eval {folder}   vipnp predict {folder} IMAGE...")

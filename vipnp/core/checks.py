@@ -30,12 +30,15 @@ def shown(value: object) -> str:
     return text if len(text) <= LONGEST_SHOWN and "array(" not in text else type(value).__name__
 
 
+def one_line(text: str) -> str:
+    """A text as a terminal may have it: what is no printable character, which it would obey, as Python escapes it."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
 def printable(name: object) -> str:
-    """A foreign name, such as that of a tensor in a file, as an error prints it: without control characters, which a
-    terminal would obey, and without the middle of what is long."""
-    text = str(name)
-    if not text.isprintable():
-        text = repr(text)[1:-1]
+    """A foreign name, such as that of a tensor in a file, as an error prints it: as `one_line`, and without the middle
+    of what is long."""
+    text = one_line(str(name))
     return text if len(text) <= LONGEST_SHOWN else f"{text[:38]}...{text[-38:]}"
 
 

@@ -10,10 +10,30 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
+
+from vipnp.core.checks import shown
 
 PREFIX, SUFFIX = ".vipnp-", ".tmp"
 """A temporary file is called .vipnp-PID-RANDOM.tmp, whatever the length of the name it stands in for."""
+
+
+def check_path(name: str, path: Any) -> str:
+    """`path` as a string; raises TypeError, naming the argument, unless it is one or an os.PathLike of one, ValueError
+    for what no file can be called: nothing, a zero byte, half a surrogate pair."""
+    try:
+        text = os.fspath(path)
+    except TypeError:
+        text = None
+    if not isinstance(text, str):
+        raise TypeError(f"{name}: got {shown(path)}, expected a string or an os.PathLike of one")
+    try:
+        fits = b"\0" not in os.fsencode(text)
+    except UnicodeEncodeError:
+        fits = False
+    if not text or not fits:
+        raise ValueError(f"{name}: got {shown(text)}, expected the name of a file or folder")
+    return text
 
 
 @contextmanager
@@ -25,9 +45,9 @@ def replaced_when_done(path: str | os.PathLike[str]) -> Iterator[Path]:
     the process. A pipe or device is written to, not replaced. Temporary files that killed processes left in the folder
     are removed.
 
-    Raises OSError naming `path` where it cannot be written.
+    Raises OSError naming `path` where it cannot be written, and as `check_path`.
     """
-    target = Path(os.path.realpath(path))
+    target = Path(os.path.realpath(check_path("path", path)))
     try:
         with _written_to(target) if target.exists() and not target.is_file() else _in_its_place(target) as temporary:
             yield temporary
@@ -63,10 +83,21 @@ def _in_its_place(target: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+@contextmanager
+def text_when_done(path: str | os.PathLike[str]) -> Iterator[TextIO]:
+    """A text file in UTF-8, by `replaced_when_done`. What UTF-8 lacks, bytes in the name of a file, stands as Python
+    escapes it: no name costs a result."""
+    with (
+        replaced_when_done(path) as temporary,
+        temporary.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file,
+    ):
+        yield file
+
+
 def write_text(path: str | os.PathLike[str], text: str) -> None:
-    """Write `text` as UTF-8, by `replaced_when_done`."""
-    with replaced_when_done(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    """Write `text`, by `text_when_done`."""
+    with text_when_done(path) as file:
+        file.write(text)
 
 
 def write_json(path: str | os.PathLike[str], content: Any) -> None:
@@ -89,24 +120,53 @@ def check_outputs(
         if path is None:
             continue
         name = os.fspath(path)
-        target = Path(os.path.realpath(name))
         if not name:
             raise ValueError(f"{option}: got an empty name, expected that of a file")
-        if target.is_dir():
+        target = Path(os.path.realpath(check_path(option, name)))
+        if os.path.isdir(target):
             raise ValueError(f"{option}: {name} is a folder, expected the name of a file")
-        if not target.parent.is_dir():
+        if not os.path.isdir(target.parent):
             raise ValueError(f"{option}: {name}: there is no folder {Path(name).parent} to write it to")
-        if target.exists() and not os.access(target, os.W_OK):
+        if os.path.exists(target) and not os.access(target, os.W_OK):
             raise ValueError(f"{option}: {name} cannot be written")
-        if (target.is_file() or not target.exists()) and not os.access(target.parent, os.W_OK):
+        regular = os.path.isfile(target) or not os.path.exists(target)
+        if regular and not os.access(target.parent, os.W_OK | os.X_OK):
             raise ValueError(f"{option}: {name}: the folder {Path(name).parent} cannot be written")
+        try:
+            os.stat(target)
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            raise ValueError(f"{option}: {name} cannot be written ({error.strerror})") from error
         other = seen.setdefault(str(target), option)
-        if other != option and (target.is_file() or not target.exists()):
+        if other != option and regular:
             raise ValueError(f"{other} and {option}: both are {name}, expected different files")
     for path in inputs:
         target = Path(os.path.realpath(path))
         if str(target) in seen and target.is_file():
             raise ValueError(f"{seen[str(target)]}: {os.fspath(path)} is one of the files to read, expected another")
+
+
+def check_output_folder(option: str, folder: str | os.PathLike[str]) -> None:
+    """Refuse, before any work, a folder that cannot be written to, nor made where there is none.
+
+    Raises ValueError naming the option, TypeError as `check_path`.
+    """
+    name = check_path(option, folder)
+    path = Path(os.path.realpath(name))
+    there = next(place for place in (path, *path.parents) if os.path.lexists(place))
+    if not os.path.isdir(there):
+        what = name if there == path else f"{name}: {there}"
+        raise ValueError(f"{option}: {what} is a file, expected a folder")
+    try:
+        os.stat(path)
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        raise ValueError(f"{option}: {name} cannot be made ({error.strerror})") from error
+    if not os.access(there, os.W_OK | os.X_OK):
+        what = name if there == path else f"{name}: the folder {there}"
+        raise ValueError(f"{option}: {what} cannot be written")
 
 
 def write_outputs(*outputs: tuple[str, Path | None, Callable[[Path], None]]) -> None:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from vipnp.core import HostArray
-from vipnp.core.checks import is_whole
+from vipnp.core.checks import is_whole, shown
 
 CLASSES = 10
 SPLITS = 5
@@ -62,7 +62,7 @@ def load_digits(split: int = 0) -> Digits:
         Naming the extra to install where scikit-learn is missing.
     """
     if not is_whole(split):
-        raise TypeError(f"split: got {split!r}, expected an integer from 0 to {SPLITS - 1}")
+        raise TypeError(f"split: got {shown(split)}, expected an integer from 0 to {SPLITS - 1}")
     if not 0 <= split < SPLITS:
         raise ValueError(f"split: got {split}, expected 0 to {SPLITS - 1}")
     try:

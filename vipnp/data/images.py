@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +17,10 @@ SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff",
 
 MAX_PIXELS = 150_000_000
 """A larger picture is refused before it is decoded: a few kilobytes can announce gigabytes of pixels."""
+
+
+OF_THE_SYSTEM = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
+"""Errors of reading that say nothing of the file."""
 
 
 class UnreadableImageError(ValueError):
@@ -37,7 +42,9 @@ def open_image(path: Path, channels: int = 3, *, exif: bool = True) -> Image.Ima
     Raises
     ------
     UnreadableImageError
-        If the file is empty, truncated, no image, or larger than `MAX_PIXELS`.
+        If the file is empty, truncated, no image, larger than `MAX_PIXELS`, or may not be read.
+    OSError, MemoryError
+        Where the process has no file or memory left, of which the file is innocent.
     """
     return _flat(_decoded(path, exif=exif, coarse=False)).convert("RGB" if channels == 3 else "L")
 
@@ -64,8 +71,13 @@ def _decoded(path: Path, *, exif: bool, coarse: bool) -> Image.Image:
                     opened.draft("L", (1, 1))
                 opened.load()
                 return ImageOps.exif_transpose(opened) if exif else opened.copy()
-    except UnreadableImageError:
+    except (UnreadableImageError, MemoryError):
         raise
+    except OSError as error:
+        if error.errno in OF_THE_SYSTEM:
+            raise
+        what = "is no whole image" if error.errno is None else "cannot be read"
+        raise UnreadableImageError(f"{path}: {what} ({error.strerror or error})") from error
     # Pillow's decoders raise these and more for files that are broken; the file is what the user must hear of.
     except Exception as error:
         raise UnreadableImageError(f"{path}: is no whole image ({error})") from error

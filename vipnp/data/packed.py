@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import math
+import os
 import tarfile
 import zlib
 from collections.abc import Callable
@@ -33,9 +34,10 @@ def packed_format(source: Path) -> Format | None:
         return "cifar" if source.name.lower().endswith((".tar.gz", ".tgz", ".tar")) else None
     if not source.is_dir():
         return None
+    there = os.listdir(source)  # which names the folder where it may not be read
     if any(_idx_file(source, name) for names in IDX_PARTS for name in names):
         return "idx"
-    if any((source / form.train[0]).is_file() for form in FORMS):
+    if any(form.train[0] in there and (source / form.train[0]).is_file() for form in FORMS):
         return "cifar"
     return None
 

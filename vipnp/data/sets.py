@@ -15,6 +15,7 @@ import numpy as np
 
 from vipnp.core import HostArray
 from vipnp.core.checks import check_real
+from vipnp.core.files import check_path
 from vipnp.data.images import SUFFIXES, open_image
 
 if TYPE_CHECKING:
@@ -128,6 +129,8 @@ def load_data_set(
 
     Raises
     ------
+    TypeError
+        If `source` is neither a string nor a path.
     ValueError
         For an empty folder, fewer than two classes, and classes that one part has and the other has not.
     FileNotFoundError
@@ -135,6 +138,7 @@ def load_data_set(
     ImportError
         Where the package that carries an embedded set is missing.
     """
+    check_path("data", source)
     validation = check_real("validation", validation, low=0, high=1, low_included=False)
     if isinstance(source, str) and source in EMBEDDED:
         from vipnp.data import embedded
@@ -194,9 +198,9 @@ def scan(root: Path, leave_out: Collection[str] = ()) -> tuple[tuple[str, ...], 
     """
     found: dict[str, list[str]] = {}
     for folder in sorted((entry.name for entry in os.scandir(root) if entry.is_dir()), key=natural):
-        if folder.startswith("."):
+        if folder.startswith(".") or root.resolve().is_relative_to((root / folder).resolve()):
             continue
-        files = sorted((name for name in _images(root / folder, folder) if name not in leave_out), key=natural)
+        files = sorted((name for name in images_below(root / folder, folder) if name not in leave_out), key=natural)
         if files:
             if NO_TEXT & {category(character) for character in folder}:
                 raise ValueError(f"data: got a class named {folder!r} in {root}, expected a line of text in UTF-8")
@@ -209,14 +213,23 @@ def scan(root: Path, leave_out: Collection[str] = ()) -> tuple[tuple[str, ...], 
     return classes, [name for files in found.values() for name in files], labels
 
 
-def _images(folder: Path, prefix: str) -> list[str]:
+def images_below(folder: Path, prefix: str, above: Collection[Path] = ()) -> list[str]:
+    """The image files in `folder` and the folders in it, as paths that begin with `prefix`.
+
+    Hidden ones are left out, links are followed, but not to a folder that the link lies in (`above`, for recursion).
+
+    Raises OSError for a folder that cannot be read.
+    """
     names = []
-    for entry in os.scandir(folder):
+    here = Path(os.path.realpath(folder))
+    above = {*above, here, *here.parents}
+    for entry in list(os.scandir(folder)):
         if entry.name.startswith("."):
             continue
         path = f"{prefix}/{entry.name}"
         if entry.is_dir():
-            names += _images(folder / entry.name, path)
+            if not (entry.is_symlink() and Path(os.path.realpath(entry.path)) in above):
+                names += images_below(folder / entry.name, path, above)
         elif os.path.splitext(entry.name)[1].lower() in SUFFIXES:
             names.append(path)
     return names

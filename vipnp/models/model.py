@@ -21,7 +21,7 @@ from vipnp.core.boundary import (
 from vipnp.core.checks import check_dtype, check_whole
 from vipnp.core.tree import flatten, unflatten
 from vipnp.data.transforms import Transform
-from vipnp.models.checks import IncompatibleKeys, check_arrays, check_names, checked_smoothing
+from vipnp.models.checks import IncompatibleKeys, check_arrays, check_description, check_names, checked_smoothing
 from vipnp.models.config import ViPConfig
 from vipnp.models.draws import draw_masks
 from vipnp.models.initialization import initial_head, initial_parameters, parameter_shapes
@@ -234,15 +234,14 @@ class VisionPermutator:
 
         Raises
         ------
-        ValueError
-            If the classes are not one for each output or a weight is not finite.
+        TypeError, ValueError
+            If `path` is no path, classes or transform do not fit the model, or a weight is not finite.
         OSError
             Where the file cannot be written.
         ImportError
             Naming the extra to install where safetensors is missing.
         """
-        if self.classes is not None and len(self.classes) != self.config.num_classes:
-            raise ValueError(f"classes: got {len(self.classes)} names for {self.config.num_classes} outputs")
+        check_description(self.config, self.classes, self.transform)
         described = {
             "config": dataclasses.asdict(self.config),
             "classes": None if self.classes is None else list(self.classes),

@@ -63,10 +63,12 @@ def load(
     ValueError
         If it is no whole weight file, fits no published model or another than `name`, or says of itself what is not so.
     TypeError
-        For an image size that is no pair.
+        For a path that is neither a string nor a path, a name that is no string, an image size that is no pair.
     """
     if image_size is not None and not (isinstance(image_size, tuple | list) and len(image_size) == 2):
         raise TypeError(f"image_size: got {shown(image_size)}, expected (height, width)")
+    if name is not None:
+        get_config(name)
     tensors, found = load_weights(path), load_metadata(path)
     where = f"path: {os.fspath(path)!r}"
     if "config" in found:
@@ -153,8 +155,6 @@ def _tupled(value: Any) -> Any:
 
 def _published(where: str, tensors: Mapping[str, HostArray], name: str | None) -> tuple[str, ViPConfig]:
     """The published model that the tensors fit, which must be `name` if one is given."""
-    if name is not None:
-        get_config(name)
     fits = published_model(tensors)
     if fits is not None and name in (None, fits[0]):
         return fits

@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import numpy as np
 from vipnp.checkpoint import load_metadata, load_weights, save_weights
 from vipnp.core import HostArray
 from vipnp.core.checks import listed
-from vipnp.core.files import replaced_when_done, write_text
+from vipnp.core.files import text_when_done, write_text
 from vipnp.data import DataSet, load_data_set
 from vipnp.train.settings import FILE, Settings
 
@@ -88,14 +89,20 @@ def read_split(folder: Path) -> list[str]:
 def images_of(folder: Path, settings: Settings) -> DataSet:
     """The images of the run in `folder` as they are now, without the files that it left out.
 
-    Raises as `vipnp.data.load_data_set`, and FileNotFoundError where there is no split.csv.
+    Raises as `vipnp.data.load_data_set`, and FileNotFoundError where there is no split.csv or the images are gone.
     """
     path, end = folder / "split.csv", f",,{LEFT_OUT}"
     try:
         left_out = [json.loads(row.removesuffix(end)) for row in read_split(folder) if row.endswith(end)]
     except json.JSONDecodeError as error:
         raise ValueError(f"run: {path} is no list of a run's images ({error})") from error
-    return load_data_set(settings.data, validation=settings.validation, seed=settings.seed, leave_out=left_out)
+    try:
+        return load_data_set(settings.data, validation=settings.validation, seed=settings.seed, leave_out=left_out)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(
+            f"{error}; the run in {folder} had its images there: put them back, or evaluate others by vipnp eval "
+            f"{folder} --data FOLDER"
+        ) from error
 
 
 def check_unseen(folder: Path, images: DataSet) -> None:
@@ -151,8 +158,12 @@ def prepare_folder(folder: Path, settings: Settings, data: DataSet, versions: di
 
 
 def states(folder: Path) -> list[Path]:
-    """The saved states of a run, oldest first."""
-    return sorted((folder / "state").glob("step-*.safetensors"))
+    """The saved states of a run, oldest first. Raises OSError where their folder cannot be read: a run without states
+    begins again."""
+    place = folder / "state"
+    if not os.path.lexists(place):
+        return []
+    return sorted(place / name for name in os.listdir(place) if fnmatch(name, "step-*.safetensors"))
 
 
 def save_state(folder: Path, groups: Mapping[str, Mapping[str, HostArray]], counters: Mapping[str, Any]) -> None:
@@ -201,7 +212,7 @@ def _state(path: Path) -> tuple[dict[str, dict[str, HostArray]], dict[str, Any]]
 
 def write_metrics(folder: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """Write metrics.csv."""
-    with replaced_when_done(folder / "metrics.csv") as temporary, temporary.open("w", newline="") as file:
+    with text_when_done(folder / "metrics.csv") as file:
         writer = csv.DictWriter(file, COLUMNS)
         writer.writeheader()
         writer.writerows(rows)

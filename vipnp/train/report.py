@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vipnp.core import HostArray
-from vipnp.core.files import replaced_when_done
+from vipnp.core.checks import one_line
+from vipnp.core.files import replaced_when_done, text_when_done
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -121,13 +122,14 @@ def answer_beside_truth(name: str, label: int, logits: HostArray, classes: Seque
 
 
 def _short(name: str) -> str:
+    name = one_line(name)  # no font has a glyph for half a surrogate pair
     return name if len(name) <= 24 else f"{name[:23]}\u2026"
 
 
 def predictions(path: Path, names: Sequence[str], labels: HostArray, logits: HostArray, classes: Sequence[str]) -> None:
     """A CSV file with a row an image: file, true class, answer, probability of the answer."""
     p = probabilities(logits)
-    with replaced_when_done(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+    with text_when_done(path) as file:
         writer = csv.writer(file)
         writer.writerow(("file", "class", "answer", "probability"))
         for name, label, row in zip(names, labels, p, strict=True):
@@ -136,7 +138,7 @@ def predictions(path: Path, names: Sequence[str], labels: HostArray, logits: Hos
 
 def per_class(path: Path, counts: HostArray, classes: Sequence[str]) -> None:
     """A CSV file with a row a class: images, recall, precision."""
-    with replaced_when_done(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+    with text_when_done(path) as file:
         writer = csv.writer(file)
         writer.writerow(("class", "images", "recall", "precision"))
         for k, name in enumerate(classes):

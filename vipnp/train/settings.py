@@ -58,6 +58,11 @@ class Settings:
         for name in ("data", "model", "backend", "precision", "reduce", "weights"):
             if not isinstance(getattr(self, name), str):
                 raise TypeError(f"{name}: got {shown(getattr(self, name))}, expected a string")
+            if any("\ud800" <= character <= "\udfff" for character in getattr(self, name)):
+                raise ValueError(
+                    f"{name}: got {getattr(self, name)!r}, expected UTF-8, in which config.toml is written: rename it, "
+                    "or make a link to it"
+                )
         check_size("img_size", self.img_size)
         if self.channels not in (1, 3):
             raise ValueError(f"channels: got {shown(self.channels)}, expected 1 or 3")
@@ -112,9 +117,14 @@ class Settings:
         recipe = values.pop("recipe")
         sections = {"run": values, "recipe": recipe, **extra}
         return "\n".join(
-            f"[{name}]\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in section.items())
+            f"[{name}]\n" + "".join(f"{key} = {_toml(value)}\n" for key, value in section.items())
             for name, section in sections.items()
         )
+
+
+def _toml(value: Any) -> str:
+    """As JSON, which TOML takes but for two things: characters beyond 16 bits as pairs of escapes, and DEL as it is."""
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def read_settings(folder: Path) -> Settings:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from vipnp.core.files import write_text
+from vipnp.core.files import check_output_folder, check_path, write_text
 from vipnp.core.versions import installed
 from vipnp.data import DataSet, load_data_set
 from vipnp.data.packed import Format, packed_format
@@ -64,6 +64,8 @@ def new_settings(
     Raises ValueError or TypeError for what is no option or out of its bounds, and where `folder` holds a run or is a
     file.
     """
+    check_output_folder("--output", folder)
+    check_path("data", data)
     size, channels, usual = EMBEDDED[data] if data in EMBEDDED else PACKED[packed_format(Path(data))]
     settings = Settings(
         data=data if data in EMBEDDED else str(Path(data).resolve()),
@@ -77,8 +79,6 @@ def new_settings(
         raise ValueError(
             f"--output: {folder} holds a run already: take --resume {folder}, or --overwrite to replace it"
         )
-    if folder.exists() and not folder.is_dir():
-        raise ValueError(f"--output: {folder} is a file, expected a folder")
     there = [name for name in CONTENTS if (folder / name).exists() and not overwrite]
     if there:
         raise ValueError(
@@ -124,6 +124,7 @@ def resumed(folder: Path, epochs: int | None, ranks: Ranks) -> Run:
     Raises FileNotFoundError or ValueError where it holds none, its images are others now, or more epochs are done.
     """
     settings = read_settings(folder)
+    check_output_folder("--resume", folder)
     if epochs is not None:
         found = read_state(folder)
         done = 0 if found is None else len(found[1]["rows"]) - settings.recipe.cooldown_epochs
