@@ -47,7 +47,7 @@ FOLDERS = {
 
 ANY_NETWORK = (
     "For all numbers of stages and blocks, widths, segments, image sizes, batches, masks, rates and skip_lam, for "
-    "either fusion of the branches height, width and channel, all real images and parameters"
+    "either fusion of any branches, all real images and parameters"
 )
 CURVES = "where images and parameters move along curves with derivatives u,"
 
@@ -67,6 +67,7 @@ NETWORK: Mapping[str, tuple[Callable[..., Any], str]] = {
 
 PARTS = (
     "patch_embed",
+    *(branch.__name__ for branch in vipnp.layers.BRANCHES.values()),
     "permutator",
     "permutator_sum",
     "downsample",
@@ -102,14 +103,16 @@ def theorems() -> dict[str, dict[str, Any]]:
         text = by_layer[f"{name}.v"]
         used = re.findall(r"generalize (\w+)_correct;", text)
         proof = f"(* proofs/layers/{name}.v: the theorems of {', '.join(used)}, added up. *)"
-        found[name] = entry(layer.layer, layer.arrays(), layer.constants, [], text, modules, proof)
+        assume = [f"the theorem of {branch}" for branch in layer.functions]
+        found[name] = entry(layer.layer, layer.arrays(), layer.constants, assume, text, modules, proof)
     for name, block in layers.STAGES.items():
         layer = layers.LAYERS[block]
         modules = modules_of(partial(layers.run_of_blocks, block, 2))
         proof = f"(* proofs/layers/{name}.v: the theorem of {block}, by induction over the blocks. *)"
         arrays = {"x": layer.x, **{f"blocks.{n}": s for n, s in layer.arrays().items() if n != "x"}}
         text = by_layer[f"{name}.v"]
-        found[name] = entry(vipnp.layers.stage, arrays, layer.constants, [], text, modules, proof)
+        assume = [f"the theorem of {branch}" for branch in layer.functions]
+        found[name] = entry(vipnp.layers.stage, arrays, layer.constants, assume, text, modules, proof)
     return found | others(found)
 
 
@@ -233,6 +236,7 @@ def assumptions() -> list[str]:
     proved = [f"Ops.{f}{n}_{what}" for n, f in ops.items() for what in ("value", "correct")]
     proved += [f"Layers.{n}.{n}_correct" for n in of_layers]
     proved += [f"{at}.{name}" for name in NETWORK]
+    proved += [f"Network.parts.{name}" for name in ("branches_correct", "masks_left_out")]
     proved += [f"Optim.{file}.{name}" for file, names in optimisers.THEOREMS.items() for name in names]
     lines += [f"Definition all := ({', '.join(proved)}).", "Print Assumptions all."]
     (BUILD / "Assumptions.v").write_text("\n".join([*lines, ""]))

@@ -13,6 +13,7 @@ import inspect
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -21,7 +22,7 @@ from typing import Any
 from proofs.statements import ALL, Spec, axes, dot, kind, moves, projection, statement, write_or_check
 from proofs.tracer import Array, Axis, RefusedError, Size, Tracer, flat, fresh, function, require, size
 from vipnp import layers, ops
-from vipnp.layers import BlockMasks, Mask
+from vipnp.layers import STANDARD_BRANCHES, BlockMasks, BranchKind, Mask
 
 FOLDER = Path(__file__).parent / "layers"
 
@@ -30,7 +31,8 @@ FOLDER = Path(__file__).parent / "layers"
 class Theorem:
     """A theorem at the shapes of a call: what its sizes, constants and differentiated arguments are there.
 
-    `params` is the tree of a layer's parameters, whose gradients come back in its shape; None for an op.
+    `params` is the tree of a layer's parameters, whose gradients come back in its shape; None for an op. `functions`
+    are the branches that a layer is given, each of which has its theorem.
     """
 
     name: str
@@ -39,6 +41,7 @@ class Theorem:
     arguments: list[Array]
     assume: tuple[str, ...] = ()
     params: Mapping[str, Any] | None = None
+    functions: tuple[str, ...] = ()
 
 
 @dataclass(eq=False)
@@ -67,10 +70,14 @@ class Sum:
 
 
 class LayerTracer(Tracer):
-    """A tracer that writes ops as calls, and refuses whatever else computes, but for sums of arrays."""
+    """A tracer that writes ops as calls, and refuses whatever else computes, but for sums of arrays.
 
-    def __init__(self) -> None:
+    branches : the layers of which only the theorem is known, by their names in Coq.
+    """
+
+    def __init__(self, branches: Mapping[Callable[..., Any], str] | None = None) -> None:
         super().__init__()
+        self.branches = branches or {}
         self.steps: list[Call | Sum] = []
         self.back: list[Call | Sum] = []
         self.gradients: list[Array] = []
@@ -87,18 +94,19 @@ class LayerTracer(Tracer):
                 self, *args, **kwargs
             )  # a layer without a theorem at these shapes: its calls are calls of this one
         arguments = found.arguments
-        plain = Tracer()
-        y, _ = op(plain, *copied(args, plain), **copied(kwargs, plain))
-        sizes = [f if isinstance(f, str) else f"{f}%nat" for f in (found.sizes[n] for n in size_names(found.name))]
-        fixed = [literal(self.lift(value)) for value in found.constants]
+        y = arguments[0] if op in self.branches else self.traced(op, args, kwargs)
+        names = () if op in self.branches else size_names(found.name)
+        sizes = [f if isinstance(f, str) else f"{f}%nat" for f in (found.sizes[n] for n in names)]
+        fixed = [*(literal(self.lift(value)) for value in found.constants), *found.functions]
         number = sum(isinstance(step, Call) for step in self.steps) + 1
-        name = f"{op.__name__}_{number}"
+        name = f"{self.branches.get(op, op.__name__)}_{number}"
         term = " ".join([found.name, *sizes, *fixed])
         call = Call(name, found, term, sizes, fixed, arguments, self.argument(f"y_{name}", y.axes))
         self.steps.append(call)
         self.lets.append(f"let y_{name} : {kind(y.axes)} := fst ({' '.join([term, *map(literal, arguments)])}) in")
 
         def pullback(dy: Array) -> Any:
+            require(axes_of(dy) == call.result.axes, f"the pullback of {name} takes a cotangent shaped like its result")
             call.cotangent = dy
             self.back.append(call)
             returned = " * ".join(f"({kind(a.axes)})" for a in arguments)
@@ -110,6 +118,17 @@ class LayerTracer(Tracer):
             return tuple(gradients) if found.params is None else (next(gradients), filled(found.params, gradients))
 
         return call.result, pullback
+
+    def traced(self, op: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Array:
+        """What the op or layer returns, for its shape alone."""
+        xp = Tracer() if is_op(op) else LayerTracer(self.branches)
+        y, _ = op(xp, *copied(args, xp), **copied(kwargs, xp))
+        result: Array = y
+        return result
+
+    def asarray(self, x: Array, dtype: Any = None) -> Array:
+        require(isinstance(x, Array), "asarray of what is no array yet")
+        return x
 
     def elementwise(self, term: str, *operands: Any) -> Array:
         require(term == "{} + {}", "a layer forms nothing but sums of arrays; the rest is what ops are for")
@@ -149,7 +168,7 @@ def op_theorem(xp: Tracer, op: Callable[..., Any], args: tuple[Any, ...], kwargs
             continue
         given: dict[str, str | int] = {}
         fits = all(unify(axes(s), axes_of(values[n]), given) for n, s in {**spec.arrays, **spec.constants}.items())
-        if fits and all(unify(((s,),), (size(values[n]).factors,), given) for n, s in spec.sizes.items()):
+        if fits and all(unify(axes(s), (size(values[n]).factors,), given) for n, s in spec.sizes.items()):
             constants, arguments = ([values[n] for n in names] for names in (spec.constants, spec.arrays))
             return Theorem(name, given, constants, arguments, spec.assume)
     shown = {n: v.shape for n, v in values.items() if isinstance(v, Array)}
@@ -157,16 +176,22 @@ def op_theorem(xp: Tracer, op: Callable[..., Any], args: tuple[Any, ...], kwargs
 
 
 def layer_theorem(
-    xp: Tracer, layer: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    xp: LayerTracer, layer: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
 ) -> Theorem | None:
     """The theorem about `layer` at the shapes and with the options of this call, if there is one."""
     values = called(xp, layer, args, kwargs)
+    if layer in xp.branches:
+        arguments = [values["x"], *(value for _, value in leaves(values["params"]))]
+        return Theorem(xp.branches[layer], {}, [], arguments, params=values["params"])
     for name, spec in LAYERS.items():
         if spec.layer is not layer:
             continue
         names = {n: xp.argument(n, axes(s)) for n, s in spec.constants.items()}
         options = called(xp, layer, (values["x"], values["params"]), spec.options(names))
-        options = {n: v for n, v in options.items() if n not in ("x", "params")}
+        options = {n: v for n, v in options.items() if n not in ("x", "params", "branches")}
+        branches = [layers.BRANCHES[kind] for kind in values.get("branches", ())]
+        if not all(branch in xp.branches for branch in branches):
+            continue
         given: dict[str, str | int] = {}
         constants: dict[str, Any] = {}
         params = dict(leaves(values["params"]))
@@ -176,7 +201,8 @@ def layer_theorem(
         fits = fits and all(unify(axes(s), axes_of(params[path]), given) for path, s in leaves(spec.params))
         if fits and all(same_option(v, values[n], given, constants) for n, v in options.items()):
             arguments = [values["x"], *(params[path] for path, _ in leaves(spec.params))]
-            return Theorem(name, given, [constants[n] for n in spec.constants], arguments, params=spec.params)
+            functions = tuple(xp.branches[branch] for branch in branches)
+            return Theorem(name, given, [constants[n] for n in spec.constants], arguments, (), spec.params, functions)
     return None
 
 
@@ -254,7 +280,11 @@ def literal(a: Array) -> str:
 class LayerSpec:
     """At which shapes a layer is traced. `options` makes its keyword arguments from the constants by name.
 
-    Where the layer permutes axes by itself, `exchange` says which sums its proof exchanges, one after another.
+    Where the layer permutes axes by itself, `exchange` says which sums its proof exchanges, one after another. Where it
+    shifts, the constants `rows` and `columns` stand for what `shift_matrices` would write for known sizes.
+
+    `functions` are the branches that it is given, by the shapes of their weights. Of each no more is known than its
+    theorem, so that the layer's is about any branches; `branches` only says with which it is traced.
     """
 
     layer: Callable[..., Any]
@@ -263,6 +293,15 @@ class LayerSpec:
     constants: Mapping[str, str] = field(default_factory=dict)
     options: Callable[[Mapping[str, Any]], dict[str, Any]] = lambda constants: {}
     exchange: tuple[tuple[str, str], ...] = ()
+    functions: Mapping[str, str] = field(default_factory=dict)
+    branches: tuple[BranchKind, ...] = STANDARD_BRANCHES
+
+    def tracer(self) -> LayerTracer:
+        kinds = self.branches if self.functions else ()
+        return LayerTracer({layers.BRANCHES[kind]: name for kind, name in zip(kinds, self.functions, strict=True)})
+
+    def as_op(self, name: str) -> Spec:
+        return Spec(name, self.arrays(), self.constants, functions=self.functions)
 
     def arrays(self) -> dict[str, str]:
         """The shapes of the differentiated arguments; a parameter is named by its path."""
@@ -272,7 +311,8 @@ class LayerSpec:
         """The layer as a function of arrays, like an op."""
 
         def flat_layer(xp: LayerTracer, x: Array, *params: Array, **constants: Array) -> tuple[Array, Any]:
-            y, pullback = self.layer(xp, x, filled(self.params, iter(params)), **self.options(constants))
+            with self.any_matrices(constants):
+                y, pullback = self.layer(xp, x, filled(self.params, iter(params)), **self.options(constants))
 
             def flat_pullback(dy: Array) -> tuple[Array, ...]:
                 xp.in_pullback = True
@@ -284,6 +324,20 @@ class LayerSpec:
             return y, flat_pullback
 
         return flat_layer
+
+    @contextmanager
+    def any_matrices(self, constants: Mapping[str, Array]) -> Iterator[None]:
+        """The matrices of a shift are symbols, so that the theorem is about all matrices."""
+        if "rows" not in constants:
+            yield
+            return
+        names = self.layer.__globals__
+        written = names["shift_matrices"]
+        names["shift_matrices"] = lambda kind, height, width: (constants["rows"], constants["columns"])
+        try:
+            yield
+        finally:
+            names["shift_matrices"] = written
 
 
 def leaves(tree: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
@@ -307,9 +361,12 @@ def mlp(inputs: str, hidden: str, outputs: str) -> dict[str, Any]:
 
 
 GRID = "B H W N*S"
-BRANCHES = {"mlp_c": {"weight": "N*S N*S"}, "mlp_h": {"weight": "H*S H*S"}, "mlp_w": {"weight": "W*S W*S"}}
-
 SEGMENTED = {"segments": Size("N")}
+
+WEIGHTS = {"branch_h": "K*T K*T", "branch_w": "L*U L*U", "branch_c": "M*V M*V"}
+"""The branches in the places mlp_h, mlp_w and mlp_c."""
+
+BRANCHES = {f"mlp_{place}": {"weight": WEIGHTS[f"branch_{place}"]} for place in "chw"}
 PLAIN = {**BRANCHES, "proj": linear("N*S", "N*S")}
 WEIGHTED = {**PLAIN, "reweight": mlp("N*S", "D", "N*S*3")}
 
@@ -363,15 +420,29 @@ LAYERS: Mapping[str, LayerSpec] = {
         mlp_options,
     ),
     "reweight": LayerSpec(layers.mlp, "B N*S", mlp("N*S", "D", "N*S*3")),
-    "height_branch": LayerSpec(layers.height_branch, GRID, BRANCHES["mlp_h"], options=lambda c: SEGMENTED),
-    "width_branch": LayerSpec(layers.width_branch, GRID, BRANCHES["mlp_w"], options=lambda c: SEGMENTED),
-    "channel_branch": LayerSpec(layers.channel_branch, GRID, BRANCHES["mlp_c"], options=lambda c: SEGMENTED),
+    "height_branch": LayerSpec(layers.height_branch, GRID, {"weight": "H*S H*S"}, options=lambda c: SEGMENTED),
+    "width_branch": LayerSpec(layers.width_branch, GRID, {"weight": "W*S W*S"}, options=lambda c: SEGMENTED),
+    "channel_branch": LayerSpec(layers.channel_branch, GRID, {"weight": "N*S N*S"}, options=lambda c: SEGMENTED),
+    "plane_branch": LayerSpec(
+        layers.plane_branch, GRID, {"weight": "H*W H*W"}, options=lambda c: {"segments": Size("N", "S")}
+    ),
+    **{
+        shifting.__name__: LayerSpec(
+            shifting,
+            GRID,
+            {"weight": "N*S N*S"},
+            {"rows": "N H H", "columns": "N W W"},
+            lambda c: SEGMENTED,
+        )
+        for shifting in (layers.point_branch, layers.axial_height_branch, layers.axial_width_branch)
+    },
     "permute_mlp": LayerSpec(
         layers.permute_mlp,
         GRID,
         PLAIN,
         {"mask": GRID, "rate": ""},
         lambda c: {**SEGMENTED, "mask": Mask(c["mask"], c["rate"])},
+        functions=WEIGHTS,
     ),
     "weighted_permute_mlp": LayerSpec(
         layers.weighted_permute_mlp,
@@ -379,17 +450,31 @@ LAYERS: Mapping[str, LayerSpec] = {
         WEIGHTED,
         {"mask": GRID, "rate": ""},
         lambda c: {**SEGMENTED, "mask": Mask(c["mask"], c["rate"])},
+        functions=WEIGHTS,
     ),
     "permutator": LayerSpec(
-        layers.permutator, GRID, block(WEIGHTED), BLOCK_MASKS, lambda c: block_options(c, "weighted")
+        layers.permutator,
+        GRID,
+        block(WEIGHTED),
+        BLOCK_MASKS,
+        lambda c: block_options(c, "weighted"),
+        functions=WEIGHTS,
     ),
-    "permutator_sum": LayerSpec(layers.permutator, GRID, block(PLAIN), BLOCK_MASKS, lambda c: block_options(c, "sum")),
+    "permutator_sum": LayerSpec(
+        layers.permutator,
+        GRID,
+        block(PLAIN),
+        BLOCK_MASKS,
+        lambda c: block_options(c, "sum"),
+        functions=WEIGHTS,
+    ),
     "permutator_sum_unmasked": LayerSpec(
         layers.permutator,
         GRID,
         block(PLAIN),
         {"skip_lam": ""},
         lambda c: {**SEGMENTED, "fusion": "sum", "skip_lam": c["skip_lam"]},
+        functions=WEIGHTS,
     ),
     "downsample": LayerSpec(
         layers.downsample,
@@ -409,8 +494,8 @@ def written(name: str) -> str:
 
 
 def text_of(name: str, spec: LayerSpec) -> str:
-    xp = LayerTracer()
-    as_op = Spec(name, spec.arrays(), spec.constants)
+    xp = spec.tracer()
+    as_op = spec.as_op(name)
     text = statement(name, spec.flattened(), as_op, xp)
     proof = Proof(name, as_op, xp, text, spec.exchange)
     used = [step.theorem.name for step in xp.steps if isinstance(step, Call)]
@@ -455,8 +540,9 @@ class Proof:
 
     def lines(self) -> list[str]:
         xp, spec = self.xp, self.spec
-        names = [*self.sizes, *spec.constants, *spec.arrays, *(f"u_{n}" for n in spec.arrays)]
-        names += [*(f"P_{n}" for n in self.sizes), *(f"D_{n}" for n in spec.arrays)]
+        names = [*self.sizes, *spec.constants, *spec.functions, *spec.arrays, *(f"u_{n}" for n in spec.arrays)]
+        names += [*(f"P_{n}" for n in self.sizes), *(f"C_{n}" for n in spec.functions)]
+        names += [f"D_{n}" for n in spec.arrays]
         lines = [f"Theorem {self.name}_correct : {self.name}_is_correct.", "Proof.", *self.abstract()]
         lines.append(f"  intros {' '.join(names)}.")
         for step in xp.steps:
@@ -470,6 +556,7 @@ class Proof:
     def abstract(self) -> list[str]:
         """Of the called functions only their theorems are kept, so that Coq never looks into one."""
         called = dict.fromkeys(step.theorem.name for step in self.xp.steps if isinstance(step, Call))
+        called = dict.fromkeys(f for f in called if f not in self.spec.functions)
         lines = [f"  cbv beta delta [{self.name}_is_correct {self.name}]."]
         lines += [
             f"  generalize {f}_correct; cbv delta [{f}_is_correct]; generalize {f}; intros {f} C_{f}." for f in called
@@ -519,6 +606,7 @@ class Proof:
         curves = [f"(fun t => {self.at('t', text)})" for text in literals]
         premises = [f"P_{n}" if n in self.sizes else "ltac:(lia)" for n in step.sizes]
         premises += ["ltac:(lra)"] * len(step.theorem.assume)
+        premises += [f"C_{function}" for function in step.theorem.functions]
         velocities = [self.velocity(a) for a in step.arguments]
         given = [*step.sizes, *step.fixed, *curves, *velocities, *premises, *(self.moves(a) for a in step.arguments)]
         return [
@@ -550,7 +638,8 @@ class Proof:
 
 def run_of_blocks(theorem: str, depth: int) -> LayerTracer:
     """What the loop of layers/stage.py calls, at a depth: that it is a list, gone through and back, is tested on it."""
-    xp, spec = LayerTracer(), LAYERS[theorem]
+    spec = LAYERS[theorem]
+    xp = spec.tracer()
     stage: Callable[..., Any] = layers.stage
     params, masks = {}, []
     for k in range(depth):
@@ -586,7 +675,11 @@ def stage_text(name: str) -> str:
     sizes, count = sizes_of(written(of)), len(params)
     fixed = {n: axes(s) for n, s in spec.constants.items()}
     constants = " ".join(f"({n} : {kind(a)})" for n, a in fixed.items())
-    given = " ".join([of, *sizes, *fixed])
+    as_op = spec.as_op(of)
+    functions = [*as_op.functions]
+    variables = "\n  ".join(f"Variable {n} : {k}." for n, k in as_op.function_kinds().items())
+    quantified = " ".join(f"({n} : {k})" for n, k in as_op.function_kinds().items())
+    given = " ".join([of, *sizes, *fixed, *functions])
     part = [projection("p", k, count) for k in range(count)]
     velocity = [projection("u", k, count) for k in range(count)]
     gradients = ", ".join(projection("g", k, count + 1) for k in range(1, count + 1))
@@ -594,9 +687,10 @@ def stage_text(name: str) -> str:
     moved_by = [conjunct("M_p", k, count) for k in range(count)]
     dots = [dot(part[k], velocity[k], a) for k, (_, a) in enumerate(params)]
     curves = " ".join(f"(fun t => {projection('(p t)', k, count)})" for k in range(count))
-    names, positive = " ".join(sizes), " ".join(f"P_{n}" for n in sizes)
+    names = " ".join(sizes)
+    positive = " ".join([*(f"P_{n}" for n in sizes), *(f"C_{n}" for n in functions)])
     taken = f"correct array params dot_x dot_p moves_x moves_p (one {' '.join(fixed)})"
-    premises = " ".join(f"(0 < {n})%nat ->" for n in sizes)
+    premises = " ".join([*(f"(0 < {n})%nat ->" for n in sizes), *(f"{f} ->" for f in as_op.function_theorems())])
     plus, both = " +\n    ", " /\\\n    "
     run = "stage array params fs (map (fun p => p {}) ps) (x {})"
     return f"""(* Written by proofs/layers.py from the theorem of {of}; do not edit. *)
@@ -608,6 +702,7 @@ Opaque sum.
 
 Section Stage.
   Variables ({names} : nat).
+  {variables}
 
   Definition array : Type := {kind(x[1])}.
   (** {", ".join(n for n, _ in params)}. *)
@@ -630,7 +725,7 @@ Section Stage.
   Proof using Type.
     intros {positive} x p u_x u M_x M_p. unfold moves_p in M_p. unfold one.
     generalize {of}_correct; cbv delta [{of}_is_correct]; generalize {of}; intros f C.
-    destruct (C {names} {" ".join(fixed)} x {curves}
+    destruct (C {names} {" ".join([*fixed, *functions])} x {curves}
       u_x {" ".join(velocity)}
       {positive} M_x
       {" ".join(moved_by)}) as [v [M_v A]].
@@ -651,13 +746,13 @@ Section Stage.
 
   Lemma any_depth_correct : any_depth.
   Proof using Type.
-    intros {positive} fs F ps us x u_x L M Q.
-    apply (Chain.stage_correct array params dot_x dot_p moves_x moves_p fs); [|exact L|exact M|exact Q].
+    intros {positive} fs F ps us x u_x Same M_x M_ps.
+    apply (Chain.stage_correct array params dot_x dot_p moves_x moves_p fs); [|exact Same|exact M_x|exact M_ps].
     revert F. apply Forall_impl. intros f ({" & ".join(fixed)} & ->). apply one_correct; assumption.
   Qed.
 End Stage.
 
-Definition {name}_is_correct : Prop := forall ({names} : nat), any_depth {names}.
+Definition {name}_is_correct : Prop := forall ({names} : nat) {quantified}, any_depth {names} {" ".join(functions)}.
 
 Theorem {name}_correct : {name}_is_correct.
 Proof. exact any_depth_correct. Qed.

@@ -2,7 +2,9 @@
 
 python -m proofs.mutants [--op NAME ...] [--every N]
 
-The mistake is traced like the op or layer itself, and the proof of the right one is tried on what it says. Needs what
+The mistake is traced like the op or layer itself. A counterexample to what it says shows that it has no theorem
+(proofs/refutation.py); where none is found, Coq tries the proof of the right one on it. With `--every N` Coq is also
+asked about every N-th statement with a counterexample: it may prove none of them. Asking Coq needs what
 `python -m proofs.check` needs, after it has run: build/proofs holds the compiled theories. What Coq said of a text is
 kept in build/proofs/mutants.txt, so that a run that was cut off goes on where it was.
 """
@@ -27,13 +29,14 @@ import vipnp.layers
 import vipnp.ops
 from proofs import layers, statements
 from proofs.check import BUILD, FOLDERS, HERE, UnprovedError, limit_memory
+from proofs.refutation import refuted
 from proofs.statements import SPECS
 from tools import planting
 from tools.mistakes import Mistake
 
-STILL, REFUSED, COQ, LATE = "still proved", "refused by the tracer", "refused by Coq", "no answer in time"
-SAME, HARMLESS, UNASKED = "the same statement", "no mistake", "another statement, not asked about"
-LOST = (REFUSED, COQ, LATE)
+STILL, REFUSED, REFUTED, COQ = "still proved", "refused by the tracer", "a counterexample", "refused by Coq"
+LATE, SAME, HARMLESS = "no answer in time", "the same statement", "no mistake"
+LOST = (REFUSED, REFUTED, COQ, LATE)
 """What may become of a mistake that has no theorem; a proof that takes too long is none."""
 
 TIMES, LEAST = 3, 2.0
@@ -52,7 +55,7 @@ class Text:
 
     @property
     def digest(self) -> str:
-        theories = [path.read_text() for path in sorted((HERE / "theories").glob("*.v"))]
+        theories = [(HERE / "theories" / f"{name}.v").read_text() for name in ("Arrays", "Derivatives", "Tactics")]
         return hashlib.sha256("\n".join([*theories, self.head, self.body]).encode()).hexdigest()
 
 
@@ -69,13 +72,14 @@ class Coq:
         if self.process is None or self.head != text.head:
             self.start(text.head)
         began = self.used()
-        said = self.say(f"{text.body}\nCheck {text.name}_correct.", began + seconds)
+        named = [name for name in (f"{text.name}_value", f"{text.name}_correct") if f"Theorem {name} :" in text.body]
+        said = self.say("\n".join([text.body, *(f"Check {name}." for name in named)]), began + seconds)
         took = self.used() - began
         if said is None:
             self.stop()
             return LATE, took
         self.say(f"Abort All. Reset {text.name}.", began + 600)
-        known = re.search(rf"^(Coq < )*{text.name}_correct\s*:", said, re.M)
+        known = all(re.search(rf"^(Coq < )*{name}\s*:", said, re.M) for name in named)
         return (STILL if known else COQ), took
 
     def start(self, head: str) -> None:
@@ -165,9 +169,10 @@ def planted(ops: Sequence[str]) -> Iterator[Mistake]:
 
 
 class Trial:
-    """Asks Coq, and keeps what it said.
+    """Looks for counterexamples, and asks Coq, and keeps what it said.
 
-    every : of the different statements of a function, only every N-th is asked about, from the first.
+    every : of the different statements of a function with a counterexample, Coq is asked about every N-th, from the
+    first; 0 is none.
     """
 
     def __init__(self, every: int) -> None:
@@ -175,7 +180,8 @@ class Trial:
         self.coq = Coq()
         self.kept = dict(line.split(" ", 1) for line in KEPT.read_text().splitlines()) if KEPT.exists() else {}
         self.allowed: dict[str, float] = {}
-        self.seen: dict[str, list[Text]] = {}
+        self.refuted: dict[str, dict[Text, bool]] = {}
+        self.asked: Counter[str] = Counter()
 
     def limit(self, right: Text) -> float:
         """The seconds that a proof of a mistake may take, from what the right one takes, which must be a proof."""
@@ -193,7 +199,18 @@ class Trial:
             self.kept[digest], _ = self.coq.proved(text, self.limit(right))
             with KEPT.open("a") as file:
                 print(digest, self.kept[digest], file=file)
+        self.asked[self.kept[digest]] += 1
         return self.kept[digest]
+
+    def has_counterexample(self, function: str, text: Text, right: Text) -> bool:
+        """Only of an op there is a theorem about the value, which is that of the right one."""
+        seen = self.refuted.setdefault(function, {})
+        if text not in seen:
+            seen[text] = refuted(text.body, text.name, right.body if function in SPECS else None)
+            number = sum(seen.values()) - 1
+            if seen[text] and self.every and number % self.every == 0 and self.fate(text, right) == STILL:
+                raise UnprovedError(f"{text.name}: got a counterexample to what Coq proves; one of them is wrong")
+        return seen[text]
 
     def of(self, mistake: Mistake, right: Sequence[Text]) -> str:
         """What becomes of a mistake; `right` are the theorems of the function without it, one of which must be lost."""
@@ -204,11 +221,8 @@ class Trial:
         changed = [(text, before) for text, before in zip(texts, right, strict=True) if text != before]
         if not changed:
             return SAME
-        seen = self.seen.setdefault(mistake.function, [])
-        if changed[0][0] not in seen:
-            seen.append(changed[0][0])
-        if seen.index(changed[0][0]) % self.every:
-            return UNASKED
+        if any(self.has_counterexample(mistake.function, text, before) for text, before in changed):
+            return REFUTED
         for text, before in changed:
             if (fate := self.fate(text, before)) in LOST:
                 return fate
@@ -218,7 +232,9 @@ class Trial:
 def main() -> int:
     parser = argparse.ArgumentParser(description="Ask for the theorem of every planted mistake.")
     parser.add_argument("--op", action="append", default=[], help="an op or layer; all by default")
-    parser.add_argument("--every", type=int, default=1, help="ask Coq about every N-th statement of each")
+    parser.add_argument(
+        "--every", type=int, default=0, help="ask Coq also about every N-th statement of each with a counterexample"
+    )
     arguments = parser.parse_args()
     trial = Trial(arguments.every)
     fates: dict[str, Counter[str]] = {}
@@ -239,6 +255,7 @@ def main() -> int:
     total = sum(fates.values(), Counter())
     lost = sum(total[what] for what in LOST)
     print(f"{lost} of {total.total() - total[HARMLESS]} planted mistakes lose their theorem: {dict(total)}")
+    print(f"Coq was asked about {trial.asked.total()} statements: {dict(trial.asked)}")
     return 0 if not total[SAME] + total[STILL] else 1
 
 

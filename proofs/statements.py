@@ -35,6 +35,7 @@ class Spec:
     labels : arrays of natural numbers below the size named last.
     sizes : arguments that are sizes.
     assume : what is assumed of the constants.
+    functions : functions of x and of a weight of this shape, of which the theorem is assumed.
     """
 
     op: str
@@ -43,6 +44,17 @@ class Spec:
     labels: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     sizes: Mapping[str, str] = field(default_factory=dict)
     assume: tuple[str, ...] = ()
+    functions: Mapping[str, str] = field(default_factory=dict)
+
+    def function_kinds(self) -> dict[str, str]:
+        """What Coq calls the type of each function."""
+        x = kind(axes(self.arrays["x"])) if self.functions else ""
+        weights = {name: kind(axes(shape)) for name, shape in self.functions.items()}
+        return {name: f"({x}) -> ({w}) -> ({x}) * (({x}) -> ({x}) * ({w}))" for name, w in weights.items()}
+
+    def function_theorems(self) -> list[str]:
+        """What is assumed of each function: that its gradients are right."""
+        return [function_theorem(name, axes(self.arrays["x"]), axes(shape)) for name, shape in self.functions.items()]
 
 
 def branches(count: int) -> dict[str, str]:
@@ -83,6 +95,8 @@ SPECS: Mapping[str, Spec] = {
 
 
 SEGMENTS: Mapping[str, Spec] = {
+    "permute_height_plane": Spec("permute_height", {"x": "B H*W 1 N*S"}, sizes={"segments": "N*S"}),
+    "linear_no_bias_plane": Spec("linear_no_bias", {"x": "B N*S 1 H*W", "weight": "K*T H*W"}),
     "drop_path_segments": Spec("drop_path", {"x": "B H W N*S"}, {"mask": "B", "rate": ""}),
     "dropout_segments": Spec("dropout", {"x": "B H W N*S"}, {"mask": "B H W N*S", "rate": ""}),
     "global_average_pool_segments": Spec("global_average_pool", {"x": "B H W N*S"}),
@@ -100,13 +114,14 @@ SEGMENTS: Mapping[str, Spec] = {
         "split_attention", {"logits": "B N*S 3", **{f"branch{k}": "B H W N*S" for k in (1, 2, 3)}}
     ),
 }
-"""The same ops where a layer calls them on channels that are segments: an axis of length N*S is two indices."""
+"""The same ops where a layer calls them on channels that are segments: an axis of length N*S is two indices; and on the
+plane as one column."""
 
 ALL: Mapping[str, Spec] = {**SPECS, **SEGMENTS}
 
 
 def axes(shape: str) -> tuple[Axis, ...]:
-    return tuple(tuple(int(f) if f.isdigit() else f for f in axis.split("*")) for axis in shape.split())
+    return tuple(tuple(int(f) if f.isdigit() else f for f in axis.split("*") if f != "1") for axis in shape.split())
 
 
 def kind(of: tuple[Axis, ...], entry: str = "R") -> str:
@@ -135,6 +150,17 @@ def moves(curve: str, velocity: str, of: tuple[Axis, ...]) -> str:
     return f"({every}is_derive (fun t => {curve}) 0 ({velocity}))"
 
 
+def function_theorem(name: str, x: tuple[Axis, ...], weight: tuple[Axis, ...]) -> str:
+    """The theorem of y = name(x, weight), where y is shaped like x."""
+    curves = f"(x : R -> {kind(x)}) (weight : R -> {kind(weight)}) (u_x : {kind(x)}) (u_weight : {kind(weight)})"
+    sides = f"{dot('dy', 'v', x)} = {dot('(fst g)', 'u_x', x)} + {dot('(snd g)', 'u_weight', weight)}"
+    return (
+        f"(forall {curves}, {moves('x t', 'u_x', x)} -> {moves('weight t', 'u_weight', weight)} -> "
+        f"exists v : {kind(x)}, {moves(f'fst ({name} (x t) (weight t))', 'v', x)} /\\ "
+        f"forall dy : {kind(x)}, let g := snd ({name} (x 0) (weight 0)) dy in {sides})"
+    )
+
+
 def entries(a: Array) -> str:
     index: Index = fresh(a.axes)
     return function(index, a.at(index))
@@ -148,7 +174,7 @@ def statement(name: str, op: Callable[..., Any], spec: Spec, xp: Tracer | None =
     labels = {n: axes(s) for n, (s, _) in spec.labels.items()}
     arrays = [xp.argument(n, a) for n, a in shapes.items()]
     keywords = {n: xp.argument(n, a) for n, a in (constants | labels).items()}
-    y, pullback = op(xp, *arrays, **keywords, **{n: Size(s) for n, s in spec.sizes.items()})
+    y, pullback = op(xp, *arrays, **keywords, **{n: Size(*axes(s)[0]) for n, s in spec.sizes.items()})
     forward, count = xp.lets, xp.count
 
     def backward() -> tuple[tuple[Array, ...], list[str]]:
@@ -164,11 +190,13 @@ def statement(name: str, op: Callable[..., Any], spec: Spec, xp: Tracer | None =
     sizes = list(dict.fromkeys(f for shape in every for f in flat(shape) if isinstance(f, str)))
     fixed = [f"({' '.join(sizes)} : nat)", *(f"({n} : {kind(a)})" for n, a in constants.items())]
     fixed += [f"({n} : {kind(a, 'nat')})" for n, a in labels.items()]
-    given = " ".join([name, *sizes, *constants, *labels])
+    fixed += [f"({n} : {k})" for n, k in spec.function_kinds().items()]
+    given = " ".join([name, *sizes, *constants, *labels, *spec.functions])
     curves = [f"({n} : R -> {kind(a)})" for n, a in shapes.items()]
     velocities = [f"(u_{n} : {kind(a)})" for n, a in shapes.items()]
     assume = [*(f"(0 < {n})%nat" for n in sizes), *spec.assume]
     assume += [f"(forall i, ({n} i < {below})%nat)" for n, (_, below) in spec.labels.items()]
+    assume += spec.function_theorems()
     at_t, at_0 = (" ".join([given, *(f"({n} {time})" for n in shapes)]) for time in ("t", "0"))
     terms = [dot(projection("g", k, len(shapes)), f"u_{n}", a) for k, (n, a) in enumerate(shapes.items())]
     lines = [

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import shutil
 import sys
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 
 from benchmarks.cpu.contenders import CONTENDERS, INFERENCE_ALONE
-from benchmarks.cpu.measure import REFERENCE, Result, measure
+from benchmarks.cpu.measure import REFERENCE, Result, measure, with_more_turns
 from benchmarks.cpu.profile import profile
-from benchmarks.cpu.report import draw, machine, profile_table, table, write_json
+from benchmarks.cpu.report import draw, machine, markdown, profile_table, read_json, table, write_json
 from benchmarks.cpu.work import TASKS, Work
 from vipnp.backends.numpy.threads import available_cores
 from vipnp.models import list_models
@@ -99,27 +101,41 @@ def run_bench(
     rounds: int,
     cores: Sequence[int],
     profiled: Work | None = None,
+    known: Sequence[Result] = (),
+    until: float = math.inf,
     tell: Callable[[str], None] = lambda _: None,
     keep: Callable[[Bench], None] = lambda _: None,
 ) -> Bench:
     """Measure `contenders` on every work, and the kernels of the fused backend on `profiled`.
 
-    rounds : turns. cores : the cores that every contender is pinned to. tell : called with what happens, and with the
-    figures of every work as soon as they are there. keep : called with all that was measured so far, whenever there is
-    more of it, so that what stops the run does not lose it.
+    rounds : turns; where `known` has some of them, the others are measured. cores : the cores that every contender is
+    pinned to. until : no turn begins after this time of `time.monotonic`; with the results as `known`, another call
+    goes on. tell : called with what happens, and with the figures of every work as soon as they are there. keep :
+    called with all that was measured so far, whenever there is more of it, so that what stops the run does not lose it.
     Raises RuntimeError if a contender's process fails.
     """
-    results: list[Result] = []
+    results = {(result.contender, result.work): result for result in known}
     for work in works:
         for group in groups(contenders, work):
-            measured = measure(group, work, rounds=rounds, cores=cores, tell=tell)
-            tell(table(measured))
-            known = {(result.contender, result.work) for result in results}
-            results += [result for result in measured if (result.contender, result.work) not in known]
-            keep(Bench(results, {}))
-    bench = Bench(results, profile(profiled, shards=len(cores)) if profiled else {})
+            counted = [name for name in group if name != REFERENCE] or group  # which takes part in many groups
+            left = rounds - min(turns_of(results, name, work) for name in counted)
+            if left <= 0 or time.monotonic() > until:
+                continue
+            measured = measure(group, work, rounds=left, cores=cores, tell=tell, until=until)
+            for result in measured:
+                key = result.contender, result.work
+                results[key] = with_more_turns(results[key], result) if key in results else result
+            if measured:
+                tell(table([results[result.contender, result.work] for result in measured]))
+                keep(Bench(list(results.values()), {}))
+    bench = Bench(list(results.values()), profile(profiled, shards=len(cores)) if profiled else {})
     keep(bench)
     return bench
+
+
+def turns_of(results: Mapping[tuple[str, Work], Result], contender: str, work: Work) -> int:
+    """How many turns a contender has had."""
+    return len(results[contender, work].seconds) if (contender, work) in results else 0
 
 
 def parser() -> argparse.ArgumentParser:
@@ -141,6 +157,13 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--scaling", action="store_true", help="batch, resolution and depth, torch and numba only")
     options.add_argument("--profile", action="store_true", help="seconds of every kernel of the numba backend")
     options.add_argument("--json", type=Path, metavar="FILE", help="write everything measured, anew after every work")
+    options.add_argument("--resume", action="store_true", help="keep the turns that --json has, and measure the others")
+    options.add_argument(
+        "--seconds", type=float, metavar="S", help="begin no turn later than this, for --resume to go on"
+    )
+    options.add_argument(
+        "--markdown", action="store_true", help="print the results in --json for a page; measure nothing"
+    )
     options.add_argument("--png", type=Path, metavar="FILE", help="draw the ratios")
     return options
 
@@ -156,6 +179,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for path in (given.json, given.png):
         if path is not None and not path.absolute().parent.is_dir():
             options.error(f"{path}: no such folder")
+    if (given.resume or given.markdown) and given.json is None:
+        options.error("--resume and --markdown need --json FILE")
+    known: list[Result] = []
+    if given.markdown or (given.resume and given.json.exists()):
+        try:
+            known = read_json(given.json, None if given.markdown else machine(given.cores))
+        except (OSError, ValueError) as problem:
+            options.error(str(problem))
+    if given.markdown:
+        print(markdown(known))
+        return 0
     names = given.contenders or (SCALING_CONTENDERS if given.scaling else list(CONTENDERS))
     contenders = []
     for name in names:
@@ -190,6 +224,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         rounds=given.rounds,
         cores=list(affinity)[: given.cores],
         profiled=Work(given.model[0], given.batch[0], "train") if given.profile else None,
+        known=known,
+        until=math.inf if given.seconds is None else time.monotonic() + given.seconds,
         tell=lambda line: print(line, file=sys.stderr, flush=True),
         keep=keep,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 
 from benchmarks.cpu.rivals import RIVALS, refuse_difference
 from benchmarks.cpu.work import LEARNING_RATE, WEIGHT_DECAY, Step, Work, images_and_labels
+from vipnp.core import HostArray
 from vipnp.models import ViPConfig
 
 # --- vipnp -----------------------------------------------------------------------------------------------------------
@@ -117,10 +118,17 @@ def linear_layers(config: ViPConfig) -> list[tuple[int, int, int]]:
     return [*layers, (1, shapes[-1].channels, config.num_classes)]
 
 
+def weights_of(layers: Sequence[tuple[int, int, int]]) -> list[HostArray]:
+    """(outputs, inputs) a layer, each in memory of its own, as in the model: most are in no core's cache when used."""
+    rng = np.random.default_rng(0)
+    return [rng.standard_normal((N, K), dtype=np.float32) for _, K, N in layers]
+
+
 def floor_step(products: str) -> Callable[[Work, int], Step]:
     """The matrix products of the step and nothing else, in memory that is there already, one shard a core.
 
-    Layouts are those of the library: y = x weight^T forwards, dy weight and dy^T x backwards.
+    Layouts are those of the library: y = x weight^T forwards, dy weight and dy^T x backwards. "auto" multiplies as the
+    library does: few images in inference by its own kernels.
     """
 
     def build(work: Work, cores: int) -> Step:
@@ -128,12 +136,17 @@ def floor_step(products: str) -> Callable[[Work, int], Step]:
         from vipnp.backends.numpy.blas import openblas_product
         from vipnp.backends.numpy.threads import Crew, bounds
 
-        product = openblas_product(step=None) if products == "openblas" else PRODUCTS[products]()
         layers = linear_layers(work.config())
-        parts = [part.stop - part.start for part in bounds(work.batch, min(cores, work.batch))]
+        weights = weights_of(layers)
         crew = Crew(cores)
+        if products == "auto" and work.task == "infer" and work.batch < max(2, cores):
+            from benchmarks.cpu.panels import panel_products
+
+            one_image = panel_products(layers, weights, crew)
+            return lambda: [one_image() for _ in range(work.batch)]
+        product = openblas_product(step=None) if products == "openblas" else PRODUCTS[products]()
+        parts = [part.stop - part.start for part in bounds(work.batch, min(cores, work.batch))]
         rng = np.random.default_rng(0)
-        weights = {size: rng.standard_normal(size[::-1], dtype=np.float32) for size in {layer[1:] for layer in layers}}
 
         def arrays(samples: int) -> dict[tuple[int, int, int], tuple[Any, ...]]:
             return {
@@ -149,9 +162,8 @@ def floor_step(products: str) -> Callable[[Work, int], Step]:
         memory = [arrays(samples) for samples in parts]
 
         def shard(i: int) -> None:
-            for layer in layers:
+            for layer, weight in zip(layers, weights, strict=True):
                 x, dy, dx, dweight = memory[i][layer]
-                weight = weights[layer[1:]]
                 product(x, weight.T, dy)
                 if work.task == "train":
                     product(dy, weight, dx)
@@ -160,6 +172,14 @@ def floor_step(products: str) -> Callable[[Work, int], Step]:
         return lambda: crew.run(shard, len(parts))
 
     return build
+
+
+def weights_step(work: Work, cores: int) -> Step:
+    """All weights of the linear layers read once, on all cores: no step can take less time than its memory does."""
+    from vipnp.backends.numpy.threads import Crew
+
+    weights, crew = weights_of(linear_layers(work.config())), Crew(cores)
+    return lambda: crew.run(lambda i: [weight.max() for weight in weights[i::cores]], cores)
 
 
 CONTENDERS: Mapping[str, Callable[[Work, int], Step]] = MappingProxyType(
@@ -178,6 +198,8 @@ CONTENDERS: Mapping[str, Callable[[Work, int], Step]] = MappingProxyType(
         "floor": floor_step("openblas"),
         "floor-onednn": floor_step("onednn"),
         "floor-mkl": floor_step("mkl"),
+        "floor-auto": floor_step("auto"),
+        "floor-weights": weights_step,
     }
 )
 """Name -> (work, cores) -> the step. `torch` is what the ratios refer to."""

@@ -1,8 +1,9 @@
-"""Let the contenders take turns, and reduce their times to medians, minima and ratios."""
+"""Let the contenders take turns, and reduce their times to medians, minima and ratios; more turns may come later."""
 
 from __future__ import annotations
 
 import json
+import math
 import os
 import statistics
 import subprocess
@@ -27,8 +28,9 @@ class Result:
     Attributes
     ----------
     seconds : of every step, in the order of the turns.
+    reference : seconds of the reference in the same turns; empty without it.
     median, minimum : of `seconds`.
-    ratio : median over the turns of (seconds / the reference's seconds in the same turn); None without the reference.
+    ratio : median over the turns of (seconds / reference); None without the reference.
     ratio_of_medians, ratio_of_minima : likewise.
     peak_bytes : largest resident memory of its process.
     first_call : seconds to build the step and run it once, compilation included.
@@ -37,6 +39,7 @@ class Result:
     contender: str
     work: Work
     seconds: list[float]
+    reference: list[float]
     median: float
     minimum: float
     peak_bytes: int
@@ -104,10 +107,13 @@ def measure(
     rounds: int,
     cores: Sequence[int],
     tell: Callable[[str], None] = lambda _: None,
+    until: float = math.inf,
 ) -> list[Result]:
     """Time every contender on `work`: `rounds` turns, one step each in every turn, A B C A B C ...
 
-    The first steps and all compilation come before the first turn. Raises RuntimeError if a contender's process fails.
+    The first steps and all compilation come before the first turn. No turn begins after `until`, a time of
+    `time.monotonic`: there are results of the turns until then, and none where there was no turn.
+    Raises RuntimeError if a contender's process fails.
     """
     processes: list[Process] = []
     try:
@@ -118,6 +124,8 @@ def measure(
             first_calls.append(processes[-1].read("ready"))
         times: list[list[float]] = [[] for _ in contenders]
         for turn in range(rounds):
+            if time.monotonic() > until:
+                break
             tell(f"{work.label()}: turn {turn + 1} of {rounds}")
             for process, seconds in zip(processes, times, strict=True):
                 time.sleep(PAUSE)
@@ -126,7 +134,7 @@ def measure(
     finally:
         for process in processes:
             process.stop()
-    return reduce(contenders, work, times, peaks, first_calls)
+    return reduce(contenders, work, times, peaks, first_calls) if times[0] else []
 
 
 def reduce(
@@ -137,15 +145,33 @@ def reduce(
     first_calls: Sequence[float],
 ) -> list[Result]:
     """Medians, minima and the ratios to the reference."""
-    results = [
-        Result(name, work, seconds, statistics.median(seconds), min(seconds), peak, first)
+    reference = times[list(contenders).index(REFERENCE)] if REFERENCE in contenders else []
+    return [
+        of_seconds(name, work, seconds, reference, peak, first)
         for name, seconds, peak, first in zip(contenders, times, peaks, first_calls, strict=True)
     ]
-    reference = next((result for result in results if result.contender == REFERENCE), None)
-    if reference is not None:
-        for result in results:
-            pairs = zip(result.seconds, reference.seconds, strict=True)
-            result.ratio = statistics.median(mine / theirs for mine, theirs in pairs)
-            result.ratio_of_medians = result.median / reference.median
-            result.ratio_of_minima = result.minimum / reference.minimum
-    return results
+
+
+def of_seconds(
+    contender: str, work: Work, seconds: list[float], reference: list[float], peak: int, first_call: float
+) -> Result:
+    """The result of these turns."""
+    median, minimum = statistics.median(seconds), min(seconds)
+    result = Result(contender, work, seconds, reference, median, minimum, peak, first_call)
+    if reference:
+        result.ratio = statistics.median(mine / theirs for mine, theirs in zip(seconds, reference, strict=True))
+        result.ratio_of_medians = median / statistics.median(reference)
+        result.ratio_of_minima = minimum / min(reference)
+    return result
+
+
+def with_more_turns(first: Result, more: Result) -> Result:
+    """The result of all turns of two results of one contender and one work; its first call is that of `first`."""
+    return of_seconds(
+        first.contender,
+        first.work,
+        [*first.seconds, *more.seconds],
+        [*first.reference, *more.reference] if first.reference and more.reference else [],
+        max(first.peak_bytes, more.peak_bytes),
+        first.first_call,
+    )

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from benchmarks.cpu.measure import REFERENCE, Result
+from benchmarks.cpu.work import Work
 from vipnp.core import files
 
 PACKAGES = ("vipnp", "numpy", "scipy", "numba", "onednn-cpu-gomp", "mkl", "torch", "onnxruntime", "openvino", "jax")
@@ -81,6 +84,81 @@ def write_json(path: Path, about: Mapping[str, Any], results: Sequence[Result], 
     """Everything measured: {"machine": ..., "results": [...], "profile": {kernel: seconds}}."""
     content = {"machine": about, "results": [asdict(result) for result in results], "profile": dict(profile)}
     files.write_json(path, content)
+
+
+def read_json(path: Path, about: Mapping[str, Any] | None) -> list[Result]:
+    """The results that `write_json` wrote, on the machine `about` (None: on any).
+
+    Raises OSError for a file that cannot be read, ValueError naming it where it holds something else or was measured
+    on another machine or with other versions.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        results = [Result(**{**entry, "work": Work(**entry["work"])}) for entry in content["results"]]
+        measured_on = content["machine"]
+    except (ValueError, TypeError, KeyError) as problem:
+        raise ValueError(
+            f"{path}: got {type(problem).__name__}: {problem}, expected results of this benchmark"
+        ) from None
+    if about is not None and measured_on != about:
+        raise ValueError(f"{path}: got results of {measured_on}, expected those of this machine, {about}")
+    return results
+
+
+TITLES: Mapping[str, str] = MappingProxyType(
+    {
+        "torch": "PyTorch eager",
+        "torch-malloc": "PyTorch, malloc tuned",
+        "torch-compile": "torch.compile",
+        "torch-freeze": "torch.compile, frozen",
+        "onnxruntime": "ONNX Runtime",
+        "openvino": "OpenVINO",
+        "jax": "JAX",
+        "numpy": "`numpy`",
+        "numpy-shards": "`numpy`, `shards=2`",
+        "numba-auto": '**`numba`**, `products="auto"`',
+        "numba": "**`numba`**, OpenBLAS",
+        "numba-onednn": "**`numba`**, oneDNN",
+        "numba-mkl": "**`numba`**, MKL",
+        "floor": "floor, OpenBLAS",
+        "floor-onednn": "floor, oneDNN",
+        "floor-mkl": "floor, MKL",
+        "floor-auto": "floor, own kernels",
+        "floor-weights": "floor, weights read",
+    }
+)
+"""Contender -> how a page calls it."""
+
+
+def markdown(results: Sequence[Result]) -> str:
+    """A table of Markdown for every task: a line a contender, a column a work.
+
+    PyTorch eager in milliseconds, the others as ratios of medians to it in the same turns, minima in brackets.
+    """
+    tables = []
+    for task in dict.fromkeys(result.work.task for result in results):
+        found = {(result.contender, result.work): result for result in results if result.work.task == task}
+        works = list(dict.fromkeys(work for _, work in found))
+        head = [
+            {"infer": "inference", "train": "training"}[task],
+            *(work.label().replace(f" {task}", "") for work in works),
+        ]
+        lines = [head, ["---"] * len(head)]
+        lines += [
+            [TITLES[name], *(_cell(found.get((name, work))) for work in works)]
+            for name in TITLES
+            if any((name, work) in found for work in works)
+        ]
+        tables.append("\n".join(f"| {' | '.join(line)} |" for line in lines))
+    return "\n\n".join(tables)
+
+
+def _cell(result: Result | None) -> str:
+    if result is None:
+        return ""
+    if result.contender == REFERENCE or result.ratio_of_medians is None:
+        return f"{result.median * 1e3:.0f} ms ({result.minimum * 1e3:.0f})"
+    return f"{result.ratio_of_medians:.2f} ({result.ratio_of_minima:.2f})"
 
 
 def draw(path: Path, results: Sequence[Result]) -> None:

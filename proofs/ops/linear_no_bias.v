@@ -21,3 +21,6 @@ Proof. differentiate linear_no_bias_rows linear_no_bias_rows_is_correct. multili
 
 Theorem linear_no_bias_segments_correct : linear_no_bias_segments_is_correct.
 Proof. differentiate linear_no_bias_segments linear_no_bias_segments_is_correct. multilinear. Qed.
+
+Theorem linear_no_bias_plane_correct : linear_no_bias_plane_is_correct.
+Proof. differentiate linear_no_bias_plane linear_no_bias_plane_is_correct. multilinear. Qed.

@@ -9,3 +9,6 @@ Proof. intros. reflexivity. Qed.
 
 Theorem permute_height_correct : permute_height_is_correct.
 Proof. differentiate permute_height permute_height_is_correct. multilinear. Qed.
+
+Theorem permute_height_plane_correct : permute_height_plane_is_correct.
+Proof. differentiate permute_height_plane permute_height_plane_is_correct. multilinear. Qed.

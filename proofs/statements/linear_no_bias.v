@@ -60,6 +60,37 @@ Definition linear_no_bias_rows_is_correct : Prop :=
   (sum M (fun iM => (sum C (fun iC => (fst g) iM iC * u_x iM iC)))) +
   (sum K (fun iK => (sum C (fun iC => (snd g) iK iC * u_weight iK iC)))).
 
+Definition linear_no_bias_plane (B N S H W K T : nat)
+    (x : nat -> nat -> nat -> nat -> nat -> R) (weight : nat -> nat -> nat -> nat -> R)
+    : (nat -> nat -> nat -> nat -> nat -> R) * ((nat -> nat -> nat -> nat -> nat -> R) -> (nat -> nat -> nat -> nat -> nat -> R) * (nat -> nat -> nat -> nat -> R)) :=
+  let v1 := fun iB iN iS iK iT : nat => (sum H (fun iH => (sum W (fun iW => (x iB iN iS iH iW) * (weight iK iT iH iW))))) in
+  (fun iB iN iS iK iT : nat => (v1 iB iN iS iK iT),
+   fun dy : nat -> nat -> nat -> nat -> nat -> R =>
+     let v2 := fun iB iN iS iH iW : nat => (sum K (fun iK => (sum T (fun iT => (dy iB iN iS iK iT) * (weight iK iT iH iW))))) in
+     let v3 := fun iK iT iH iW : nat => (sum B (fun iB => (sum N (fun iN => (sum S (fun iS => (dy iB iN iS iK iT) * (x iB iN iS iH iW))))))) in
+     (fun iB iN iS iH iW : nat => (v2 iB iN iS iH iW), fun iK iT iH iW : nat => (v3 iK iT iH iW))).
+
+Definition linear_no_bias_plane_is_correct : Prop :=
+  forall (B N S H W K T : nat)
+    (x : R -> nat -> nat -> nat -> nat -> nat -> R) (weight : R -> nat -> nat -> nat -> nat -> R)
+    (u_x : nat -> nat -> nat -> nat -> nat -> R) (u_weight : nat -> nat -> nat -> nat -> R),
+  (0 < B)%nat ->
+  (0 < N)%nat ->
+  (0 < S)%nat ->
+  (0 < H)%nat ->
+  (0 < W)%nat ->
+  (0 < K)%nat ->
+  (0 < T)%nat ->
+  (forall iB iN iS iH iW, is_derive (fun t => x t iB iN iS iH iW) 0 (u_x iB iN iS iH iW)) ->
+  (forall iK iT iH iW, is_derive (fun t => weight t iK iT iH iW) 0 (u_weight iK iT iH iW)) ->
+  exists v : nat -> nat -> nat -> nat -> nat -> R,
+  (forall iB iN iS iK iT, is_derive (fun t => fst (linear_no_bias_plane B N S H W K T (x t) (weight t)) iB iN iS iK iT) 0 (v iB iN iS iK iT)) /\
+  forall dy : nat -> nat -> nat -> nat -> nat -> R,
+  let g := snd (linear_no_bias_plane B N S H W K T (x 0) (weight 0)) dy in
+  (sum B (fun iB => (sum N (fun iN => (sum S (fun iS => (sum K (fun iK => (sum T (fun iT => dy iB iN iS iK iT * v iB iN iS iK iT)))))))))) =
+  (sum B (fun iB => (sum N (fun iN => (sum S (fun iS => (sum H (fun iH => (sum W (fun iW => (fst g) iB iN iS iH iW * u_x iB iN iS iH iW)))))))))) +
+  (sum K (fun iK => (sum T (fun iT => (sum H (fun iH => (sum W (fun iW => (snd g) iK iT iH iW * u_weight iK iT iH iW)))))))).
+
 Definition linear_no_bias_segments (B H W N S K T : nat)
     (x : nat -> nat -> nat -> nat -> nat -> R) (weight : nat -> nat -> nat -> nat -> R)
     : (nat -> nat -> nat -> nat -> nat -> R) * ((nat -> nat -> nat -> nat -> nat -> R) -> (nat -> nat -> nat -> nat -> nat -> R) * (nat -> nat -> nat -> nat -> R)) :=

@@ -897,7 +897,7 @@ def test_without_openblas_numpy_multiplies(monkeypatch: pytest.MonkeyPatch) -> N
         ("znver4", ["mkl"], "default"),
     ],
 )
-def test_auto_takes_the_fastest_that_is_installed(
+def test_ranked_takes_the_first_that_is_installed(
     processor: str, installed: list[str], expected: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def made(name: str) -> str:
@@ -910,7 +910,7 @@ def test_auto_takes_the_fastest_that_is_installed(
     monkeypatch.setattr(numba_products, "mkl_product", lambda: made("mkl"))
     monkeypatch.setattr(numba_products, "default_product", lambda: "default")
     monkeypatch.setattr(numba_products, "by_share", lambda divided, undivided: (divided, undivided))
-    assert numba_products.PRODUCTS["auto"]() == expected
+    assert numba_products.PRODUCTS["ranked"]() == expected
 
 
 def test_auto_leaves_what_is_not_divided_to_openblas() -> None:
@@ -929,7 +929,9 @@ def test_auto_leaves_what_is_not_divided_to_openblas() -> None:
 
 
 def test_unknown_products_are_refused() -> None:
-    with pytest.raises(ValueError, match="products: got 'blis', expected one of auto, openblas, onednn, mkl, numpy"):
+    with pytest.raises(
+        ValueError, match="products: got 'blis', expected one of auto, ranked, openblas, onednn, mkl, numpy"
+    ):
         get_backend("numba", products="blis")
 
 

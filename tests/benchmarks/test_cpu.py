@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 import types
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from benchmarks.cpu import command, contenders, main, run_bench
 from benchmarks.cpu.contenders import CONTENDERS, INFERENCE_ALONE, linear_layers
 from benchmarks.cpu.measure import Process, measure, reduce
 from benchmarks.cpu.profile import profile
-from benchmarks.cpu.report import draw, machine, profile_table, table, write_json
+from benchmarks.cpu.report import TITLES, draw, machine, profile_table, read_json, table, write_json
 from benchmarks.cpu.rivals import RIVALS, openvino_step, refuse_difference
 from benchmarks.cpu.work import Work
 from vipnp import create_model
@@ -146,6 +147,74 @@ def test_a_run_that_stops_keeps_what_it_measured(tmp_path: Path, monkeypatch: py
     assert files[1].read_bytes().startswith(b"\x89PNG")
 
 
+def test_a_run_goes_on_where_it_was_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three turns now, the other four later; ratios are those of all seven, turn by turn."""
+    asked: list[tuple[int, float]] = []
+
+    def measured(names: Any, work: Work, *, rounds: int, until: float, **options: Any) -> list[Any]:
+        asked.append((rounds, until))
+        turns = 3 if len(asked) == 1 else rounds
+        times = [[2.0] * turns, [float(len(asked))] * turns]
+        return reduce(names, work, times, [3, 5 * len(asked)], [7.0 * len(asked)] * 2)
+
+    monkeypatch.setattr(command, "measure", measured)
+    file = tmp_path / "bench.json"
+    arguments = ["--contenders", "torch", "numpy", "--task", "train", "--rounds", "7", "--json", str(file), "--resume"]
+    for _ in range(3):
+        assert main([*arguments, "--seconds", "1000"]) == 0
+    assert [rounds for rounds, _ in asked] == [7, 4]
+    assert all(time.monotonic() < until < time.monotonic() + 1000 for _, until in asked)
+    torch, numpy = read_json(file, machine(2))
+    assert torch.seconds == numpy.reference == [2.0] * 7
+    assert numpy.seconds == [1.0] * 3 + [2.0] * 4
+    assert (numpy.median, numpy.minimum, numpy.ratio_of_minima, numpy.ratio_of_medians) == (2.0, 1.0, 0.5, 1.0)
+    assert (numpy.peak_bytes, numpy.first_call) == (10, 7.0)
+
+
+def test_no_turn_begins_too_late() -> None:
+    assert measure(["floor"], INFER, rounds=2, cores=[0], until=0) == []
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{", "JSONDecodeError"),
+        (
+            '{"results": [{"contender": "torch"}], "machine": {}}',
+            "KeyError: 'work', expected results of this benchmark",
+        ),
+        ('{"results": [], "machine": {}}', "got results of {}, expected those of this machine"),
+    ],
+)
+def test_results_of_others_are_not_gone_on_with(
+    content: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "bench.json"
+    file.write_text(content)
+    with pytest.raises(SystemExit):
+        main(["--contenders", "numpy", "--json", str(file), "--resume"])
+    assert message in capsys.readouterr().err
+    assert file.read_text() == content
+
+
+def test_the_table_for_a_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "bench.json"
+    infer = reduce(["numba"], INFER, [[0.25]], [1], [1.0])
+    write_json(file, {}, [*tiny_results(), *infer], {})
+    assert main(["--json", str(file), "--markdown"]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "| training | vip_s7, batch 2, 28 px, 1 blocks a stage |",
+        "| --- | --- |",
+        "| PyTorch eager | 2000 ms (1000) |",
+        "| **`numba`**, OpenBLAS | 0.50 (0.50) |",
+        "",
+        "| inference | vip_s7, batch 2, 28 px, 1 blocks a stage |",
+        "| --- | --- |",
+        "| **`numba`**, OpenBLAS | 250 ms (250) |",
+    ]
+    assert set(TITLES) == set(CONTENDERS)
+
+
 def test_a_contender_that_fails_is_named(capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(RuntimeError, match="numpy: its process ended with status 1"):
         measure(["numpy"], Work("vip_s7", 1, "infer", image_size=3), rounds=1, cores=[0])
@@ -203,6 +272,8 @@ def test_the_profile_covers_the_step() -> None:
             "--contenders: torch-freeze: it takes no training step",
         ),
         (["--json", "/nowhere/at/all.json"], "no such folder"),
+        (["--resume"], "--resume and --markdown need --json FILE"),
+        (["--json", "no-such-results.json", "--markdown"], "No such file"),
     ],
 )
 def test_wrong_arguments_are_refused(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -184,10 +184,11 @@ WORK = {
     "column_sum": "LDG 1",
     "exchange": "STG 1",
     "convert": "thread",
-    "pool_forward": "LDG 3",
+    "pool_forward": "LDG branches",
     "pool_backward": "STG 1",
     "split_attention_forward": "STG 1",
-    "split_attention_backward_logits": "LDG branches+1",
+    "split_attention_backward_weights": "LDG branches+1",
+    "split_attention_backward_logits": "thread",
     "split_attention_backward_branches": "STG branches",
     "cross_entropy_forward": "MUFU.EX2",
     "cross_entropy_backward": "STG 1",
@@ -210,7 +211,7 @@ def elements_of(name: str, dtype: str, template: tuple[str, ...], path: list[Ins
     if how == "MUFU.EX2":
         return sum(each.code == how for each in path)
     kind, arrays = how.split()
-    count = sum(int(template[0]) if part == "branches" else int(part) for part in arrays.split("+"))
+    count = sum(int(template[-1]) if part == "branches" else int(part) for part in arrays.split("+"))
     size = {"float32": 4, "float64": 8, "float16": 2, "bfloat16": 2}[dtype]
     return moved(path, kind) / (size * count)
 

@@ -12,8 +12,8 @@ import pytest
 from proofs import optimisers
 from proofs.optimisers import TENSORS, UPDATES, UpdateTracer
 from proofs.statements import axes
+from proofs.terms import definition
 from proofs.tracer import RefusedError
-from tests.proofs.coq_terms import definition
 from vipnp import optim
 from vipnp.backends import get_backend
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
 import json
 import re
 from pathlib import Path
@@ -104,6 +106,29 @@ def test_another_order_of_gradients_is_another_statement() -> None:
 
     with pytest.raises(RefusedError, match="not shaped like its argument"):
         layers.text_of("mlp", layers.LayerSpec(exchanged, "B H W C", layers.mlp("C", "D", "K")))
+
+
+TRIPLES = list(itertools.permutations(vipnp.layers.BRANCHES, 3))
+
+
+@pytest.mark.parametrize(
+    ("name", "triples"),
+    [("permute_mlp", TRIPLES), ("weighted_permute_mlp", TRIPLES[::7]), ("permutator", TRIPLES[::42])],
+)
+def test_a_layer_says_the_same_about_whatever_branches_it_is_given(name: str, triples) -> None:
+    """So what is proved with three unknown branches is proved with any."""
+    spec = layers.LAYERS[name]
+    for kinds in triples:
+        others = dataclasses.replace(
+            spec, branches=kinds, options=lambda c, kinds=kinds: {**spec.options(c), "branches": kinds}
+        )
+        assert layers.text_of(name, others) == layers.written(name)
+
+
+def test_branches_in_another_order_are_another_statement() -> None:
+    spec = layers.LAYERS["permute_mlp"]
+    exchanged = dataclasses.replace(spec, branches=("width", "height", "channel"))
+    assert layers.text_of("permute_mlp", exchanged) != layers.written("permute_mlp")
 
 
 @pytest.mark.parametrize("depth", [1, 2, 3])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -16,8 +17,8 @@ from hypothesis import strategies as st
 import vipnp.ops
 from proofs import statements
 from proofs.statements import ALL, Spec, axes, statement
+from proofs.terms import definition, flattened
 from proofs.tracer import Array, RefusedError, Size, Tracer, flat, size
-from tests.proofs.coq_terms import definition
 from vipnp.backends import get_backend
 
 XP = get_backend("numpy")
@@ -70,7 +71,7 @@ def disagreement(text: str, name: str, spec: Spec, op: Callable[..., Any], sizes
     keywords: dict[str, Any] = {
         n: merged(v / DIVISOR, spec.constants[n]) if v.ndim else float(v / DIVISOR) for n, v in constants.items()
     }
-    keywords |= labels | {n: sizes[s] for n, s in spec.sizes.items()}
+    keywords |= labels | {n: math.prod(sizes[f] for f in axes(s)[0]) for n, s in spec.sizes.items()}
     y, pullback = op(XP, *host.values(), **keywords)
 
     parameters, term = definition(text, name)
@@ -81,9 +82,8 @@ def disagreement(text: str, name: str, spec: Spec, op: Callable[..., Any], sizes
     y_shape = _factors(op, spec, sizes)
     dy = rng.integers(1, 3 * DIVISOR, y_shape) * rng.choice([-1, 1], y_shape)
     gradients = pullback((dy / DIVISOR).reshape(y.shape) if y.ndim else np.float64(dy / DIVISOR))
-    found = back(as_function(exact(dy)))
-    found = found if isinstance(found, tuple) else (found,)
-    assert len(found) == len(gradients) == len(spec.arrays)
+    found = flattened(back(as_function(exact(dy))), len(gradients))
+    assert len(gradients) == len(spec.arrays)
     pairs = [(forward, np.asarray(y), y_shape)]
     pairs += [
         (f, np.asarray(g), lengths(s, sizes)) for f, g, s in zip(found, gradients, spec.arrays.values(), strict=True)
@@ -102,7 +102,7 @@ def _factors(op: Callable[..., Any], spec: Spec, sizes: dict[str, int]) -> tuple
         xp,
         *(xp.argument(n, axes(s)) for n, s in spec.arrays.items()),
         **{n: xp.argument(n, axes(s)) for n, s in named.items()},
-        **{n: Size(s) for n, s in spec.sizes.items()},
+        **{n: Size(*axes(s)[0]) for n, s in spec.sizes.items()},
     )
     return tuple(sizes.get(f, f) for f in flat(y.axes))
 

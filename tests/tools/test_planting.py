@@ -114,6 +114,4 @@ def _missing(*_: Any) -> types.ModuleType:
 
 
 def test_two_processes_find_what_one_finds() -> None:
-    assert (
-        sabotage(ops=["residual", "softmax"], processes=2).to_json() == sabotage(ops=["residual", "softmax"]).to_json()
-    )
+    assert sabotage(ops=["residual"], processes=2).to_json() == sabotage(ops=["residual"]).to_json()

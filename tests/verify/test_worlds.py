@@ -131,6 +131,31 @@ def test_exact_arrays_follow_numpy() -> None:
     assert constants["mask"].dtype == object
 
 
+DUALS = DualNumbers(FieldNumbers())
+constants = st.one_of(residues, st.sampled_from([0, 3, 0.5]))
+numbers = st.one_of(constants, st.builds(DUALS.element, residues, constants))
+
+
+def matrices(shape: tuple[int, ...]) -> st.SearchStrategy[Any]:
+    """Of constants alone, or of dual numbers and constants."""
+    size = math.prod(shape)
+    entries = st.one_of(
+        st.lists(numbers, min_size=size, max_size=size), st.lists(constants, min_size=size, max_size=size)
+    )
+    return entries.map(lambda values: fill(shape, values))
+
+
+@FAST
+@given(matrices((2, 3)), matrices((4, 3, 2)))
+def test_products_of_dual_matrices_are_those_entry_by_entry(a: Any, b: Any) -> None:
+    def halves(x: Any) -> list[tuple[Any, Any]]:
+        return [(e.value, e.tangent) if isinstance(e, DUALS.element) else (FieldElement(0) + e, 0) for e in x.flat]
+
+    backend = ExactBackend(DUALS)
+    assert halves(backend.matmul(a, b)) == halves(np.matmul(a, b))
+    assert halves(backend.matmul(b, a)) == halves(np.matmul(b, a))
+
+
 @pytest.mark.parametrize("name", ["abs", "conj", "real", "var", "std"])
 def test_complex_step_refuses_what_is_not_analytic(name: str) -> None:
     with pytest.raises(UndecidedError, match=name):

@@ -20,15 +20,7 @@ from vipnp.verify.subject import Subject
 
 NAME = "theorem"
 
-OTHER_FORMS: Mapping[str, str] = {
-    "split_attention/k=5": "the theorems are about two and three branches",
-    "permute_mlp/ablated": "the theorem is about the branches height, width and channel",
-    "weighted_permute_mlp/ablated": "the theorem is about the branches height, width and channel",
-    **{
-        f"vision_permutator/{variant}": "the theorem is about the branches height, width and channel"
-        for variant in ("sum", "plane", "point", "axial")
-    },
-}
+OTHER_FORMS: Mapping[str, str] = {"split_attention/k=5": "the theorems are about two and three branches"}
 """Cases of the table that no theorem is about, although there is one about the function, with the reason."""
 
 

@@ -98,12 +98,12 @@ class _Function(torch.autograd.Function):
         gradients = pullback(to_array(ctx.xp, dy.contiguous()))
         found = [to_tensor(gradient) for gradient in gradients]
         if torch.is_grad_enabled():  # by create_graph=True
-            found = [_Once.apply(gradient, dy, *tensors) for gradient in found]
+            found = [_Once.apply(gradient, dy, *tensors) for gradient in found]  # type: ignore[no-untyped-call]
         return None, None, *found
 
 
 class _Once(torch.autograd.Function):
-    """A gradient that depends on the tensors of the op in a way that is not known: to be used, not to be differentiated."""
+    """A gradient that depends on the tensors of the op in a way that is not known: to be used, not differentiated."""
 
     @staticmethod
     def forward(ctx: Any, gradient: Tensor, *_: Tensor) -> Tensor:

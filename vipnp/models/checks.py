@@ -1,12 +1,13 @@
-"""Checks of what a model is given: names and shapes of weights, label smoothing."""
+"""Checks of what a model is given: names and shapes of weights, classes and transform, label smoothing."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from vipnp.core import Array, Backend
 from vipnp.core.checks import check_real, listed, shown
+from vipnp.data.transforms import Transform
 from vipnp.models.config import ViPConfig
 from vipnp.models.initialization import parameter_shapes
 
@@ -22,6 +23,24 @@ class IncompatibleKeys(NamedTuple):
 
     missing: list[str]
     unexpected: list[str]
+
+
+def check_description(config: ViPConfig, classes: Sequence[str] | None, transform: Transform | None) -> None:
+    """Hold the names of the classes and the transform against the model of `config`.
+
+    Raises TypeError for classes that are no strings, ValueError for another number of them than there are outputs and
+    for a transform to another image size or other channels.
+    """
+    if classes is not None and len(classes) != config.num_classes:
+        raise ValueError(f"classes: got {len(classes)} names for {config.num_classes} outputs")
+    if classes is not None and not all(isinstance(label, str) for label in classes):
+        raise TypeError(f"classes: got {shown(classes)}, expected strings")
+    takes = config.image_size, config.in_channels
+    if transform is not None and (transform.size, transform.channels) != takes:
+        raise ValueError(
+            f"transform: got one to {transform.size} and {transform.channels} channels, expected {takes[0]} and "
+            f"{takes[1]}, as the model takes them"
+        )
 
 
 def check_names(config: ViPConfig, tensors: Mapping[str, Any], *, strict: bool) -> IncompatibleKeys:

@@ -18,10 +18,10 @@ from vipnp.core.boundary import (
     receive_labels_or_targets,
     receive_parameter,
 )
-from vipnp.core.checks import check_dtype, check_whole, shown
+from vipnp.core.checks import check_dtype, check_whole
 from vipnp.core.tree import flatten, unflatten
 from vipnp.data.transforms import Transform
-from vipnp.models.checks import IncompatibleKeys, check_arrays, check_names, checked_smoothing
+from vipnp.models.checks import IncompatibleKeys, check_arrays, check_description, check_names, checked_smoothing
 from vipnp.models.config import ViPConfig
 from vipnp.models.draws import draw_masks
 from vipnp.models.initialization import initial_head, initial_parameters, parameter_shapes
@@ -234,26 +234,14 @@ class VisionPermutator:
 
         Raises
         ------
-        TypeError
-            If `path` is neither a string nor a path, or the classes are no strings.
-        ValueError
-            If the classes are not one for each output, the transform is to another image size or other channels than
-            the model's, or a weight is not finite.
+        TypeError, ValueError
+            If `path` is no path, classes or transform do not fit the model, or a weight is not finite.
         OSError
             Where the file cannot be written.
         ImportError
             Naming the extra to install where safetensors is missing.
         """
-        if self.classes is not None and len(self.classes) != self.config.num_classes:
-            raise ValueError(f"classes: got {len(self.classes)} names for {self.config.num_classes} outputs")
-        if self.classes is not None and not all(isinstance(label, str) for label in self.classes):
-            raise TypeError(f"classes: got {shown(self.classes)}, expected strings")
-        takes = self.config.image_size, self.config.in_channels
-        if self.transform is not None and (self.transform.size, self.transform.channels) != takes:
-            raise ValueError(
-                f"transform: got one to {self.transform.size} and {self.transform.channels} channels, expected "
-                f"{takes[0]} and {takes[1]}, as the model takes them"
-            )
+        check_description(self.config, self.classes, self.transform)
         described = {
             "config": dataclasses.asdict(self.config),
             "classes": None if self.classes is None else list(self.classes),

@@ -79,9 +79,11 @@ class Summary:
     Attributes
     ----------
     model : the whole model; its parts are inside.
+    notes : what the backend says of itself, such as who multiplies its matrices.
     """
 
     model: Layer
+    notes: tuple[str, ...] = ()
 
     def table(self, depth: int = DEPTH) -> str:
         """A line for each layer; equal neighbours share one.
@@ -93,17 +95,18 @@ class Summary:
         Returns
         -------
         str
-            The lines, with a heading.
+            The lines, with a heading, and the notes of the backend.
         """
         rows = [HEADER, *_rows([self.model], None, depth, "")]
         widths = [max(len(row[column]) for row in rows) for column in range(len(HEADER))]
-        return "\n".join(
+        lines = [
             "  ".join(
                 cell.rjust(width) if column in (2, 3) else cell.ljust(width)
                 for column, (cell, width) in enumerate(zip(row, widths, strict=True))
             ).rstrip()
             for row in rows
-        )
+        ]
+        return "\n".join([*lines, *self.notes])
 
     def __str__(self) -> str:
         return self.table()
@@ -167,7 +170,7 @@ def summarize(xp: Backend, images: Array, params: VisionPermutatorParams, config
         return watched
 
     xp.inference().counting().watched(watch).run(vision_permutator, images, params, config=config)
-    return Summary(outside[0].inside[0])
+    return Summary(outside[0].inside[0], xp.notes)
 
 
 def _parameters(arguments: list[Any], names: Mapping[int, str]) -> tuple[str | None, list[str]]:

@@ -50,7 +50,7 @@ PATCHES = (
     {"B": 2, "C": 3, "H": 6, "W": 4, "P": 5, "Q": 1, "K": 9},
 )
 STAGES = (
-    {"B": 2, "H": 5, "W": 7, "N": 4, "S": 3},  # one element a load, more rows than one block adds up
+    {"B": 2, "H": 11, "W": 13, "N": 4, "S": 3},  # one element a load, more rows and tokens than one block adds up
     {"B": 3, "H": 2, "W": 5, "N": 4, "S": 6},  # two elements a load
     {"B": 1, "H": 5, "W": 4, "N": 8, "S": 36},  # C = 288, more than one chunk of channels a lane
 )

@@ -37,7 +37,7 @@ def compare(xp: Backend, op: Any, args: Any, kwargs: Any = {}, tolerance: float 
 
 def check_stage(xp: Backend) -> None:
     case = next(case for case in cases_of(layers.stage) if "masks" not in case.name)
-    args, kwargs = case.inputs(seed=5, sizes={"B": 3, "H": 5, "W": 7, "N": 16, "S": 6})
+    args, kwargs = case.inputs(seed=5, sizes={"B": 3, "H": 5, "W": 9, "N": 16, "S": 6})
     draws = (np.random.default_rng(6).random((3, 2, 2)) < 0.6).astype(float)
     masks = [BlockMasks(*(Mask(draws[:, branch, i], 0.25) for branch in range(2))) for i in range(2)]
     on_device = xp.asarray(draws.astype(np.float32))
@@ -94,12 +94,12 @@ def check_bfloat16_product(xp: Backend) -> None:
 
 
 def check_pool(xp: Backend) -> None:
-    compare(xp, ops.global_average_pool, (np.random.default_rng(2).normal(size=(2, 9, 10, 33)),))
+    compare(xp, ops.global_average_pool, (np.random.default_rng(2).normal(size=(2, 12, 13, 33)),))
 
 
 def check_split_attention(xp: Backend) -> None:
     rng = np.random.default_rng(2)
-    branches = [rng.normal(size=(2, 9, 10, 40)) for _ in range(3)]
+    branches = [rng.normal(size=(2, 12, 13, 40)) for _ in range(3)]
     compare(xp, ops.split_attention, (rng.normal(size=(2, 40, 3)), *branches))
 
 
@@ -143,6 +143,7 @@ CHECKS: dict[str, tuple[Callable[[Backend], None], ...]] = {
     "pool_forward": (check_stage, check_pool),
     "pool_backward": (check_pool,),
     "split_attention_forward": (check_stage, check_split_attention),
+    "split_attention_backward_weights": (check_stage, check_split_attention),
     "split_attention_backward_logits": (check_stage, check_split_attention),
     "split_attention_backward_branches": (check_stage, check_split_attention),
     "cross_entropy_forward": (check_cross_entropy,),

@@ -71,15 +71,6 @@ __device__ __forceinline__ A warp_max(A value) {
     return value;
 }
 
-// Where channel c of the token (b, h, w) stands in an array of that layout.
-__device__ __forceinline__ long long place(int layout, int b, int h, int w, int c, int H, int W, int C, int S) {
-    const long long image = static_cast<long long>(b) * H * W * C;
-    const int n = c / S, s = c % S, N = C / S;
-    if (layout == HEIGHT) return image + (static_cast<long long>(n * W + w) * H + h) * S + s;
-    if (layout == WIDTH) return image + (static_cast<long long>(h * N + n) * W + w) * S + s;
-    return image + (static_cast<long long>(h) * W + w) * C + c;
-}
-
 // What drop path and skip_lam make of a branch of sample b: mask[b] * factor, or factor where there is no mask.
 template <typename A>
 __device__ __forceinline__ A branch_scale(const A* mask, int mask_stride, A factor, int b) {

@@ -45,6 +45,9 @@ ROW_LANES = 8
 COLUMN_LANES = 16
 """Rows that a block of column_sum goes through at a time, one warp each."""
 
+CHANNEL_LANES, TOKEN_LANES = 8, 32
+"""Of a block of the split attention kernels: the packs of channels it has, and the tokens it takes at a time."""
+
 NORM_WARPS = 4
 """Rows that a block of the LayerNorm kernels goes through at a time, one warp each."""
 
@@ -89,6 +92,10 @@ def _each(dtypes: Mapping[str, str] | tuple[str, ...], *templates: tuple[str, ..
     return dict.fromkeys(dtypes, templates)
 
 
+def _vector_templates(*branches: str) -> tuple[tuple[str, ...], ...]:
+    return tuple((str(vector), count) for vector in VECTORS for count in branches)
+
+
 _VECTOR_TEMPLATES = tuple((str(vector),) for vector in VECTORS)
 
 KERNELS: Mapping[str, Kernel] = {
@@ -109,11 +116,12 @@ KERNELS: Mapping[str, Kernel] = {
             "bfloat16": tuple((CPP_TYPES["float32"], str(vector)) for vector in VECTORS),
         },
     ),
-    "pool_forward": Kernel("split_attention.cu", _each(CPP_TYPES, ())),
-    "pool_backward": Kernel("split_attention.cu", _each(CPP_TYPES, ())),
-    "split_attention_forward": Kernel("split_attention.cu", _each(CPP_TYPES, ("2",), ("3",))),
-    "split_attention_backward_logits": Kernel("split_attention.cu", _each(CPP_TYPES, ("2",), ("3",))),
-    "split_attention_backward_branches": Kernel("split_attention.cu", _each(CPP_TYPES, ("2",), ("3",))),
+    "pool_forward": Kernel("split_attention.cu", _each(CPP_TYPES, *_vector_templates("1", "3"))),
+    "pool_backward": Kernel("split_attention.cu", _each(CPP_TYPES, *_VECTOR_TEMPLATES)),
+    "split_attention_forward": Kernel("split_attention.cu", _each(CPP_TYPES, *_vector_templates("2", "3"))),
+    "split_attention_backward_weights": Kernel("split_attention.cu", _each(CPP_TYPES, *_vector_templates("2", "3"))),
+    "split_attention_backward_logits": Kernel("split_attention.cu", _each(WIDE_TYPES, ("2",), ("3",))),
+    "split_attention_backward_branches": Kernel("split_attention.cu", _each(CPP_TYPES, *_vector_templates("2", "3"))),
     "cross_entropy_forward": Kernel("cross_entropy.cu", _each(WIDE_TYPES, ())),
     "cross_entropy_backward": Kernel("cross_entropy.cu", _each(WIDE_TYPES, ())),
     "join": Kernel("optimizer.cu", _each(WIDE_TYPES, ())),

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from vipnp.backends.cupy.arrays import convert, dtype_name, empty
-from vipnp.backends.cupy.common import CHANNEL, Grid, check_shape
-from vipnp.backends.cupy.kernels import ROW_LANES, WARP, launch, wide
+from vipnp.backends.cupy.common import CHANNEL, Grid, check_shape, column_sum
+from vipnp.backends.cupy.kernels import CHANNEL_LANES, THREADS, TOKEN_LANES, launch, vector_length, wide
 from vipnp.backends.cupy.products import HasPrecision, rows_of
 from vipnp.core import Array, Pullback1, Replacements
 from vipnp.ops import global_average_pool, split_attention
@@ -17,65 +17,69 @@ TABLE = Replacements()
 """Readable op -> the function here that runs CUDA kernels."""
 
 
-TOKENS_A_BLOCK = 64
+TOKENS_A_BLOCK = 256
+"""Of which a thread takes eight, so that the softmax before them weighs little."""
+
+SUMMED_TOKENS_A_BLOCK = 128
+"""Where sums over the tokens are taken and no softmax: more blocks, whose sums are added up afterwards."""
 
 
 class Branches(NamedTuple):
-    """Two or three branches (B, H, W, C), each in its layout."""
+    """One to three branches (B, H, W, C), each in its layout."""
 
     arrays: tuple[Array, ...]
     layouts: tuple[int, ...]
 
     @property
-    def pointers(self) -> tuple[Array | None, Array | None, Array | None]:
-        first, second, *rest = (*self.arrays, None)
-        return first, second, rest[0] if rest else None
+    def pointers(self) -> tuple[Array | None, ...]:
+        return *self.arrays, *(None,) * (3 - len(self.arrays))
 
     @property
-    def codes(self) -> tuple[int, int, int]:
-        first, second, third, *_ = (*self.layouts, CHANNEL, CHANNEL)
-        return first, second, third
+    def codes(self) -> tuple[int, ...]:
+        return *self.layouts, *(CHANNEL,) * (3 - len(self.layouts))
 
 
-def sample_blocks(grid: Grid) -> tuple[int, int, int]:
-    """Blocks over samples and channels, each of which goes through all tokens."""
-    return grid.B, math.ceil(grid.C / WARP), 1
+def _launch(
+    name: str, tokens_a_block: int, grid: Grid, branches: Branches | None, vectored: tuple[Array, ...], *arguments: Any
+) -> None:
+    """Start a kernel over samples, channels and shares of the tokens. vectored : what it reads or writes in packs."""
+    vector = vector_length(math.gcd(grid.S, grid.C), *vectored)
+    template = (str(vector),) if branches is None else (str(vector), str(len(branches.arrays)))
+    blocks = (grid.B, math.ceil(grid.C / (CHANNEL_LANES * vector)), _shares(grid, tokens_a_block))
+    launch(name, dtype_name(vectored[0]), template, blocks, (CHANNEL_LANES, TOKEN_LANES), *arguments)
 
 
-def token_blocks(grid: Grid) -> tuple[int, int, int]:
-    """Blocks over samples, channels and tokens."""
-    return grid.B, math.ceil(grid.C / WARP), math.ceil(grid.H * grid.W / TOKENS_A_BLOCK)
+def _shares(grid: Grid, tokens_a_block: int) -> int:
+    return math.ceil(grid.H * grid.W / tokens_a_block)
 
 
 def pool_forward(branches: Branches, grid: Grid) -> Array:
-    """(B, C): the mean over the tokens of the sum of one to three branches."""
+    """(B, C): the mean over the tokens of the sum of one or three branches."""
     dtype = dtype_name(branches.arrays[0])
-    pooled = empty((grid.B, grid.C), wide(dtype))
-    block = (WARP, ROW_LANES)
-    launch(
+    partial = empty((_shares(grid, SUMMED_TOKENS_A_BLOCK), grid.B * grid.C), wide(dtype))
+    _launch(
         "pool_forward",
-        dtype,
-        (),
-        sample_blocks(grid),
-        block,
+        SUMMED_TOKENS_A_BLOCK,
+        grid,
+        branches,
+        branches.arrays,
         *branches.pointers,
         *branches.codes,
-        pooled,
+        partial,
         *grid.sizes,
     )
-    return pooled
+    return column_sum(partial).reshape(grid.B, grid.C)
 
 
 def split_attention_forward(logits: Array, branches: Branches, grid: Grid) -> Array:
     """(M, C): the weighted sum of the branches, logits (B, C, k)."""
-    dtype = dtype_name(branches.arrays[0])
-    y = empty((grid.rows, grid.C), dtype)
-    launch(
+    y = empty((grid.rows, grid.C), dtype_name(branches.arrays[0]))
+    _launch(
         "split_attention_forward",
-        dtype,
-        (str(len(branches.arrays)),),
-        token_blocks(grid),
-        (WARP, ROW_LANES),
+        TOKENS_A_BLOCK,
+        grid,
+        branches,
+        (y, *branches.arrays),
         logits,
         *branches.pointers,
         *branches.codes,
@@ -87,20 +91,34 @@ def split_attention_forward(logits: Array, branches: Branches, grid: Grid) -> Ar
 
 def split_attention_backward_logits(dy: Array, logits: Array, branches: Branches, grid: Grid) -> Array:
     """dlogits (B, C, k): the first pass."""
-    dtype = dtype_name(dy)
-    dlogits = empty(logits.shape, wide(dtype))
+    dtype = wide(dtype_name(dy))
+    shares = _shares(grid, SUMMED_TOKENS_A_BLOCK)
+    partial = empty((shares, *logits.shape), dtype)
+    _launch(
+        "split_attention_backward_weights",
+        SUMMED_TOKENS_A_BLOCK,
+        grid,
+        branches,
+        (dy, *branches.arrays),
+        dy,
+        *branches.pointers,
+        *branches.codes,
+        partial,
+        *grid.sizes,
+    )
+    dlogits = empty(logits.shape, dtype)
+    size = grid.B * grid.C
     launch(
         "split_attention_backward_logits",
         dtype,
         (str(len(branches.arrays)),),
-        sample_blocks(grid),
-        (WARP, ROW_LANES),
-        dy,
+        (math.ceil(size / THREADS),),
+        (THREADS,),
+        partial,
         logits,
-        *branches.pointers,
-        *branches.codes,
         dlogits,
-        *grid.sizes,
+        shares,
+        size,
     )
     return dlogits
 
@@ -109,14 +127,13 @@ def split_attention_backward_branches(
     dy: Array, logits: Array, dpooled: Array | None, layouts: tuple[int, ...], grid: Grid
 ) -> tuple[Array, ...]:
     """The gradients (M, C) of the branches, each in its layout: the second pass. dpooled (B, C) or None."""
-    dtype = dtype_name(dy)
-    gradients = Branches(tuple(empty((grid.rows, grid.C), dtype) for _ in layouts), layouts)
-    launch(
+    gradients = Branches(tuple(empty((grid.rows, grid.C), dtype_name(dy)) for _ in layouts), layouts)
+    _launch(
         "split_attention_backward_branches",
-        dtype,
-        (str(len(layouts)),),
-        token_blocks(grid),
-        (WARP, ROW_LANES),
+        TOKENS_A_BLOCK,
+        grid,
+        gradients,
+        (dy, *gradients.arrays),
         dy,
         logits,
         dpooled,
@@ -180,7 +197,7 @@ def global_average_pool_cuda(xp: HasPrecision, x: Array) -> tuple[Array, Pullbac
     def pullback(dy: Array) -> tuple[Array]:
         dx = empty((B, H, W, C), dtype)
         dpooled = convert(dy, wide(dtype))
-        launch("pool_backward", dtype, (), token_blocks(grid), (WARP, ROW_LANES), dpooled, dx, H, W, C)
+        _launch("pool_backward", TOKENS_A_BLOCK, grid, None, (dx,), dpooled, dx, H, W, C)
         return (dx,)
 
-    return pool_forward(Branches((rows_of(x), None), (CHANNEL,)), grid), pullback
+    return pool_forward(Branches((rows_of(x),), (CHANNEL,)), grid), pullback

@@ -8,12 +8,13 @@ from vipnp.backends.numba.block import TABLE as BLOCK_TABLE
 from vipnp.backends.numba.inference import TABLE as INFERENCE_TABLE
 from vipnp.backends.numba.optimizer import TABLE as OPTIMIZER_TABLE
 from vipnp.backends.numba.products import PRODUCTS as MULTIPLIERS
+from vipnp.backends.numba.products import measured_product
 from vipnp.backends.numpy.backend import NumpyBackend, crew_of, keep_freed_memory
 from vipnp.backends.numpy.blas import Product
 from vipnp.backends.numpy.threads import available_cores
 from vipnp.core.checks import check_flag, check_whole
 
-PRODUCTS = ("auto", "openblas", "onednn", "mkl", "numpy")
+PRODUCTS = ("auto", "ranked", "openblas", "onednn", "mkl", "numpy")
 
 
 class ShardBackend(NumpyBackend):
@@ -29,10 +30,12 @@ def create(*, shards: int | None = None, products: str = "auto", keep_memory: bo
     shards : threads, each with its part of the batch; None means one for each core this process may use. Results are
         deterministic for a given number of shards.
     products : who multiplies matrices. "openblas", the one inside NumPy; "onednn" and "mkl", extras of the same names;
-        "numpy", whatever NumPy calls; "auto", the first that is there of onednn, openblas, numpy, and on processors
-        other than AMD's of mkl before these; a batch that is not divided, such as one image, is left to openblas. In
-        inference in float32, "auto" multiplies the stages of one image, and of a batch below the number of shards, by
-        kernels of its own (inference.py): all threads share an image, whose bits then do not depend on their number.
+        "numpy", whatever NumPy calls; "auto", for every kind of product the one that was the fastest when this was
+        measured on this machine, once, which is kept in the folder of the compiled kernels (choice.py); "ranked", the
+        first that is there of onednn, openblas, numpy, and on processors other than AMD's of mkl before these, where
+        nothing is measured. With both, a batch that is not divided, such as one image, is left to openblas, and in
+        inference in float32 the stages of one image, and of a batch below the number of shards, are multiplied by
+        kernels of their own (inference.py): all threads share an image, whose bits then do not depend on their number.
     keep_memory : see vipnp.backends.numpy.create.
 
     Raises RuntimeError where Numba is told to compile nothing, ImportError naming the extra where Numba, oneDNN, MKL or
@@ -45,13 +48,15 @@ def create(*, shards: int | None = None, products: str = "auto", keep_memory: bo
         raise ValueError(f"products: got {products!r}, expected one of {', '.join(PRODUCTS)}")
     if numba.config.DISABLE_JIT:  # type: ignore[attr-defined]
         raise RuntimeError('backend "numba": got NUMBA_DISABLE_JIT=1, expected Numba to compile its kernels')
-    product = MULTIPLIERS[products]()
+    product, note = measured_product() if products == "auto" else (MULTIPLIERS[products](), products)
     if keep_memory:
         keep_freed_memory()
     table, crew = crew_of(shards)
-    own = INFERENCE_TABLE if products == "auto" else {}
+    own = INFERENCE_TABLE if products in ("auto", "ranked") else {}
     replacements = {**table, **OPTIMIZER_TABLE, **own}
-    return NumpyBackend("numba", replacements=replacements, crew=crew, shard=ShardBackend(product))
+    backend = NumpyBackend("numba", replacements=replacements, crew=crew, shard=ShardBackend(product))
+    backend.notes = (f"products: {note}",)
+    return backend
 
 
 __all__ = ["ShardBackend", "create"]

@@ -9,6 +9,7 @@ import ctypes
 import os
 import sys
 import warnings
+from collections import Counter
 from collections.abc import Callable, Mapping
 from importlib import metadata
 from types import MappingProxyType
@@ -17,6 +18,9 @@ from typing import Any
 import numpy as np
 from llvmlite.binding import get_host_cpu_name
 
+from vipnp.backends.numba.choice import by_kind, kept
+from vipnp.backends.numba.kernels.adamw import adamw_entries
+from vipnp.backends.numba.kernels.compiler import cache_folder
 from vipnp.backends.numpy.blas import (
     INNER,
     Product,
@@ -33,6 +37,11 @@ AMD = ("amdfam", "athlon", "barcelona", "bdver", "btver", "k8", "opteron", "znve
 """How LLVM's names of AMD's processors begin."""
 
 
+DISTRIBUTIONS: Mapping[str, str] = MappingProxyType(
+    {"numpy": "numpy", "openblas": "numpy", "onednn": "onednn-cpu-gomp", "mkl": "mkl"}
+)
+"""Library -> the distribution that brings it."""
+
 MKL_THREADING_SEQUENTIAL = 1
 """From mkl_service.h."""
 
@@ -44,7 +53,7 @@ def mkl_product() -> Product:
     ends the process. In a forked process `default_product` multiplies: Intel's OpenMP may wait there for ever.
     Raises ImportError naming the extra if the `mkl` wheel is missing or cannot be loaded.
     """
-    library = library_of("mkl", ("libmkl_rt.", "mkl_rt."), extra="mkl", title="MKL")
+    library = library_of(DISTRIBUTIONS["mkl"], ("libmkl_rt.", "mkl_rt."), extra="mkl", title="MKL")
     if sys.platform != "linux":
         library.MKL_Set_Threading_Layer(MKL_THREADING_SEQUENTIAL)
     multiply = cblas_product(library, "cblas_{}", ctypes.c_int, None)
@@ -70,7 +79,7 @@ def onednn_product() -> Product:
     would wait for them for ever.
     Raises ImportError naming the extra if its wheel is missing or cannot be loaded.
     """
-    library = library_of("onednn-cpu-gomp", ("libdnnl.",), extra="onednn", title="oneDNN")
+    library = library_of(DISTRIBUTIONS["onednn"], ("libdnnl.",), extra="onednn", title="oneDNN")
     letter, size, real, pointer = ctypes.c_char, ctypes.c_int64, ctypes.c_float, ctypes.c_void_p
     sgemm = library.dnnl_sgemm
     sgemm.argtypes = [letter, letter, size, size, size, real, *[pointer, size] * 2, real, pointer, size]
@@ -123,26 +132,57 @@ def by_share(divided: Product, undivided: Product) -> Product:
     return product
 
 
-def fastest_product() -> Product:
-    """The first that is there of oneDNN, OpenBLAS, NumPy; on processors other than AMD's, of MKL before these.
-
-    MKL is ahead in one thread and behind in the several that a single image has, oneDNN there on a busy machine: so
-    `default_product` multiplies then. The choice depends on nothing that varies between runs, since other products
-    round otherwise. Warns of a library that is installed and cannot be loaded.
-    """
-    amd = get_host_cpu_name().startswith(AMD)
-    for make in (onednn_product,) if amd else (mkl_product, onednn_product):
+def libraries() -> dict[str, Product]:
+    """Name -> product, of those that are there: on processors other than AMD's first mkl, then onednn, and last what
+    NumPy brings along. Warns of a library that is installed and cannot be loaded."""
+    makers = {"mkl": mkl_product, "onednn": onednn_product}
+    if get_host_cpu_name().startswith(AMD):
+        del makers["mkl"]
+    found = {}
+    for name, make in makers.items():
         try:
-            return by_share(make(), default_product())
+            found[name] = make()
         except ImportError as problem:
             if isinstance(problem.__cause__, OSError):
                 warnings.warn(f"{problem}; until then another library multiplies", RuntimeWarning, stacklevel=2)
-    return default_product()
+    last = default_product()
+    return {**found, "numpy" if last is numpy_product else "openblas": last}
+
+
+def ranked_product() -> Product:
+    """The first of `libraries`.
+
+    MKL is ahead in one thread and behind in the several that a single image has, oneDNN there on a busy machine: so
+    `default_product` multiplies then. The choice depends on nothing that varies between runs, since other products
+    round otherwise.
+    """
+    first, *others = libraries().values()
+    return by_share(first, default_product()) if others else first
+
+
+def measured_product() -> tuple[Product, str]:
+    """(the product by the library that was the fastest on this machine for its kind, how that is known).
+
+    What is not divided is left to `default_product` as in `ranked_product`, which takes the place of this one where
+    there is one library only or no choice can be kept (choice.py).
+    """
+    found = libraries()
+    first = next(iter(found))
+    if len(found) == 1:
+        return found[first], f"{first}, the only one that is installed"
+    versions = {name: metadata.version(DISTRIBUTIONS[name]) for name in found}
+    choice, source = kept(found, {"processor": get_host_cpu_name(), **versions}, cache_folder(adamw_entries))
+    if choice is None:
+        return by_share(found[first], default_product()), f"{first}, {source}"
+    counts = Counter(choice.values())
+    named = " and ".join(f"{name} for {counts[name]}" for name in found if counts[name])
+    return by_share(by_kind(found, choice), default_product()), f"{named} of {len(choice)} kinds of products, {source}"
 
 
 PRODUCTS: Mapping[str, Callable[[], Product]] = MappingProxyType(
     {
-        "auto": fastest_product,
+        "auto": lambda: measured_product()[0],
+        "ranked": ranked_product,
         "openblas": openblas_product,
         "onednn": onednn_product,
         "mkl": mkl_product,

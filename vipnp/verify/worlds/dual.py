@@ -10,7 +10,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from vipnp.verify.worlds.exact import Numbers
+from vipnp.core import HostArray
+from vipnp.verify.worlds.exact import Numbers, products
 
 
 class Dual:
@@ -122,6 +123,26 @@ class DualNumbers:
             return self.base.ndtr(x)
         density = (-(x.value * x.value) / 2).exp() * self.base.constant("rsqrt_2pi")
         return self.element(self.base.ndtr(x.value), density * x.tangent)
+
+    def matmul(self, a: HostArray, b: HostArray) -> HostArray:
+        """(a + a' epsilon) (b + b' epsilon) = a b + (a b' + a' b) epsilon for matrices, or stacks of them."""
+        product = products(self.base)
+        values = product(_values(a), _values(b))
+        terms = []
+        if _any_dual(b):
+            terms.append(product(_values(a), _tangents(b)))
+        if _any_dual(a):
+            terms.append(product(_tangents(a), _values(b)))
+        return _duals(self.element, values, sum(terms)) if terms else values
+
+
+_values = np.frompyfunc(lambda x: x.value if isinstance(x, Dual) else x, 1, 1)
+_tangents = np.frompyfunc(lambda x: x.tangent if isinstance(x, Dual) else 0, 1, 1)
+_duals = np.frompyfunc(lambda element, value, tangent: element(value, tangent), 3, 1)
+
+
+def _any_dual(x: HostArray) -> bool:
+    return any(isinstance(entry, Dual) for entry in x.flat)
 
 
 def power(x: Any, exponent: int) -> Any:

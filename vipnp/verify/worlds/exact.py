@@ -44,6 +44,9 @@ class ExactBackend(Backend):
     def constant(self, name: str) -> Any:
         return self.numbers.constant(name)
 
+    def matmul(self, a: Array, b: Array) -> Array:
+        return products(self.numbers)(a, b)
+
     def mean(self, x: Array, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Array:
         """The sum over `axis`, divided by the number of entries as a Python integer.
 
@@ -64,6 +67,12 @@ class ExactBackend(Backend):
     def lift_constants(self, tree: Any) -> Any:
         """Keyword arguments with every floating-point number in them lifted."""
         return tree_map_reals(self.lift, tree)
+
+
+def products(numbers: Numbers) -> Callable[[HostArray, HostArray], HostArray]:
+    """The number type's own product of matrices, where it has a faster one than NumPy's, entry by entry."""
+    product: Callable[[HostArray, HostArray], HostArray] = getattr(numbers, "matmul", np.matmul)
+    return product
 
 
 def fill(shape: tuple[int, ...], elements: Any) -> HostArray:

@@ -10,8 +10,12 @@ from __future__ import annotations
 
 import hashlib
 import random
+from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
+from vipnp.core import HostArray
 from vipnp.verify.worlds.dual import power
 from vipnp.verify.worlds.exact import exactly
 
@@ -124,6 +128,10 @@ class FieldNumbers:
         """A random function named Phi."""
         return _oracle(b"Phi", x.residue)
 
+    def matmul(self, a: HostArray, b: HostArray) -> HostArray:
+        """The product of two matrices, or of stacks of them: whole numbers are summed and reduced at the end."""
+        return _elements(np.matmul(_residues(a), _residues(b)))
+
     def draw(self, rng: random.Random) -> FieldElement:
         """A random element that is not zero."""
         return FieldElement(rng.randrange(1, PRIME))
@@ -137,6 +145,10 @@ def _residue(value: Any) -> int | None:
         return None
     numerator, denominator = fraction
     return numerator if denominator == 1 else numerator * _inverse(denominator) % PRIME
+
+
+_residues: Callable[[HostArray], HostArray] = np.frompyfunc(_residue, 1, 1)
+_elements: Callable[[HostArray], HostArray] = np.frompyfunc(FieldElement, 1, 1)
 
 
 def _inverse(residue: int) -> int:

@@ -93,6 +93,12 @@ def kernel(function: Kernel, options: Any = OPTIONS, inlines: Sequence[ModuleTyp
     return compiled  # type: ignore[no-any-return]
 
 
+def cache_folder(compiled: Any) -> Path | None:
+    """The folder in which the compiled forms of a kernel are kept; None where there is none."""
+    path = getattr(getattr(compiled, "_cache", None), "cache_path", None)
+    return None if path is None else Path(path)
+
+
 def kernel_in_order(function: Kernel) -> Kernel:
     """A kernel whose operations keep the order in which they are written."""
     return kernel(function, IN_ORDER)
