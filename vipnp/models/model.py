@@ -235,7 +235,7 @@ class VisionPermutator:
         Raises
         ------
         TypeError, ValueError
-            If `path` is no path, classes or transform do not fit the model, or a weight is not finite.
+            If `path` is none or one of another format, classes or transform do not fit, or a weight is not finite.
         OSError
             Where the file cannot be written.
         ImportError
