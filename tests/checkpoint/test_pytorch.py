@@ -193,7 +193,7 @@ def test_an_error_names_the_file(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"^path: '.*empty\.pth' holds an empty mapping, expected a mapping"):
         load_weights(tmp_path / "empty.pth")
     saved(dict.fromkeys(["\x1b[31mred", *map(str, range(50))]), tmp_path / "names.pth")
-    with pytest.raises(ValueError, match=r"its entries \\x1b\[31mred, 0, .* and 21 more, expected a mapping"):
+    with pytest.raises(ValueError, match=r"its entries \\x1b\[31mred, 0, 1 and 48 more, expected a mapping"):
         load_weights(tmp_path / "names.pth")
     saved([torch.ones(2)], tmp_path / "list.pth")
     with pytest.raises(ValueError, match=r"^path: '.*list\.pth' holds a list, expected a mapping"):
