@@ -115,7 +115,10 @@ def test_summary_of_a_name_a_file_and_a_depth(tmp_path: Path) -> None:
     assert str(vipnp("summary", tmp_path / "m.safetensors").output) == f"{small_model().summary()}\n"
     wrong = vipnp("summary", "vip_s77")
     assert wrong.exit_code == 2
-    assert wrong.output == "error: model: got 'vip_s77', expected a run folder, a weight file or a published name\n"
+    assert wrong.output == (
+        "error: model: there is no file or folder 'vip_s77', expected a run folder, a weight file or a published name "
+        "(did you mean 'vip_s7'?)\n"
+    )
 
 
 def test_summary_of_a_published_name_needs_no_weights() -> None:
