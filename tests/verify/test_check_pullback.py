@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from vipnp import ops
-from vipnp.verify import check_pullback
+from vipnp.verify import Verdict, check_pullback, verify
 
 X = np.random.default_rng(5).normal(size=(3, 4))
 
@@ -23,8 +23,18 @@ def test_a_wrong_op_raises_the_report() -> None:
     def wrong(xp: Any, x: Any) -> Any:
         return x * x, lambda dy: (dy * x,)
 
-    with pytest.raises(AssertionError, match=r"FAIL complex_step: wrong, argument x \(3, 4\)"):
+    with pytest.raises(AssertionError, match=r"FAIL complex_step: wrong, argument x \(3, 4\)") as caught:
         check_pullback(wrong, [X])
+    # pytest shows the line that called it, and none of ours
+    assert [entry.name for entry in caught.traceback.filter(caught)] == ["test_a_wrong_op_raises_the_report"]
+
+
+def test_without_a_twin_a_wrong_op_does_not_fail_against_pytorch() -> None:
+    report = verify(lambda xp, x: (x * x, lambda dy: 2 * x * dy), [X])
+    assert not report.ok
+    verdicts = {row.rung: row.verdict for row in report.rows}
+    assert verdicts["adjoint"] is Verdict.FAIL
+    assert verdicts["pytorch"] is verdicts["float32"] is Verdict.INCONCLUSIVE
 
 
 def test_rungs_that_look_at_no_gradient_are_no_check() -> None:

@@ -54,7 +54,7 @@ class TrainingStep:
         For an option out of its range; with `graph` also for a backend other than "cupy" with its kernels, and for a
         model with dropout.
     TypeError
-        For an option of another type; with `graph` for an optimiser other than AdamW.
+        For an option of another type, or an optimiser without `update`; with `graph` for an optimiser other than AdamW.
     """
 
     def __init__(
@@ -66,6 +66,13 @@ class TrainingStep:
         max_norm: float | None = None,
         graph: bool = False,
     ) -> None:
+        if isinstance(optimizer, type) or not callable(getattr(optimizer, "update", None)):
+            kind = optimizer if isinstance(optimizer, type) else type(optimizer)
+            what = "the class" if kind is optimizer else "one of type"
+            raise TypeError(
+                f"optimizer: got {what} {kind.__module__}.{kind.__qualname__}, expected one of vipnp.optim, such as "
+                "AdamW(model.backend)"
+            )
         self.model, self.optimizer = model, optimizer
         self.label_smoothing = check_real("label_smoothing", label_smoothing, low=0, high=1)
         self.max_norm = None if max_norm is None else check_real("max_norm", max_norm, low=0, low_included=False)

@@ -145,6 +145,7 @@ def check_pullback(op: Callable[..., Any], args: Sequence[Any], **options: Any) 
     TypeError, ValueError
         As `verify`.
     """
+    __tracebackhide__ = True  # pytest then shows the line that called this
     report = verify(op, args, **options)
     if not report.decided:
         raise AssertionError(str(report))

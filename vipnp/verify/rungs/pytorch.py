@@ -29,7 +29,8 @@ def pytorch(subject: Subject) -> list[Row]:
     """
     bound = COMPOSITE_BOUND if subject.composite else OP_BOUND
     rows = []
-    found, truths = [subject.value, *subject.float64_gradients], twin_results(subject, "float64")
+    truths = twin_results(subject, "float64")  # first: without a twin a wrong op fails elsewhere, and not here
+    found = [subject.value, *subject.float64_gradients]
     if found[0].shape != truths[0].shape:
         raise BrokenOpError(f"y has shape {found[0].shape}, the PyTorch twin gives {truths[0].shape}")
     for name, gradient, truth in zip(["y", *subject.names], found, truths, strict=True):
