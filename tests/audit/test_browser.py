@@ -18,6 +18,13 @@ pytestmark = pytest.mark.browser
 FITS = "document.documentElement.scrollWidth <= document.documentElement.clientWidth"
 
 
+CUT = """[...document.querySelectorAll('main *')].filter(e => e.scrollWidth > e.clientWidth + 1 && e.clientWidth > 1
+  && !e.closest('math, svg') && getComputedStyle(e).overflowX === 'hidden').map(e => e.outerHTML.slice(0, 80))"""
+"""What is wider than its place, and neither scrolls nor is broken into lines."""
+
+LEFT = "[...document.querySelectorAll('td.number')].filter(e => getComputedStyle(e).textAlign !== 'right').length"
+
+
 def test_it_fits_and_is_accessible(tmp_path: Path) -> None:
     """The page of every function, all details open, which show what is hidden at first as well."""
     report = audit(rungs=["contract"])
@@ -37,7 +44,11 @@ def test_it_fits_and_is_accessible(tmp_path: Path) -> None:
                 assert page.evaluate(FITS)
                 results = Axe().run(page)
                 assert results.violations_count == 0, results.generate_report()
-                assert not re.search(r"\^-?\d|xhat_j", " ".join(page.locator("main p, main td").all_inner_texts()))
+                texts = " ".join(page.locator("main p, main td").all_inner_texts())
+                assert not re.search(r"\^-?\d|xhat_j|\w ,", texts)
                 assert page.locator("table th:not([scope])").count() == 0
+                assert page.locator("table").count() == page.locator("table > caption").count() > 0
+                assert page.evaluate(CUT) == []
+                assert page.evaluate(LEFT) == 0
                 page.close()
         browser.close()

@@ -79,6 +79,12 @@ def test_what_the_namespace_says_of_itself_is_in_reach() -> None:
     assert "float32" in get_backend("numpy").__array_namespace_info__().dtypes()
 
 
+def test_a_device_that_the_library_lacks() -> None:
+    for namespace, device in (("torch", "cuda:7"), ("numpy", "gpu")):
+        with pytest.raises(ValueError, match=f"^namespace: got {namespace} on device '{device}', expected a namespace"):
+            get_backend("array_api", namespace=namespace, device=device)
+
+
 def test_an_array_of_another_device_is_foreign() -> None:
     xp = get_backend("array_api", **WORLDS["strict"])
     assert not xp.owns(array_api_strict.zeros(3))

@@ -54,6 +54,12 @@ def test_help_on_a_full_disk_is_one_line() -> None:
     assert (done.returncode, done.stderr) == (2, "error: No space left on device\n")
 
 
+def test_an_error_is_no_result_where_standard_error_is_closed() -> None:
+    command = ["sh", "-c", 'exec "$@" 2>&-', "sh", *VIPNP, "summary", "no such model"]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
+    assert (done.returncode, done.stdout) == (2, "")
+
+
 @pytest.mark.parametrize("command", [[*VIPNP, "models"], AUDIT], ids=["models", "audit"])
 def test_a_closed_output_is_said_before_any_work(command: list[str]) -> None:
     done = subprocess.run(["sh", "-c", 'exec "$@" >&-', "sh", *command], stderr=subprocess.PIPE, text=True)

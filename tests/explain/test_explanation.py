@@ -203,12 +203,24 @@ def test_summed_branches_have_no_attention(photo: Path, tmp_path: Path) -> None:
 
 
 def test_a_picture_is_not_written_over_the_photo(run: Path, photo: Path, tmp_path: Path) -> None:
+    assert vipnp("explain", run, photo, "-o", tmp_path).exit_code == 0
     mine = tmp_path / "input.png"
     shutil.copy(photo, mine)
     result = vipnp("explain", run, mine, "-o", tmp_path)
     assert result.exit_code == 2
     assert f"error: --output: input.png: {mine} is one of the files to read" in result.output
     assert mine.read_bytes() == photo.read_bytes()
+
+
+@pytest.mark.parametrize("name", ["index.html", "gradient.png"])
+def test_no_file_of_the_users_is_written_over(run: Path, photo: Path, tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"mine \xff")
+    result = vipnp("explain", run, photo, "-o", tmp_path)
+    assert (result.exit_code, (tmp_path / name).read_bytes()) == (2, b"mine \xff")
+    assert result.output.startswith(f"error: --output: {tmp_path} holds {name}, not of vipnp explain")
+    (tmp_path / name).unlink()
+    for _ in range(2):  # its own may be
+        assert vipnp("explain", run, photo, "-o", tmp_path).exit_code == 0
 
 
 def test_bad_input(run: Path, photo: Path, tmp_path: Path) -> None:

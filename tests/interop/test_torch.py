@@ -54,6 +54,26 @@ def test_gradcheck_sees_a_wrong_pullback() -> None:
         torch.autograd.gradcheck(differentiable(wrong), [x])
 
 
+def test_a_tensor_written_to_before_the_backward_pass_is_told() -> None:
+    """Ours look at it, as PyTorch's do, and gave the gradient at its new values in silence."""
+    x = torch.randn(3, 4, dtype=torch.float64, requires_grad=True)
+    y = differentiable(gelu)(x)
+    with torch.no_grad():
+        x += 1
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        y.sum().backward()
+
+
+def test_a_second_derivative_is_refused() -> None:
+    """A penalty on the gradient was taken for a constant, and the loss had the gradient of the rest."""
+    x = torch.randn(3, 4, dtype=torch.float64, requires_grad=True)
+    (gradient,) = torch.autograd.grad(differentiable(gelu)(x).sum(), x, create_graph=True)
+    (once,) = torch.autograd.grad(differentiable(gelu)(x).sum(), x)
+    assert torch.equal(gradient, once)
+    with pytest.raises(RuntimeError, match="got a gradient to differentiate, expected first derivatives alone"):
+        (gradient.square().sum() + x.sum()).backward()
+
+
 def test_memory_is_shared_both_ways() -> None:
     model = VisionPermutator(small_config(SIZES), seed=1)
     module = TorchModule(model)

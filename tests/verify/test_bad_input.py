@@ -236,6 +236,10 @@ def test_the_time_limit_that_nobody_asks_for() -> None:
     assert inspect.signature(verify).parameters["seconds"].default == SECONDS == 10
 
 
+def test_a_time_limit_beyond_any_clock() -> None:
+    assert verify(plus_one, [X], rungs=["adjoint"], seconds=1e300).rows
+
+
 def test_the_time_limit_leaves_nothing_behind() -> None:
     for _ in range(50):
         with contextlib.suppress(OutOfTimeError), budget(1e-3):

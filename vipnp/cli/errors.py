@@ -30,11 +30,17 @@ def told() -> Iterator[None]:
     except StoppedError as stopped:
         raise SystemExit(128 + stopped.number) from stopped
     except FloatingPointError as error:
-        print(f"error: {reason(error)}", file=sys.stderr)
+        tell(f"error: {reason(error)}")
         raise SystemExit(1) from error
     except (ValueError, TypeError, ImportError, OSError, RuntimeError, MemoryError) as error:
-        print(f"error: {reason(error)}", file=sys.stderr)
+        tell(f"error: {reason(error)}")
         raise SystemExit(2) from error
+
+
+def tell(line: str) -> None:
+    """Print to standard error, or nowhere where that is closed: `print` would put it among the results."""
+    if sys.stderr is not None:
+        print(line, file=sys.stderr)
 
 
 def reason(error: Exception) -> str:

@@ -37,7 +37,7 @@ def run_explanation(source: str, file: Path, output: Path | None, weights: Path 
     from vipnp.core.files import check_output_folder, check_outputs, write_text
     from vipnp.data.images import open_image
     from vipnp.explain import explain as explained
-    from vipnp.explain.page import render
+    from vipnp.explain.page import GENERATOR, render
     from vipnp.explain.pictures import NAMES, write_pictures
     from vipnp.train.saved import load_saved
 
@@ -57,6 +57,12 @@ def run_explanation(source: str, file: Path, output: Path | None, weights: Path 
     if folder is None:
         folder = (Path(source) if Path(source).is_dir() else Path()) / f"explain-{file.stem}"
     check_output_folder("--output", folder)
+    there = [name for name in (PAGE, *NAMES) if (folder / name).exists()]
+    if there and not ((folder / PAGE).is_file() and GENERATOR in (folder / PAGE).read_text("utf-8", "replace")):
+        raise ValueError(
+            f"--output: {folder} holds {', '.join(there)}, not of vipnp explain, which would be replaced: take "
+            "another folder"
+        )
     if folder.is_dir():
         check_outputs({f"--output: {name}": folder / name for name in (PAGE, *NAMES)}, inputs=[file])
     x = saved.transform.evaluation(picture)[None].astype(saved.model.dtype)
@@ -65,7 +71,7 @@ def run_explanation(source: str, file: Path, output: Path | None, weights: Path 
         raise FloatingPointError(f"the logits of {file} are not finite")
     folder.mkdir(parents=True, exist_ok=True)
     pixels = saved.transform.pixels(found.image)
-    write_pictures(found, pixels, folder)
     page = folder / PAGE
-    write_text(page, render(found, pixels, saved.classes, file.name))
+    write_text(page, render(found, pixels, saved.classes, file.name))  # first: it marks the pictures as ours
+    write_pictures(found, pixels, folder)
     typer.echo(one_line(f"{saved.classes[int(found.logits.argmax())]}: see {page}"))

@@ -22,6 +22,10 @@ LIKELIEST = 5
 """Classes that the page lists."""
 
 
+GENERATOR = '<meta name="generator" content="vipnp explain">'
+"""By which a page is known for one of ours."""
+
+
 def render(found: Explanation, pixels: HostArray, classes: Sequence[str], name: str) -> str:
     """The page as a string.
 

@@ -77,7 +77,8 @@ class _Function(torch.autograd.Function):
     """y = op(xp, *args, **constants) with the op's pullback as its derivative.
 
     The pullback is used once and let go, since those of stages and models work once. A second backward pass through the
-    same node (`retain_graph=True`) runs the op again.
+    same node (`retain_graph=True`) runs the op again. There are no second derivatives, which PyTorch says where they
+    are asked for; and it refuses tensors that were written to since the forward pass, since the pullback looks at them.
     """
 
     @staticmethod
@@ -90,11 +91,27 @@ class _Function(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *cotangents: Tensor) -> tuple[Tensor | None, ...]:
         (dy,) = cotangents
+        tensors = ctx.saved_tensors  # asked for in any case: this is where PyTorch compares their versions
         pullback, ctx.pullback = ctx.pullback, None
         if pullback is None:
-            _, pullback = ctx.run(*(to_array(ctx.xp, tensor) for tensor in ctx.saved_tensors))
+            _, pullback = ctx.run(*(to_array(ctx.xp, tensor) for tensor in tensors))
         gradients = pullback(to_array(ctx.xp, dy.contiguous()))
-        return None, None, *(to_tensor(gradient) for gradient in gradients)
+        found = [to_tensor(gradient) for gradient in gradients]
+        if torch.is_grad_enabled():  # by create_graph=True
+            found = [_Once.apply(gradient, dy, *tensors) for gradient in found]  # type: ignore[no-untyped-call]
+        return None, None, *found
+
+
+class _Once(torch.autograd.Function):
+    """A gradient that depends on the tensors of the op in a way that is not known: to be used, not differentiated."""
+
+    @staticmethod
+    def forward(ctx: Any, gradient: Tensor, *_: Tensor) -> Tensor:
+        return gradient.view_as(gradient)
+
+    @staticmethod
+    def backward(ctx: Any, *_: Tensor) -> None:
+        raise RuntimeError("vipnp.interop.torch: got a gradient to differentiate, expected first derivatives alone")
 
 
 def differentiable(op: Callable[..., tuple[Any, Any]], *, backend: str | Backend = "numpy") -> Callable[..., Tensor]:

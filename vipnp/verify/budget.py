@@ -41,7 +41,7 @@ def budget(seconds: float | None) -> Iterator[None]:
                 fired = True
                 raise_in(thread, ctypes.py_object(OutOfTimeError))
 
-    watch = threading.Timer(seconds, stop)
+    watch = threading.Timer(min(seconds, threading.TIMEOUT_MAX), stop)
     watch.daemon = True
     watch.start()
     try:

@@ -42,7 +42,8 @@ class ArrayAPIBackend(Backend):
         try:
             example = module.zeros((), device=device)
             namespace: Any = array_api_compat.array_namespace(example)
-        except (AttributeError, TypeError, ValueError, RuntimeError) as error:
+        # PyTorch asserts that it was built for the device.
+        except (AttributeError, TypeError, ValueError, RuntimeError, AssertionError) as error:
             raise ValueError(
                 f"namespace: got {module.__name__} on device {shown(device)}, expected a namespace of the array API "
                 f"standard and one of its devices ({error})"
