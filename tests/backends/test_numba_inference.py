@@ -17,8 +17,8 @@ from vipnp.audit.cases import CASES
 from vipnp.backends.numba import inference
 from vipnp.backends.numba.inference import Shared, leaf, stage_by_images
 from vipnp.backends.numba.kernels import machine, stage_chunks
-from vipnp.backends.numba.kernels.image import PARAMS
-from vipnp.backends.numba.kernels.machine import WIDTH, tile_of, vector_of
+from vipnp.backends.numba.kernels.image import COUNTERS, PARAMS, next_chunk
+from vipnp.backends.numba.kernels.machine import LANES, WIDTH, tile_of, transpose_of, vector_of
 from vipnp.backends.numpy.threads import Crew
 from vipnp.layers import BlockMasks, Mask, stage
 from vipnp.models import ViPConfig
@@ -111,6 +111,8 @@ def test_a_stage_of_any_shape(skip_lam: float, **sizes: int) -> None:
         {"H": 16, "W": 12, "N": 8, "S": 16, "R": 400, "Q": 33},  # several panels, chunks and parts of every sum
         {"H": 3, "W": 40, "N": 4, "S": 50, "R": 13, "Q": 5},  # a row longer than a panel, segments longer than one
         {"H": 17, "W": 19, "N": 3, "S": 7, "R": 25, "Q": 300},  # no size divides another
+        {"H": LANES, "W": 2 * LANES, "N": 3, "S": 5, "R": 7, "Q": 4},  # rows and columns are whole vectors
+        {"H": 3 * LANES, "W": LANES, "N": 2, "S": 3, "R": 31, "Q": 2},
     ],
 )
 def test_stages_of_several_panels(sizes: dict[str, int]) -> None:
@@ -229,21 +231,33 @@ def test_the_bits_of_an_image_depend_on_nothing_else() -> None:
             assert np.array_equal(found, expected[first:end]), (shards, first, end)
 
 
-def prepared(x: Any, params: Any, segments: int) -> Any:
+def prepared(x: Any, params: Any, segments: int, side: int = 0) -> Any:
     """The arguments of the kernel for one image (H, W, C), and its result."""
     hidden = inference.widths(params["0"])
     shared = Shared(x.shape, segments, hidden, len(params))
     addresses = np.array([[leaf(block, name).ctypes.data for name in PARAMS] for block in params.values()], np.int64)
     result = np.empty_like(x)
-    return (x, addresses, segments, hidden, 1.0, 1e-5, shared.memory, shared.small, shared.tickets, result), result
+    return (
+        x,
+        addresses,
+        segments,
+        hidden,
+        1.0,
+        1e-5,
+        shared.memory,
+        shared.small,
+        shared.tickets,
+        side,
+        result,
+    ), result
 
 
 def test_a_thread_that_comes_late_finds_everything_done() -> None:
     x, params = draw(1, 16, 12, 8, 16)
-    arguments, result = prepared(x[0], params, 8)
+    arguments, result = prepared(x[0], params, 8, side=1)
     stage_chunks(*arguments)
     once = result.copy()
-    tickets = arguments[-2]
+    tickets = arguments[-3]
     done = tickets[:, 1].copy()
     assert (done > 0).all()
     result[:] = np.nan
@@ -260,12 +274,29 @@ def test_every_chunk_is_done_once_by_many_threads() -> None:
     expected, _ = fused(1).run(stage, x, params, segments=8)
     for _ in range(5):
         arguments, result = prepared(x[0], params, 8)
-        threads = [threading.Thread(target=stage_chunks, args=arguments) for _ in range(6)]
+        threads = [
+            threading.Thread(target=stage_chunks, args=(*arguments[:-2], thread % 2, result)) for thread in range(6)
+        ]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
         assert np.array_equal(result, expected[0])
+
+
+@pytest.mark.parametrize("chunks", [1, 2, 3, 8])
+@pytest.mark.parametrize("sides", [[0], [1], [0, 1], [1, 1, 0], [0, 0, 0, 1]])
+def test_both_sides_together_take_every_chunk_once(chunks: int, sides: list[int]) -> None:
+    @numba.njit
+    def take(tickets: Any, side: int) -> Any:
+        return next_chunk(tickets.ctypes.data, chunks, side)
+
+    tickets = np.zeros(COUNTERS, np.int64)
+    order = (sides * 9)[:chunks]
+    taken = [take(tickets, side) for side in order]
+    assert sorted(taken) == list(range(chunks))
+    assert [chunk for chunk, side in zip(taken, order, strict=True) if side == 0] == list(range(order.count(0)))
+    assert take(tickets, 0) == take(tickets, 1) == chunks
 
 
 def test_many_callers_on_one_crew_end() -> None:
@@ -420,3 +451,19 @@ def test_split_attention_of_one_image_has_no_logit_that_is_too_large() -> None:
     fused = VisionPermutator.from_weights(readable.config, weights, backend=get_backend("numba", shards=2))
     images = np.random.default_rng(0).normal(size=(1, 3, 12, 8)).astype(np.float32)
     np.testing.assert_allclose(fused(images), readable(images), rtol=1e-3)
+
+
+@pytest.mark.parametrize("lanes", [4, 8, 16])
+def test_a_square_is_turned(lanes: int) -> None:
+    transpose = transpose_of(lanes)
+
+    @numba.njit
+    def turn(x: Any, y: Any) -> None:
+        transpose(x.ctypes.data, 4 * x.shape[1], y.ctypes.data, 4 * y.shape[1])
+
+    x = np.arange(lanes * (lanes + 3), dtype=np.float32).reshape(lanes, -1)
+    y = np.full((lanes + 1, lanes + 5), -1, np.float32)
+    turn(x, y)
+    assert np.array_equal(y[:lanes, :lanes], x[:, :lanes].T)
+    y[:lanes, :lanes] = -1
+    assert (y == -1).all()

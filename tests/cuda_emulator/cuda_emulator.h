@@ -13,22 +13,27 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
-#include <cstdio>
 #include <cstring>
-#include <map>
 #include <memory>
-#include <numeric>
-#include <random>
 #include <string>
 #include <type_traits>
 #include <typeinfo>
 #include <utility>
-#include <vector>
 
-// CUDA's own headers give the exact rounding of __half and __nv_bfloat16 on the host.
+#include <vector_functions.h>
+#ifdef EMULATOR_RUNTIME
+struct __half;
+struct __nv_bfloat16;
+#else
+// CUDA's own headers give the exact rounding of __half and __nv_bfloat16 on the host. Their static functions become
+// inline: g++ would write code for all of them, which takes longer than a kernel.
+#define inline
+#define static static __inline__
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
-#include <vector_functions.h>
+#undef static
+#undef inline
+#endif
 
 #undef __device__
 #undef __global__
@@ -41,146 +46,33 @@
 #define __launch_bounds__(...)
 #define __shared__ static  // blocks run one after another; CuPy's own kernels alone use it, ours say SHARED
 
-#if defined(__x86_64__)
-// swapcontext makes two system calls a switch; this saves the six callee-saved registers and makes none.
-extern "C" void emulator_switch(void** save, void* load);
-asm(R"(.pushsection .text
-.globl emulator_switch
-.hidden emulator_switch
-.type emulator_switch,@function
-emulator_switch:
-    pushq %rbp; pushq %rbx; pushq %r12; pushq %r13; pushq %r14; pushq %r15
-    movq %rsp,(%rdi); movq %rsi,%rsp
-    popq %r15; popq %r14; popq %r13; popq %r12; popq %rbx; popq %rbp; ret
-.size emulator_switch,.-emulator_switch
-.popsection)");
 namespace emulator {
-struct Context {
-    void* stack_pointer = nullptr;
-};
-inline void switch_context(Context* from, Context* to) { emulator_switch(&from->stack_pointer, to->stack_pointer); }
-inline void make_context(Context* context, char* stack, size_t size, void (*entry)()) {
-    void** top = reinterpret_cast<void**>((reinterpret_cast<uintptr_t>(stack) + size) & ~uintptr_t{15});
-    *--top = nullptr;
-    *--top = reinterpret_cast<void*>(entry);
-    for (int i = 0; i < 6; ++i) *--top = nullptr;
-    context->stack_pointer = top;
-}
-}  // namespace emulator
-#else
-#include <ucontext.h>
-namespace emulator {
-using Context = ucontext_t;
-inline void switch_context(Context* from, Context* to) { swapcontext(from, to); }
-inline void make_context(Context* context, char* stack, size_t size, void (*entry)()) {
-    getcontext(context);
-    context->uc_stack.ss_sp = stack;
-    context->uc_stack.ss_size = size;
-    context->uc_link = nullptr;
-    ::makecontext(context, entry, 0);
-}
-}  // namespace emulator
-#endif
-
-namespace emulator {
-
-constexpr int WARP = 32;
-constexpr size_t STACK_BYTES = 64 * 1024;
-
-struct Fiber {
-    Context context;
-    uint3 thread;
-    int index, lane, warp;
-    bool done, waiting;
-    const unsigned* generation;  // of the barrier it waits at
-    unsigned seen;               // that barrier's generation when it came
-};
-
-struct Barrier {
-    int expected = 0, arrived = 0, line = 0;
-    unsigned generation = 0;
-};
-
-struct Warp {
-    Barrier barrier;
-    unsigned memory_epoch = 0;  // how many __syncwarp it has passed
-    alignas(16) unsigned char exchange[WARP][16];
-};
 
 struct SharedBase {
     virtual ~SharedBase() = default;
 };
 
-struct Block {
-    std::vector<Fiber> fibers;
-    std::vector<Warp> warps;
-    std::vector<char> stacks;
-    std::map<std::pair<const void*, int>, std::unique_ptr<SharedBase>> shared;
-    Context scheduler;
-    Fiber* current = nullptr;
-    Barrier barrier;
-    uint3 index;
+// What a kernel asks for: the thread that runs, its block and the grid.
+struct Place {
+    uint3 thread, block;
     dim3 block_size, grid_size;
-    size_t exited = 0;
-    std::string error;
-    void (*entry)(void**) = nullptr;
-    void** arguments = nullptr;
 };
-inline Block block;
-
-inline void leave() { switch_context(&block.current->context, &block.scheduler); }
+extern Place place;
 
 // A thread that met an error never runs on: the scheduler drops the whole block.
-[[noreturn]] inline void fail(const std::string& what) {
-    const uint3 t = block.current->thread;
-    if (block.error.empty())
-        block.error = what + " (thread " + std::to_string(t.x) + "," + std::to_string(t.y) + " of block " +
-                      std::to_string(block.index.x) + "," + std::to_string(block.index.y) + ")";
-    for (;;) leave();
-}
+[[noreturn]] void fail(const char* what);
+[[noreturn]] void fail_at_index(int i, int count);
 
-inline void wait_at(Barrier& barrier, int line, const char* name) {
-    Fiber* self = block.current;
-    if (barrier.arrived && barrier.line != line)
-        fail(std::string(name) + " reached at line " + std::to_string(line) + " while others wait at line " +
-             std::to_string(barrier.line));
-    barrier.line = line;
-    if (++barrier.arrived == barrier.expected) {
-        barrier.arrived = 0;
-        ++barrier.generation;
-        return;
-    }
-    self->waiting = true;
-    self->generation = &barrier.generation;
-    self->seen = barrier.generation;
-    leave();
-}
+void sync_threads(int line);
+void sync_warp(int line);
 
-inline void sync_threads(int line) {
-    if (block.exited) fail("__syncthreads after a thread of the block has exited");
-    wait_at(block.barrier, line, "__syncthreads");
-}
-
-inline void sync_warp(int line) {
-    Warp& warp = block.warps[block.current->warp];
-    const unsigned before = warp.barrier.generation;
-    wait_at(warp.barrier, line, "__syncwarp");
-    warp.memory_epoch = std::max(warp.memory_epoch, before + 1);
-}
+// Puts the bytes of the lane at that distance in the place of these.
+void exchange(int line, unsigned mask, void* value, size_t bytes, int distance);
 
 template <typename T>
 T shuffle_xor(int line, unsigned mask, T value, int distance) {
-    static_assert(sizeof(T) <= 16);
-    Fiber* self = block.current;
-    Warp& warp = block.warps[self->warp];
-    if (mask != 0xffffffffu || warp.barrier.expected != WARP) fail("a shuffle needs all 32 lanes of its warp");
-    if (distance <= 0 || distance >= WARP) fail("shuffle over a distance of " + std::to_string(distance));
-    std::memcpy(warp.exchange[self->lane], &value, sizeof(T));
-    wait_at(warp.barrier, line, "a shuffle");
-    T result;
-    std::memcpy(&result, warp.exchange[self->lane ^ distance], sizeof(T));
-    wait_at(warp.barrier, -line, "a shuffle");
-    return result;
+    exchange(line, mask, &value, sizeof(T), distance);
+    return value;
 }
 
 // When an element of shared memory was touched, and by whom.
@@ -189,16 +81,8 @@ struct Access {
     unsigned block_epoch = 0, warp_epoch = 0;
 };
 
-inline Access this_access() {
-    const Fiber* self = block.current;
-    return {self->index, block.barrier.generation, block.warps[self->warp].memory_epoch};
-}
-
-inline bool ordered(const Access& before, const Access& now) {
-    if (before.thread < 0 || before.thread == now.thread) return true;
-    if (before.block_epoch != now.block_epoch) return true;
-    return before.thread / WARP == now.thread / WARP && before.warp_epoch != now.warp_epoch;
-}
+Access this_access();
+bool ordered(const Access& before, const Access& now);
 
 template <typename T, int COUNT>
 class Shared : public SharedBase {
@@ -234,97 +118,49 @@ class Shared : public SharedBase {
     };
 
     Element operator[](int i) {
-        if (i < 0 || i >= COUNT)
-            fail("index " + std::to_string(i) + " into shared memory of " + std::to_string(COUNT) + " elements");
+        if (i < 0 || i >= COUNT) fail_at_index(i, COUNT);
         return Element(*this, i);
     }
 };
 
+std::unique_ptr<SharedBase>& shared_slot(const void* site, int line);
+
 // `site` tells the kernels of one template apart, `line` the arrays of one kernel.
 template <typename T, int COUNT>
 Shared<T, COUNT>& shared_array(const void* site, int line) {
-    std::unique_ptr<SharedBase>& slot = block.shared[{site, line}];
+    std::unique_ptr<SharedBase>& slot = shared_slot(site, line);
     if (!slot) slot = std::make_unique<Shared<T, COUNT>>();
     return static_cast<Shared<T, COUNT>&>(*slot);
 }
 
-inline void run_thread() {
-    block.entry(block.arguments);
-    ++block.exited;
-    block.current->done = true;
-    Barrier& warp = block.warps[block.current->warp].barrier;
-    --warp.expected;
-    if (warp.arrived && warp.arrived == warp.expected) block.error = "a lane exited while others wait at a warp barrier";
-    if (block.barrier.arrived) block.error = "a thread exited while others wait at __syncthreads";
-    for (;;) leave();
-}
+// What a parameter is; `base` names the class where it is one.
+struct Parameter {
+    bool pointer, only_read;
+    const char* base;
+    size_t bytes;
+    bool is_class;
+};
 
-inline bool can_run(const Fiber& fiber) {
-    return !fiber.done && !(fiber.waiting && *fiber.generation == fiber.seen);
-}
-
-inline bool run_block(std::mt19937& random) {
-    const int threads = block.block_size.x * block.block_size.y * block.block_size.z;
-    const int warps = (threads + WARP - 1) / WARP;
-    block.fibers.assign(threads, Fiber{});
-    block.warps.assign(warps, Warp{});
-    block.stacks.resize(threads * STACK_BYTES);
-    block.shared.clear();
-    block.barrier = Barrier{};
-    block.barrier.expected = threads;
-    block.exited = 0;
-    for (int i = 0; i < threads; ++i) {
-        Fiber& fiber = block.fibers[i];
-        const unsigned x = block.block_size.x, y = block.block_size.y;
-        fiber.thread = uint3{i % x, i / x % y, i / (x * y)};
-        fiber.index = i;
-        fiber.lane = i % WARP;
-        fiber.warp = i / WARP;
-        ++block.warps[fiber.warp].barrier.expected;
-        make_context(&fiber.context, &block.stacks[i * STACK_BYTES], STACK_BYTES, run_thread);
-    }
-    std::vector<int> warp_order(warps), lane_order(WARP);
-    std::iota(warp_order.begin(), warp_order.end(), 0);
-    std::iota(lane_order.begin(), lane_order.end(), 0);
-    std::shuffle(warp_order.begin(), warp_order.end(), random);
-    std::shuffle(lane_order.begin(), lane_order.end(), random);
-    while (block.exited < block.fibers.size()) {
-        bool ran = false;
-        for (int warp : warp_order)
-            for (bool again = true; again;) {
-                again = false;
-                for (int lane : lane_order) {
-                    const int i = warp * WARP + lane;
-                    if (i >= threads || !can_run(block.fibers[i])) continue;
-                    block.current = &block.fibers[i];
-                    block.current->waiting = false;
-                    switch_context(&block.scheduler, &block.current->context);
-                    ran = again = true;
-                    if (!block.error.empty()) return false;
-                }
-            }
-        if (!ran) {
-            block.error = "deadlock: a barrier or shuffle was not reached by every thread";
-            return false;
-        }
-    }
-    return true;
+template <typename T>
+Parameter parameter() {
+    using V = std::remove_pointer_t<T>;
+    using Plain = std::remove_cv_t<V>;
+    const bool pointer = std::is_pointer_v<T>, only_read = pointer && std::is_const_v<V>;
+    if constexpr (std::is_same_v<Plain, __half>) return {pointer, only_read, "float", 2, false};
+    else if constexpr (std::is_same_v<Plain, __nv_bfloat16>) return {pointer, only_read, "bfloat", 2, false};
+    else if constexpr (std::is_same_v<Plain, bool>) return {pointer, only_read, "bool", 0, false};
+    else if constexpr (std::is_floating_point_v<Plain>) return {pointer, only_read, "float", sizeof(V), false};
+    else if constexpr (std::is_integral_v<Plain>)
+        return {pointer, only_read, std::is_unsigned_v<Plain> ? "uint" : "int", sizeof(V), false};
+    else return {pointer, only_read, typeid(Plain).name(), sizeof(V), true};
 }
 
 // "float32*", "const float32*" for a pointer that is only read, "int32"; a class is "struct", its size and mangled name.
-template <typename T>
-std::string kind() {
-    if constexpr (std::is_pointer_v<T>) {
-        using V = std::remove_pointer_t<T>;
-        return (std::is_const_v<V> ? "const " : "") + kind<std::remove_cv_t<V>>() + "*";
-    } else if constexpr (std::is_same_v<T, __half>) return "float16";
-    else if constexpr (std::is_same_v<T, __nv_bfloat16>) return "bfloat16";
-    else if constexpr (std::is_same_v<T, bool>) return "bool";
-    else if constexpr (std::is_floating_point_v<T>) return "float" + std::to_string(8 * sizeof(T));
-    else if constexpr (std::is_integral_v<T>)
-        return (std::is_unsigned_v<T> ? "uint" : "int") + std::to_string(8 * sizeof(T));
-    else return "struct " + std::to_string(sizeof(T)) + " " + typeid(T).name();
-}
+std::string signature_of(const Parameter* parameters, size_t count);
+
+// Runs the grid, blocks in an order drawn from the seed; nullptr, or what went wrong.
+const char* run_grid(void (*kernel)(void**), const unsigned* grid, const unsigned* block_size, void** arguments,
+                     unsigned seed);
 
 template <auto KERNEL>
 struct Launch;
@@ -338,44 +174,22 @@ struct Launch<KERNEL> {
     static void entry(void** arguments) { call(arguments, std::index_sequence_for<P...>{}); }
 
     static const char* signature() {
-        static const std::string text = [] {
-            std::string all;
-            ((all += kind<std::remove_cv_t<P>>(), all += ','), ...);
-            return all;
-        }();
+        const Parameter all[] = {parameter<std::remove_cv_t<P>>()...};
+        static const std::string text = signature_of(all, sizeof...(P));
         return text.c_str();
     }
 
-    // Runs the grid, blocks in an order drawn from the seed; nullptr, or what went wrong.
     static const char* run(const unsigned* grid, const unsigned* block_size, void** arguments, unsigned seed) {
-        static std::string message;
-        std::mt19937 random(seed);
-        block.grid_size = dim3(grid[0], grid[1], grid[2]);
-        block.block_size = dim3(block_size[0], block_size[1], block_size[2]);
-        block.entry = &entry;
-        block.arguments = arguments;
-        block.error.clear();
-        std::vector<unsigned> order(size_t{grid[0]} * grid[1] * grid[2]);
-        std::iota(order.begin(), order.end(), 0u);
-        std::shuffle(order.begin(), order.end(), random);
-        for (unsigned i : order) {
-            block.index = uint3{i % grid[0], i / grid[0] % grid[1], i / (grid[0] * grid[1])};
-            if (!run_block(random)) {
-                message = block.error;
-                std::vector<char>().swap(block.stacks);  // abandoned frames: their stacks are not used again
-                return message.c_str();
-            }
-        }
-        return nullptr;
+        return run_grid(&entry, grid, block_size, arguments, seed);
     }
 };
 
 }  // namespace emulator
 
-#define threadIdx (emulator::block.current->thread)
-#define blockIdx (emulator::block.index)
-#define blockDim (emulator::block.block_size)
-#define gridDim (emulator::block.grid_size)
+#define threadIdx (emulator::place.thread)
+#define blockIdx (emulator::place.block)
+#define blockDim (emulator::place.block_size)
+#define gridDim (emulator::place.grid_size)
 #define __syncthreads() emulator::sync_threads(__LINE__)
 #define __syncwarp() emulator::sync_warp(__LINE__)
 #define __shfl_xor_sync(mask, value, distance) emulator::shuffle_xor(__LINE__, mask, value, distance)

@@ -40,16 +40,26 @@ class Shared:
         S = C // segments
         P, Ph, Pw = (-(-columns // WIDTH) for columns in (H * W, segments * W, segments * H))
 
-        def new(*rows: int, filled: bool = True) -> HostArray:
-            """Memory for panels, which begins where a vector may; zeros where not every column is `filled`."""
-            size = rows[0] * rows[1] * WIDTH
-            whole = (np.empty if filled else np.zeros)(size + WIDTH, np.float32)
+        def aligned(rows: int, *, filled: bool = True) -> HostArray:
+            """Rows (rows, WIDTH), which begin where a vector may; zeros unless all of them will be `filled`."""
+            whole = (np.empty if filled else np.zeros)(rows * WIDTH + WIDTH, np.float32)
             start = -whole.ctypes.data // 4 % WIDTH
-            return whole[start : start + size].reshape(*rows, WIDTH)
+            return whole[start : start + rows * WIDTH].reshape(rows, WIDTH)
 
-        x, z, a, c = (new(P, C) for _ in range(4))
-        h_in, w_in = new(Ph, H * S, filled=segments * W % WIDTH == 0), new(Pw, W * S, filled=segments * H % WIDTH == 0)
-        self.memory = x, z, a, c, h_in, new(Ph, H * S), w_in, new(Pw, W * S), new(P, hidden[0])
+        def panels(memory: HostArray, first: int, *sizes: int) -> HostArray:
+            return memory[first : first + sizes[0] * sizes[1]].reshape(*sizes, WIDTH)
+
+        # What is never needed at once shares memory, so that more of it stays in the cache: g is made when the branches
+        # are done with, and z when their weighted sum is.
+        h, w, R = Ph * H * S, Pw * W * S, hidden[0]
+        both = aligned(max(P * R, 2 * h + w), filled=segments * W % WIDTH == segments * H % WIDTH == 0)
+        h_in, h_out, w_in = (
+            panels(both, at, *size) for at, size in ((0, (Ph, H * S)), (h, (Ph, H * S)), (2 * h, (Pw, W * S)))
+        )
+        last = aligned(max(P * C, w))
+        w_out, z = panels(last, 0, Pw, W * S), panels(last, 0, P, C)
+        x, a, c = (panels(aligned(P * C), 0, P, C) for _ in range(3))
+        self.memory = x, z, a, c, h_in, h_out, w_in, w_out, panels(both, 0, P, R)
         self.small = np.empty(C, np.float32), np.empty(hidden[1], np.float32), np.empty((3, C), np.float32)
         self.tickets = np.zeros((blocks * STEPS + 2, COUNTERS), np.int64)
 
@@ -114,13 +124,13 @@ def stage_by_images(
     hidden = widths(blocks[0])
     y = np.empty_like(x)
 
-    def work(b: int, shared: Shared) -> None:
-        scale = 1 / skip_lam
-        stage_chunks(x[b], addresses, N, hidden, scale, EPS, shared.memory, shared.small, shared.tickets, y[b])
+    def work(b: int, shared: Shared, thread: int) -> None:
+        memory, small, tickets = shared.memory, shared.small, shared.tickets
+        stage_chunks(x[b], addresses, N, hidden, 1 / skip_lam, EPS, memory, small, tickets, thread % 2, y[b])
 
     for b in range(B):
         shared = Shared((H, W, C), N, hidden, len(blocks))
-        xp.crew.run(lambda _, b=b, shared=shared: work(b, shared), xp.crew.size)
+        xp.crew.run(lambda thread, b=b, shared=shared: work(b, shared, thread), xp.crew.size)
     return y, not_kept
 
 

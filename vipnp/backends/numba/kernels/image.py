@@ -8,7 +8,8 @@ of their own, of the columns (n, w) and (n, h), rows (h, s) and (w, s).
 A block is STEPS steps, and a step is chunks that depend on none of its others. Every thread that calls `stage_chunks`
 takes the next chunk of the current step until there are none, and goes on when all are done. It waits for nobody who
 has not taken a chunk: one thread does all the work where no other comes, and a thread that comes late finds its place.
-Who does a chunk does not change its result.
+Who does a chunk does not change its result. Threads of one side take chunks from the first on, those of the other from
+the last: so a core finds more of what it needs in its own cache.
 """
 
 from __future__ import annotations
@@ -31,7 +32,19 @@ from vipnp.backends.numba.kernels.machine import (
     tall_tile,
     wait_for,
 )
-from vipnp.backends.numba.kernels.panels import give_panel, norm_panel, read_row, row_sum, take_panel, write_row
+from vipnp.backends.numba.kernels.panels import (
+    give_panel,
+    norm_panel,
+    of_whole_vectors,
+    read_across,
+    read_along,
+    read_row,
+    row_sum,
+    take_panel,
+    write_across,
+    write_along,
+    write_row,
+)
 from vipnp.core import HostArray
 
 STEPS = 11
@@ -66,7 +79,7 @@ PANELS = 8
 """Panels of a chunk of a product: they stay in a core's second-level cache while the weights pass."""
 
 COUNTERS = 16
-"""Integers in the row of a step, of which two are used: the others keep the rows in cache lines of their own."""
+"""Integers in the row of a step, of which four are used: the others keep the rows in cache lines of their own."""
 
 PART = 32
 """Outputs of a chunk of the two layers that weigh the branches."""
@@ -98,6 +111,18 @@ def product(weight: int, x: HostArray, y: HostArray, chunk: int) -> tuple[int, i
                     row_tile(w, K, at, terms, out, k)
                     row += 1
     return first, end, start, stop
+
+
+@part
+def next_chunk(tickets: int, chunks: int, side: int) -> Any:
+    """A chunk that nobody has taken, from the first on or, on side 1, from the last; `chunks` where there is none.
+
+    tickets : address of the counters of a step: of the chunks taken, of those done, and of those taken on each side.
+    """
+    if fetch_add(tickets) >= chunks:
+        return chunks
+    taken = fetch_add(tickets + 8 * (2 + side))
+    return chunks - 1 - taken if side else taken
 
 
 @part
@@ -150,10 +175,14 @@ def permute_segment(a: HostArray, n: int, H: int, W: int, S: int, h_in: HostArra
     tokens = np.empty(H * W, np.float32)
     for s in range(S):
         read_row(a, n * S + s, 0, tokens, 0, 1, H * W)
-        for h in range(H):
-            write_row(h_in, h * S + s, n * W, tokens, h * W, 1, W)
-        for w in range(W):
-            write_row(w_in, w * S + s, n * H, tokens, w, W, H)
+        if of_whole_vectors(H, W):
+            write_along(h_in, s, S, n * W, H, W, tokens)
+            write_across(w_in, s, S, n * H, H, W, tokens)
+        else:
+            for h in range(H):
+                write_row(h_in, h * S + s, n * W, tokens, h * W, 1, W)
+            for w in range(W):
+                write_row(w_in, w * S + s, n * H, tokens, w, W, H)
 
 
 @part
@@ -188,10 +217,14 @@ def weigh_segment(
     tokens, across = np.empty(T, np.float32), np.empty(T, np.float32)
     for s in range(S):
         c = n * S + s
-        for h in range(H):
-            read_row(h_out, h * S + s, n * W, tokens, h * W, 1, W)
-        for w in range(W):
-            read_row(w_out, w * S + s, n * H, across, w, W, H)
+        if of_whole_vectors(H, W):
+            read_along(h_out, s, S, n * W, H, W, tokens)
+            read_across(w_out, s, S, n * H, H, W, across)
+        else:
+            for h in range(H):
+                read_row(h_out, h * S + s, n * W, tokens, h * W, 1, W)
+            for w in range(W):
+                read_row(w_out, w * S + s, n * H, across, w, W, H)
         for t in range(T):
             tokens[t] = weights[0, c] * tokens[t] + weights[1, c] * across[t]
         for p in range(len(y)):
@@ -242,6 +275,7 @@ def stage_chunks(
     memory: Any,
     small: Any,
     tickets: HostArray,
+    side: int,
     result: HostArray,
 ) -> None:
     """A share of the chunks of all blocks of a stage; the stage is done when every caller has returned.
@@ -249,8 +283,8 @@ def stage_chunks(
     image (H, W, C); params (L, 17), the addresses of PARAMS of every block; segments N; hidden (R, Q), the widths of
     the MLP and of the layer that weighs the branches; scale, the factor of the residual branches; memory x, z, a, c
     (P, C, WIDTH), hi, ho (Ph, H*S, WIDTH), wi, wo (Pw, W*S, WIDTH), g (P, R, WIDTH), hi and wi 0 where they have no
-    column; small pooled (C,), h (Q,), weights (3, C); tickets (L * STEPS + 2, 16) zeros, of which the first two of a
-    row count the chunks of a step that were taken and that are done; out: result (H, W, C).
+    column; small pooled (C,), h (Q,), weights (3, C); tickets (L * STEPS + 2, 16) zeros, the counters of every
+    step, see `next_chunk`; side, 0 or 1, the end from which the caller takes chunks; out: result (H, W, C).
     All callers share every array.
     """
     H, W, C = image.shape
@@ -281,7 +315,7 @@ def stage_chunks(
         outside = step in (0, steps - 1)
         chunks = P if outside else chunks_of[kind]
         taken = tickets.ctypes.data + 8 * COUNTERS * step
-        chunk = fetch_add(taken)
+        chunk = next_chunk(taken, chunks, side)
         while chunk < chunks:
             if step == 0:
                 take_panel(image, chunk, x)
@@ -321,5 +355,5 @@ def stage_chunks(
                 tile = product(params[block, 15], g, x, chunk)
                 residual_tile(z, x, numbers(params[block, 16], C), scale_, tile)
             fetch_add(taken + 8)
-            chunk = fetch_add(taken)
+            chunk = next_chunk(taken, chunks, side)
         wait_for(taken + 8, chunks)

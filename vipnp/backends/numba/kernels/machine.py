@@ -1,6 +1,7 @@
-"""What Numba has no words for: a tile of a matrix product in vector registers, and counters that threads share.
+"""What Numba has no words for: a tile of a matrix product and a square turned, both in vector registers, and counters
+that threads share.
 
-Both are written as LLVM's instructions. They hold for every processor: a vector wider than the machine's is split by
+All are written as LLVM's instructions. They hold for every processor: a vector wider than the machine's is split by
 LLVM, and a multiply-add that the machine lacks is a product and a sum.
 """
 
@@ -126,6 +127,68 @@ def tile_of(rows: int, lanes: int = LANES) -> Any:
 
 
 tall_tile, low_tile, row_tile = tile_of(TALL), tile_of(2), tile_of(1)
+
+
+def load_vector(builder: Any, address: Any, lanes: int) -> Any:
+    """`lanes` float32 numbers from any address."""
+    value = builder.load(builder.inttoptr(address, ir.VectorType(REAL, lanes).as_pointer()))
+    value.align = 4
+    return value
+
+
+def store_vector(builder: Any, value: Any, address: Any) -> None:
+    """A vector of float32 numbers to any address."""
+    builder.store(value, builder.inttoptr(address, value.type.as_pointer())).align = 4
+
+
+@instruction
+def move(typing: Any, source: Any, target: Any) -> Any:
+    """LANES float32 numbers from one address to another."""
+
+    def generate(context: Any, builder: Any, _: Any, arguments: Any) -> Any:
+        source, target = arguments
+        store_vector(builder, load_vector(builder, source, LANES), target)
+        return context.get_dummy_value()
+
+    return types.void(types.intp, types.intp), generate
+
+
+def transpose_of(lanes: int = LANES) -> Any:
+    """The function that turns a square of `lanes` rows and columns.
+
+    transpose(source, stride, target, target_stride): float32 at two addresses, rows so many bytes apart. Halves of rows
+    change places, then quarters, and so on: log2(lanes) shuffles a row.
+    """
+
+    @instruction
+    def transpose(typing: Any, source: Any, stride: Any, target: Any, target_stride: Any) -> Any:
+        def generate(context: Any, builder: Any, _: Any, arguments: Any) -> Any:
+            source, stride, target, target_stride = arguments
+            rows = []
+            for _ in range(lanes):
+                rows.append(load_vector(builder, source, lanes))
+                source = builder.add(source, stride)
+            apart = lanes // 2
+            while apart:
+                kept = [lanes + lane - apart if lane & apart else lane for lane in range(lanes)]
+                taken = [lanes + lane if lane & apart else lane + apart for lane in range(lanes)]
+                masks = [ir.Constant(ir.VectorType(INDEX, lanes), mask) for mask in (kept, taken)]
+                for row in range(lanes):
+                    if not row & apart:
+                        pair = rows[row], rows[row + apart]
+                        rows[row], rows[row + apart] = (builder.shuffle_vector(*pair, mask) for mask in masks)
+                apart //= 2
+            for row in rows:
+                store_vector(builder, row, target)
+                target = builder.add(target, target_stride)
+            return context.get_dummy_value()
+
+        return types.void(*[types.intp] * 4), generate
+
+    return transpose
+
+
+transpose = transpose_of()
 
 
 @instruction

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from vipnp.backends.numba.kernels.compiler import part
-from vipnp.backends.numba.kernels.machine import WIDTH
+from vipnp.backends.numba.kernels.machine import LANES, WIDTH, move, transpose
 from vipnp.core import HostArray
 
 GROUP = 16
@@ -91,6 +91,52 @@ def write_row(y: HostArray, row: int, first: int, values: HostArray, start: int,
         for i in range(run):
             y[p, row, j + i] = values[start + (done + i) * step]
         done += run
+
+
+@part
+def place(x: HostArray, row: int, column: int) -> Any:
+    """The address of a column of a row; x (P, rows, WIDTH)."""
+    return x.ctypes.data + 4 * (column // WIDTH * x.shape[1] * WIDTH + row * WIDTH + column % WIDTH)
+
+
+@part
+def of_whole_vectors(H: int, W: int) -> bool:
+    """Whether the rows and the columns of a grid are whole vectors, none of which then lies in two panels."""
+    return H % LANES == 0 and W % LANES == 0
+
+
+@part
+def read_across(x: HostArray, s: int, S: int, first: int, H: int, W: int, tokens: HostArray) -> None:
+    """tokens[h * W + w] = column first + h of row w * S + s, H and W whole vectors; x (P, W*S, WIDTH)."""
+    for h in range(0, H, LANES):
+        for w in range(0, W, LANES):
+            target = tokens.ctypes.data + 4 * (h * W + w)
+            transpose(place(x, w * S + s, first + h), 4 * WIDTH * S, target, 4 * W)
+
+
+@part
+def write_across(y: HostArray, s: int, S: int, first: int, H: int, W: int, tokens: HostArray) -> None:
+    """read_across the other way round."""
+    for h in range(0, H, LANES):
+        for w in range(0, W, LANES):
+            source = tokens.ctypes.data + 4 * (h * W + w)
+            transpose(source, 4 * W, place(y, w * S + s, first + h), 4 * WIDTH * S)
+
+
+@part
+def read_along(x: HostArray, s: int, S: int, first: int, H: int, W: int, tokens: HostArray) -> None:
+    """tokens[h * W + w] = column first + w of row h * S + s, W whole vectors; x (P, H*S, WIDTH)."""
+    for h in range(H):
+        for w in range(0, W, LANES):
+            move(place(x, h * S + s, first + w), tokens.ctypes.data + 4 * (h * W + w))
+
+
+@part
+def write_along(y: HostArray, s: int, S: int, first: int, H: int, W: int, tokens: HostArray) -> None:
+    """read_along the other way round."""
+    for h in range(H):
+        for w in range(0, W, LANES):
+            move(tokens.ctypes.data + 4 * (h * W + w), place(y, h * S + s, first + w))
 
 
 @part
