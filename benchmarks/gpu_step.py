@@ -37,10 +37,14 @@ from vipnp.backends.cupy import PRECISIONS, CupyBackend
 from vipnp.core.files import replaced_when_done, write_json
 from vipnp.models import get_config
 from vipnp.optim import AdamW
+from vipnp.train import TrainingStep
 
 RESULTS = Path(__file__).parent / "results"
 TASKS = ("train", "infer")
-CONTENDERS = ("vipnp", "eager", "compile")
+CONTENDERS = ("vipnp", "graph", "eager", "compile")
+"""`graph` is the training step of vipnp as one CUDA graph."""
+
+OURS = ("vipnp", "graph")
 LEARNING_RATE, WEIGHT_DECAY = 1e-3, 0.05
 WARM_UP = 3
 
@@ -97,20 +101,15 @@ def data(case: Case) -> tuple[Any, Any]:
 # --- contenders -----------------------------------------------------------------------------------------------------
 
 
-def vipnp_step(case: Case) -> tuple[Step, CupyBackend]:
+def vipnp_step(case: Case, *, graph: bool = False) -> tuple[Step, CupyBackend]:
     xp = get_backend("cupy", precision=case.precision)
     assert isinstance(xp, CupyBackend)
     model = create_model(case.model, backend=xp)
     images, labels = (xp.asarray(array) for array in data(case))
     if case.task == "infer":
         return lambda: model(images), xp
-    optimizer = AdamW(xp, weight_decay=WEIGHT_DECAY)
-
-    def train() -> None:
-        _, grads = model.loss_and_grads(images, labels)
-        model.set_parameters(optimizer.update(model.parameters(), grads, lr=LEARNING_RATE))
-
-    return train, xp
+    step = TrainingStep(model, AdamW(xp, weight_decay=WEIGHT_DECAY), graph=graph)
+    return lambda: step(images, labels, lr=LEARNING_RATE), xp
 
 
 def torch_step(case: Case, *, compiled: bool) -> Step:
@@ -201,9 +200,10 @@ def measure(case: Case, contenders: tuple[str, ...], rounds: int) -> dict[str, T
     import torch
 
     steps: dict[str, Step] = {}
+    contenders = tuple(name for name in contenders if name != "graph" or case.task == "train")
     timings = {name: Timing([], 0) for name in contenders}
     clocks: dict[str, Callable[[Step], float]] = {
-        name: CupyClock() if name == "vipnp" else TorchClock() for name in contenders
+        name: CupyClock() if name in OURS else TorchClock() for name in contenders
     }
     with torch_precision(case.precision):
         for name in contenders:
@@ -224,11 +224,12 @@ def measure(case: Case, contenders: tuple[str, ...], rounds: int) -> dict[str, T
 
 
 def prepared(case: Case, name: str) -> tuple[Step, int]:
-    """The warm step of a contender, and the most bytes it adds to what lies on the device between two steps."""
+    """The warm step of a contender, and the most bytes it adds to what lies on the device between two steps: a graph
+    adds nothing, it keeps all that it needs."""
     import torch
 
-    if name == "vipnp":
-        step, xp = vipnp_step(case)
+    if name in OURS:
+        step, xp = vipnp_step(case, graph=name == "graph")
         for _ in range(WARM_UP):
             step()
         with xp.watch_memory() as peak:
@@ -330,9 +331,9 @@ def row(case: Case, timings: dict[str, Timing], floor: float) -> dict[str, Any]:
 def table(rows: list[dict[str, Any]]) -> str:
     """The results as Markdown."""
     lines = [
-        "| model | batch | precision | task | vipnp ms | eager ms | compile ms "
+        "| model | batch | precision | task | vipnp ms | graph ms | eager ms | compile ms "
         "| /eager | /compile | memory /eager | roofline |",
-        "|---|---|---|---|---|---|---|---|---|---|---|",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for each in rows:
         times = [f"{1e3 * each[name]['median']:.2f}" if name in each else "-" for name in CONTENDERS]

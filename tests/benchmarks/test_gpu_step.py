@@ -38,6 +38,8 @@ def rows(gpu_step: Any) -> list[dict[str, Any]]:
                 "eager": gpu_step.Timing([0.4 * factor, 0.3 * factor, 0.38 * factor], 20),
                 "compile": gpu_step.Timing([], 0, "out of memory"),
             }
+            if task == "train":
+                timings["graph"] = gpu_step.Timing([0.15, 0.16, 0.14], 0)
             made.append(gpu_step.row(case, timings, gpu_step.roofline(case, ceilings)))
     return made
 
@@ -70,7 +72,8 @@ def test_ratios_are_taken_turn_by_turn(gpu_step: Any) -> None:
 def test_report(gpu_step: Any, tmp_path: Path) -> None:
     made = rows(gpu_step)
     text = gpu_step.table(made).split("\n")
-    assert text[2].startswith("| vip_s7 | 128 | float32 | train | 200.00 | 380.00 | nan | 0.50 | - | 0.50 | ")
+    assert text[2].startswith("| vip_s7 | 128 | float32 | train | 200.00 | 150.00 | 380.00 | nan | 0.50 | - | 0.50 | ")
+    assert text[4].startswith("| vip_s7 | 128 | float32 | infer | 60.00 | - | 114.00 | nan | 0.50 | - | 0.50 | ")
     assert len({line.count("|") for line in text}) == 1
     assert gpu_step.missed(made) == []
     made[0]["ratio_eager"] = 0.95
