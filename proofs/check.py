@@ -65,6 +65,9 @@ NETWORK: Mapping[str, tuple[Callable[..., Any], str]] = {
 }
 """The theorems about the whole network, in proofs/network/network.v: what each is about, and what it says."""
 
+ANY_BRANCHES = {"logits": "B C K", "branches": "K B H W C"}
+"""The arguments of split attention of any number K of branches, whose definition is written by hand."""
+
 PARTS = (
     "patch_embed",
     *(branch.__name__ for branch in vipnp.layers.BRANCHES.values()),
@@ -98,6 +101,14 @@ def theorems() -> dict[str, dict[str, Any]]:
         modules = modules_of(partial(statements.statement, name, op, spec))
         proof = lines_of((HERE / "ops" / f"{spec.op}.v").read_text(), f"{name}_correct")
         found[name] = entry(op, spec.arrays, constants, assume, by_op[f"{spec.op}.v"], modules, proof)
+    script = (HERE / "ops" / "split_attention_any.v").read_text()
+    proof = (
+        "(* proofs/ops/split_attention_any.v: K branches, by a definition written by hand.\n"
+        "   Coq proves that the traced ops of two and three are it; a test compares two to six. *)\n"
+    ) + lines_of(script, "split_attention_any_correct")
+    statement = by_op["softmax.v"] + by_op["split_attention.v"] + script
+    modules = [*found["split_attention"]["sources"]]
+    found["split_attention_any"] = entry(vipnp.ops.split_attention, ANY_BRANCHES, {}, [], statement, modules, proof)
     for name, layer in layers.LAYERS.items():
         modules = modules_of(partial(layers.text_of, name, layer))
         text = by_layer[f"{name}.v"]
@@ -225,15 +236,19 @@ def assumptions() -> list[str]:
     ops = {name: f"{spec.op}." for name, spec in SPECS.items()}
     modules = " ".join(dict.fromkeys(spec.op for spec in SPECS.values()))
     lines = [f"From {folder} Require {modules}." for folder in ("Statements", "Ops")]
+    lines.append("From Ops Require split_attention_any.")
     of_layers = [*layers.LAYERS, *layers.STAGES]
     lines.append(f"From Layers Require {' '.join(of_layers)}.")
     lines.append(f"From Optim Require {' '.join(optimisers.THEOREMS)}.")
     lines.append("From Network Require network.")
     lines += [f"Check (Ops.{f}{n}_correct : Statements.{f}{n}_is_correct)." for n, f in ops.items()]
     lines += [f"Check (Layers.{n}.{n}_correct : Layers.{n}.{n}_is_correct)." for n in of_layers]
+    any_branches = "Ops.split_attention_any.split_attention_"
+    lines.append(f"Check ({any_branches}any_correct : {any_branches}any_is_correct).")
     at = "Network.network"
     lines += [f"Check ({at}.{name} : {at}.{name.replace('_correct', '_is_correct')})." for name in NETWORK]
     proved = [f"Ops.{f}{n}_{what}" for n, f in ops.items() for what in ("value", "correct")]
+    proved += [f"{any_branches}{what}" for what in ("any_value", "any_correct", "is_any", "2_is_any")]
     proved += [f"Layers.{n}.{n}_correct" for n in of_layers]
     proved += [f"{at}.{name}" for name in NETWORK]
     proved += [f"Network.parts.{name}" for name in ("branches_correct", "masks_left_out")]

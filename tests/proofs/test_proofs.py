@@ -30,6 +30,17 @@ def test_the_theorem_is_proved_in_the_file_of_its_op(name: str) -> None:
     assert f"Theorem {name}_value :\n" in script
 
 
+def test_split_attention_of_any_number_of_branches_is_proved_and_tied_to_the_traced_ones() -> None:
+    script = (FOLDER / "ops" / "split_attention_any.v").read_text()
+    assert "Theorem split_attention_any_correct : split_attention_any_is_correct.\n" in script
+    for said in (
+        "Theorem split_attention_any_value :\n",
+        "Lemma split_attention_is_any ",
+        "Lemma split_attention_2_is_any ",
+    ):
+        assert said in script
+
+
 def test_nothing_is_assumed_on_the_way() -> None:
     """Print Assumptions would show it; this says so where Coq is absent."""
     for path in FOLDER.rglob("*.v"):

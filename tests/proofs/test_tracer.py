@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 import vipnp.ops
 from proofs import statements
 from proofs.statements import ALL, Spec, axes, statement
-from proofs.terms import definition, flattened
+from proofs.terms import MEANING, definition, flattened
 from proofs.tracer import Array, RefusedError, Size, Tracer, flat, size
 from vipnp.backends import get_backend
 
@@ -42,15 +42,19 @@ def as_function(values: Any) -> Any:
     return (lambda i: as_function(values[i])) if isinstance(values, list) else values
 
 
-def tabulated(entries: Any, shape: tuple[int, ...]) -> np.ndarray:
+def exactly(entries: Any, shape: tuple[int, ...]) -> np.ndarray:
     """The entries of an array of Coq."""
-    table = np.empty(shape)
+    table = np.empty(shape, dtype=object)
     for index in itertools.product(*map(range, shape)):
         value = entries
         for i in index:
             value = value(i)
-        table[index] = float(value)
+        table[index] = value
     return table
+
+
+def tabulated(entries: Any, shape: tuple[int, ...]) -> np.ndarray:
+    return exactly(entries, shape).astype(float)
 
 
 def disagreement(text: str, name: str, spec: Spec, op: Callable[..., Any], sizes: dict[str, int], seed: int) -> float:
@@ -116,6 +120,38 @@ def test_a_written_term_is_what_numpy_computes(name: str, data: st.DataObject) -
     sizes = {letter: data.draw(st.integers(1, 3), label=letter) for letter in LETTERS}
     op = getattr(vipnp.ops, spec.op)
     assert disagreement(written(name), name, spec, op, sizes, data.draw(st.integers(0, 99))) < 1e-12
+
+
+# --- split attention of any number of branches: the definition written by hand ----------------------------------------
+
+
+@pytest.mark.parametrize("count", [2, 3, 4, 5, 6])
+def test_split_attention_is_at_every_number_of_branches_the_one_that_is_proved_for_any(count: int) -> None:
+    """Exactly: with a rational function in the place of exp, about which neither term knows anything, no entry is
+    rounded."""
+    meaning = {**MEANING, "exp": lambda x: 1 + x * x}
+    _, softmax = definition(written("softmax"), "softmax", meaning)
+    meaning["softmax"] = lambda B: lambda C: lambda K: lambda x: softmax(B, C, K, x)
+    script = (FOLDER.parent / "ops" / "split_attention_any.v").read_text()
+    _, for_any = definition(script, "split_attention_any", meaning)
+    spec = Spec("split_attention", statements.branches(count))
+    _, traced = definition(statement("traced", vipnp.ops.split_attention, spec), "traced", meaning)
+
+    rng = np.random.default_rng(count)
+    B, C, H, W = 2, 3, 4, 7
+    exact = np.vectorize(lambda n: Fraction(int(n), DIVISOR), otypes=[object])
+    logits = exact(rng.integers(-20, 20, (B, C, count)))
+    branches = exact(rng.integers(-20, 20, (count, B, H, W, C)))
+    dy = as_function(exact(rng.integers(-20, 20, (B, H, W, C))))
+    y, back = traced(B, C, H, W, as_function(logits), *map(as_function, branches))
+    y_any, back_any = for_any(count, B, C, H, W, as_function(logits), as_function(branches))
+    dlogits, *dbranches = flattened(back(dy), count + 1)
+    dlogits_any, dbranches_any = back_any(dy)
+
+    assert np.array_equal(exactly(y, (B, H, W, C)), exactly(y_any, (B, H, W, C)))
+    assert np.array_equal(exactly(dlogits, (B, C, count)), exactly(dlogits_any, (B, C, count)))
+    for k, dbranch in enumerate(dbranches):
+        assert np.array_equal(exactly(dbranch, (B, H, W, C)), exactly(dbranches_any(k), (B, H, W, C)))
 
 
 # --- what the tracer must not follow ----------------------------------------------------------------------------------

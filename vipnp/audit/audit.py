@@ -105,14 +105,14 @@ def plan(
 
 def applies(rung: str, case: Case) -> bool:
     """Whether a rung has something to say about a case: adjoint about ops that are linear in an argument, proof and
-    elsewhere about ops (a layer is made of them), theorem about functions that have one, in a form that it is about,
+    elsewhere about ops (a layer is made of them), theorem about functions that have one,
     float32 about inputs that are not ill-conditioned on purpose."""
     if rung == "adjoint":
         return bool(case.linear_in)
     if rung in ("proof", "elsewhere"):
         return case.kind == "op" and not case.hard
     if rung == theorem.NAME:
-        return bool(theorem.theorems_about(case.op)) and case.name not in theorem.OTHER_FORMS
+        return bool(theorem.theorems_about(case.op))
     if rung == "float32":
         return not case.hard
     return True

@@ -20,9 +20,6 @@ from vipnp.verify.subject import Subject
 
 NAME = "theorem"
 
-OTHER_FORMS: Mapping[str, str] = {"split_attention/k=5": "the theorems are about two and three branches"}
-"""Cases of the table that no theorem is about, although there is one about the function, with the reason."""
-
 
 @cache
 def record() -> Mapping[str, Any]:
@@ -46,8 +43,6 @@ def theorem(subject: Subject) -> list[Row]:
     found = theorems_about(subject.op)
     if not found:
         raise UndecidedError("no theorem is recorded about this function")
-    if reason := OTHER_FORMS.get(f"{subject.name}/{subject.tag}"):
-        raise UndecidedError(reason)
     if changed := changes(subject.op, found):
         raise UndecidedError(
             f"{', '.join(changed)}: not the source that Coq {record()['coq']} proved the theorem of; run "
