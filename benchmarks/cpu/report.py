@@ -123,7 +123,7 @@ TITLES: Mapping[str, str] = MappingProxyType(
         "floor": "floor, OpenBLAS",
         "floor-onednn": "floor, oneDNN",
         "floor-mkl": "floor, MKL",
-        "floor-auto": "floor, own kernels",
+        "floor-auto": 'floor, `products="auto"`',
         "floor-weights": "floor, weights read",
     }
 )

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.conftest import small_model
 from vipnp import VisionPermutator, get_backend, ops
 from vipnp.audit.cases import CASES
 from vipnp.backends.numba import inference
@@ -439,6 +440,17 @@ def test_between_the_stages_of_one_image_blas_has_one_thread(keep: bool, threads
         y, _ = twin.run(ops.patch_embed, x, weight, np.ones(6, np.float32))
         twin.run(ops.linear, y, head, np.ones(5, np.float32))
     assert seen == 2 * [[threads] * len(blas.lib_controllers)]
+
+
+def test_split_attention_of_one_image_has_no_logit_that_is_too_large() -> None:
+    """exp of the logits alone overflows; less their largest it does not."""
+    readable = small_model(dtype="float32")
+    weights = readable.state_dict()
+    weights = {name: value * (1e4 if ".reweight." in name else 1) for name, value in weights.items()}
+    readable.load_state_dict(weights)
+    fused = VisionPermutator.from_weights(readable.config, weights, backend=get_backend("numba", shards=2))
+    images = np.random.default_rng(0).normal(size=(1, 3, 12, 8)).astype(np.float32)
+    np.testing.assert_allclose(fused(images), readable(images), rtol=1e-3)
 
 
 @pytest.mark.parametrize("lanes", [4, 8, 16])

@@ -16,7 +16,7 @@ from benchmarks.cpu import command, contenders, main, run_bench
 from benchmarks.cpu.contenders import CONTENDERS, INFERENCE_ALONE, linear_layers
 from benchmarks.cpu.measure import Process, measure, reduce
 from benchmarks.cpu.profile import profile
-from benchmarks.cpu.report import TITLES, draw, machine, profile_table, read_json, table, write_json
+from benchmarks.cpu.report import TITLES, draw, machine, markdown, profile_table, read_json, table, write_json
 from benchmarks.cpu.rivals import RIVALS, openvino_step, refuse_difference
 from benchmarks.cpu.work import Work
 from vipnp import create_model
@@ -213,6 +213,12 @@ def test_the_table_for_a_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]
         "| **`numba`**, OpenBLAS | 250 ms (250) |",
     ]
     assert set(TITLES) == set(CONTENDERS)
+
+
+def test_the_page_has_the_tables_of_the_results() -> None:
+    root = Path(__file__).resolve().parents[2]
+    tables = markdown(read_json(root / "benchmarks/results/cpu_contenders.json", None))
+    assert tables in (root / "docs/cpu.md").read_text()
 
 
 def test_a_contender_that_fails_is_named(capfd: pytest.CaptureFixture[str]) -> None:

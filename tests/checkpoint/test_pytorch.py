@@ -174,11 +174,12 @@ def test_the_contents_decide_and_not_the_name(tmp_path: Path) -> None:
     for name, write in {
         "zip.safetensors": lambda path: saved(tensors, path),
         "legacy.safetensors": lambda path: saved(tensors, path, legacy=True),
-        "safetensors.pth": lambda path: save_weights(path, small_model().state_dict()),
+        "safetensors": lambda path: save_weights(path, small_model().state_dict()),
     }.items():
         write(tmp_path / name)
-        assert_same(dict(sorted(load_weights(tmp_path / name).items())), dict(sorted(tensors.items())))
-        assert load_metadata(tmp_path / name) == {}
+        path = (tmp_path / name).rename(tmp_path / (name if "." in name else f"{name}.pth"))
+        assert_same(dict(sorted(load_weights(path).items())), dict(sorted(tensors.items())))
+        assert load_metadata(path) == {}
 
 
 def test_an_error_names_the_file(tmp_path: Path) -> None:
@@ -192,7 +193,7 @@ def test_an_error_names_the_file(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"^path: '.*empty\.pth' holds an empty mapping, expected a mapping"):
         load_weights(tmp_path / "empty.pth")
     saved(dict.fromkeys(["\x1b[31mred", *map(str, range(50))]), tmp_path / "names.pth")
-    with pytest.raises(ValueError, match=r"its entries \\x1b\[31mred, 0, .* and 21 more, expected a mapping"):
+    with pytest.raises(ValueError, match=r"its entries \\x1b\[31mred, 0, 1 and 48 more, expected a mapping"):
         load_weights(tmp_path / "names.pth")
     saved([torch.ones(2)], tmp_path / "list.pth")
     with pytest.raises(ValueError, match=r"^path: '.*list\.pth' holds a list, expected a mapping"):

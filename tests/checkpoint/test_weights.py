@@ -135,6 +135,18 @@ def test_refusals(tmp_path: Path) -> None:
     assert not (tmp_path / "x.safetensors").exists()
 
 
+@pytest.mark.parametrize("name", ["x.pth", "x.pt", "x.ckpt", "x.BIN", "x.pth.tar", "x.npz"])
+def test_the_name_of_another_format_is_refused(tmp_path: Path, name: str) -> None:
+    """It held a safetensors file, which torch.load and np.load do not read."""
+    path = tmp_path / name
+    for save in (lambda: save_weights(path, {"a": np.ones(2)}), lambda: small_model().save(path)):
+        with pytest.raises(ValueError, match=r"^path: got ") as caught:
+            save()
+        expected = "expected the name of a safetensors file; vipnp convert writes PyTorch's"
+        assert str(caught.value) == f"path: got {str(path)!r}, {expected}"
+    assert not any(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize(
     ("tensors", "message"),
     [

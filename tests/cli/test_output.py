@@ -67,3 +67,14 @@ def test_a_closed_output_is_said_before_any_work(command: list[str]) -> None:
         2,
         "error: standard output: it is closed, expected a terminal, a file or a pipe\n",
     )
+
+
+@pytest.mark.parametrize("module", ["vipnp", "vipnp.cli"])
+def test_the_command_line_is_a_module_too(module: str) -> None:
+    """Python said that it cannot be directly executed."""
+    done = subprocess.run([sys.executable, "-m", module, "models"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1].startswith("vip_l7 ")
+    wrong = subprocess.run([sys.executable, "-m", module, "trian"], capture_output=True, text=True)
+    assert wrong.returncode == 2
+    assert "Usage: vipnp " in wrong.stderr

@@ -267,6 +267,10 @@ class Product(NamedTuple):
     inner: int
     moved: int
 
+    @property
+    def operations(self) -> int:
+        return 2 * self.rows * self.columns * self.inner
+
 
 def record(precision: str) -> None:
     """Print the launches and products of a training step as JSON; libraries that do nothing take CuPy's for good."""
@@ -366,20 +370,30 @@ class Estimate(NamedTuple):
 
 def estimate(launch: Launch, kernel: Made) -> Estimate:
     """Of one launch."""
-    floor = launch.moved / Machine.BYTES_A_SECOND
+    floor = memory_floor(launch.moved)
     rate = Machine.MULTIPROCESSORS * Machine.SCHEDULERS * Machine.CLOCK * Machine.ISSUE_SHARE
     share = launch.grid / (math.ceil(launch.grid / Machine.MULTIPROCESSORS) * Machine.MULTIPROCESSORS)
     issue = launch.elements * kernel.an_element / 32 / rate / share
     held = Machine.MULTIPROCESSORS * resident_blocks(kernel.usage, launch.block)
     turns = launch.elements / (launch.grid * launch.block * kernel.turns)
     latency = max(turns, 1) * max(launch.grid / held, 1) * Machine.ITERATION_SECONDS
-    return Estimate(floor, floor / Machine.MEMORY_SHARE, issue, latency)
+    return Estimate(floor, memory_seconds(launch.moved), issue, latency)
 
 
-def product_seconds(product: Product, precision: str) -> float:
-    operations = 2 * product.rows * product.columns * product.inner
+def memory_floor(moved: int) -> float:
+    """Seconds for so many bytes at the full rate of the memory."""
+    return moved / Machine.BYTES_A_SECOND
+
+
+def memory_seconds(moved: int) -> float:
+    """Seconds for so many bytes at the share of that rate which is assumed."""
+    return memory_floor(moved) / Machine.MEMORY_SHARE
+
+
+def product_seconds(operations: int, moved: int, precision: str) -> float:
+    """Of a matrix product of so many operations and bytes."""
     by_operations = operations / (Machine.PRODUCTS[precision] * Machine.PRODUCT_SHARE)
-    return max(by_operations, product.moved / (Machine.BYTES_A_SECOND * Machine.MEMORY_SHARE))
+    return max(by_operations, memory_seconds(moved))
 
 
 # --- report -----------------------------------------------------------------------------------------------------------
@@ -428,6 +442,20 @@ def line(name: str, expression: str, launches: int, kernel: Made, threads: int, 
     return "| " + " | ".join(cells) + " |"
 
 
+TOTALS = (
+    "| estimate of the step | kernels | products | memory floor of the kernels ms | kernels ms | products ms "
+    "| gaps ms | together ms |\n" + "|---" * 8 + "|"
+)
+
+
+def total(name: str, floors: list[float], kernel_seconds: list[float], seconds_of_products: list[float]) -> str:
+    """One line of the table of whole steps."""
+    launches = len(kernel_seconds), len(seconds_of_products)
+    parts = sum(kernel_seconds), sum(seconds_of_products), sum(launches) * Machine.GAP_SECONDS
+    cells = [f"{1e3 * seconds:.1f}" for seconds in (sum(floors), *parts, sum(parts))]
+    return "| " + " | ".join([name, *map(str, launches), *cells]) + " |"
+
+
 def report() -> Iterator[str]:
     """The tables, line by line."""
     everything = made()
@@ -438,18 +466,11 @@ def report() -> Iterator[str]:
         yield f"\n{MODEL}, batch {BATCH}, one training step in {precision}:\n\n{HEAD}"
         yield from rows(precision, everything, launches)
         estimates = [estimate(launch, everything[launch.expression]) for launch in launches]
-        parts = {
-            "kernels": sum(each.seconds for each in estimates),
-            "products": sum(product_seconds(product, precision) for product in products),
-            "gaps": (len(launches) + len(products)) * Machine.GAP_SECONDS,
-        }
-        floor = sum(each.floor for each in estimates)
-        cells = [f"{1e3 * seconds:.1f}" for seconds in (floor, *parts.values(), sum(parts.values()))]
-        totals.append("| " + " | ".join([precision, str(len(launches)), str(len(products)), *cells]) + " |")
-    yield (
-        "\n| estimate of the step | kernels | products | memory floor of the kernels ms | kernels ms | products ms "
-        "| gaps ms | together ms |\n|---|---|---|---|---|---|---|---|"
-    )
+        of_products = [product_seconds(each.operations, each.moved, precision) for each in products]
+        totals.append(
+            total(precision, [each.floor for each in estimates], [each.seconds for each in estimates], of_products)
+        )
+    yield f"\n{TOTALS}"
     yield from totals
 
 

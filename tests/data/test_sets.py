@@ -185,6 +185,10 @@ def sixteen_bit(path: Path) -> None:
     Image.fromarray(np.full((3, 2), 65535, np.uint16)).save(path)
 
 
+def floating_point(path: Path) -> None:
+    Image.fromarray(np.ones((3, 2), np.float32)).save(path, format="TIFF")
+
+
 def transparent(path: Path) -> None:
     Image.new("RGBA", (2, 3), (200, 10, 10, 0)).save(path)
 
@@ -202,7 +206,7 @@ def inks(path: Path) -> None:
     Image.new("CMYK", (2, 3), (0, 0, 0, 0)).save(path, format="TIFF")
 
 
-@pytest.mark.parametrize("write", [sixteen_bit, transparent, palette, animated, inks])
+@pytest.mark.parametrize("write", [sixteen_bit, floating_point, transparent, palette, animated, inks])
 @pytest.mark.parametrize("channels", [1, 3])
 def test_every_mode_of_white_is_white(tmp_path: Path, write: Callable[[Path], None], channels: int) -> None:
     path = tmp_path / "x.png"
@@ -211,6 +215,23 @@ def test_every_mode_of_white_is_white(tmp_path: Path, write: Callable[[Path], No
     assert picture.mode == ("L" if channels == 1 else "RGB")
     assert picture.size == (2, 3)
     np.testing.assert_array_equal(np.asarray(picture), 255)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (np.array([[0, 70000]], np.int32), "from 0 to 70000, expected 0 to 65535$"),
+        (np.array([[-1, 5]], np.int32), "from -1 to 5, expected 0 to 65535$"),
+        (np.array([[0, 255]], np.float32), "from 0 to 255, expected 0 to 1$"),
+        (np.array([[0, np.nan]], np.float32), "from nan to nan, expected 0 to 1$"),
+    ],
+)
+def test_grey_of_another_scale_is_not_cut_off(tmp_path: Path, values: Any, message: str) -> None:
+    path = tmp_path / "x.tif"
+    Image.fromarray(values).save(path)
+    for read in (open_image, check_image):
+        with pytest.raises(UnreadableImageError, match=rf"x\.tif: got grey values {message}"):
+            read(path)
 
 
 @pytest.mark.parametrize("exif", [True, False])

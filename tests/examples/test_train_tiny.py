@@ -134,6 +134,7 @@ REFUSALS = [
     (["--plot", "no/such/p.png"], "there is no folder no/such"),
     (["--plot", "p.xyz"], "--plot: got 'p.xyz', expected a name that ends in one of .png, .pdf, .svg, .jpg"),
     (["--json", "no/such/r.json"], "there is no folder no/such"),
+    (["--save", "w.pth"], "--save: got 'w.pth', expected the name of a safetensors file"),
     (["--save", "."], "--save: . is a folder, expected the name of a file"),
     (["--plot", "."], "--plot: . is a folder"),
     (["--json", "."], "--json: . is a folder"),

@@ -177,3 +177,86 @@ def test_what_is_no_model_no_op_and_no_tensor() -> None:
     ):
         with pytest.raises(TypeError, match=f"^{message}"):
             call()
+
+
+def sine_and_product(xp: Any, x: Any, y: Any) -> tuple[Any, Any]:
+    """Two values of two arguments."""
+    sine, cosine = np.sin(x), np.cos(x)
+
+    def pullback(cotangents: Any) -> tuple[Any, Any]:
+        dsine, dproduct = cotangents
+        return dsine * cosine + dproduct * y, (dproduct * x).sum(axis=0)
+
+    return (sine, x * y), pullback
+
+
+def test_an_op_of_two_values() -> None:
+    """It ended deep in DLPack."""
+    x, y = (torch.randn(*shape, dtype=torch.float64, requires_grad=True) for shape in ((3, 4), (4,)))
+    function = differentiable(sine_and_product)
+    sine, product = function(x, y)
+    assert torch.equal(sine, torch.sin(x))
+    assert torch.equal(product, x * y)
+    assert torch.autograd.gradcheck(function, [x, y])
+    (alone,) = torch.autograd.grad(function(x, y)[0].sum(), x)  # the other cotangent is zero
+    torch.testing.assert_close(alone, torch.cos(x).detach())
+
+
+@pytest.mark.parametrize(
+    ("returned", "error", "message"),
+    [
+        (lambda dx, dw: dx, TypeError, "pullback of op: got ndarray, expected a tuple of 2, one gradient an argument"),
+        (lambda dx, dw: (dx,), TypeError, "pullback of op: got a tuple of 1, expected a tuple of 2"),
+        (lambda dx, dw: (dx, dw, dw), TypeError, "pullback of op: got a tuple of 3, expected a tuple of 2"),
+        (lambda dx, dw: (dx, {"w": dw[0]}), ValueError, r"got shape \(4,\) for the gradient of args\[1\]\.w, expected"),
+        (
+            lambda dx, dw: (None, {"w": dw}),
+            ValueError,
+            r"got None for the gradient of args\[0\], expected shape \(3, 4",
+        ),
+    ],
+)
+def test_what_a_pullback_may_not_return(returned: Any, error: type[Exception], message: str) -> None:
+    def op(xp: Any, x: Any, params: Any) -> tuple[Any, Any]:
+        return x * params["w"], lambda dy: returned(dy * params["w"], dy * x)
+
+    x, w = (torch.randn(3, 4, dtype=torch.float64, requires_grad=True) for _ in range(2))
+    with pytest.raises(error, match=message):
+        differentiable(op)(x, {"w": w}).sum().backward()
+
+
+def test_what_an_op_may_not_be_given_or_return() -> None:
+    x = torch.randn(3, 4)
+    with pytest.raises(TypeError, match=r"^linear: got ndarray for args\[1\], expected a torch\.Tensor$"):
+        differentiable(linear)(x, np.ones((5, 4), np.float32), torch.ones(5))
+    with pytest.raises(TypeError, match=r"^<lambda>: got the value 3, expected an array or a tuple of arrays$"):
+        differentiable(lambda xp, x: (3, None))(x)
+
+
+@pytest.mark.parametrize(
+    "cut",
+    [
+        lambda model: model.set_parameters({name: array + 1 for name, array in model.parameters().items()}),
+        lambda model: model.load_state_dict(model.state_dict()),
+        lambda model: model.reset_classifier(7),
+    ],
+)
+def test_a_model_with_other_weights_is_refused(cut: Any) -> None:
+    """The module went on with the old ones in silence; a new one, and a copy, have the new ones or their own."""
+    model = VisionPermutator(small_config(SIZES), seed=3)
+    module = TorchModule(model)
+    images = torch.randn(2, model.config.in_channels, *model.config.image_size)
+    module(images)
+    cut(model)
+    with pytest.raises(ValueError, match=r"^model: got other weights than the parameters of this module"):
+        module(images)
+    assert np.array_equal(TorchModule(model)(images).detach().numpy(), model(images.numpy()))
+
+
+def test_parameters_of_another_dtype_are_refused() -> None:
+    module = TorchModule(VisionPermutator(small_config(SIZES), seed=3))
+    images = torch.randn(2, module.vip.config.in_channels, *module.vip.config.image_size)
+    for change in (module.half, module.double):
+        change()
+        with pytest.raises(TypeError, match=r"got a parameter of torch\.(float16|float64), expected float32"):
+            module(images)

@@ -35,6 +35,14 @@ def test_names_that_do_not_fit_are_told_all_at_once() -> None:
             check_names(made, tensors, strict=strict)
 
 
+def test_of_many_names_three_are_told() -> None:
+    made = ViPConfig(**SIZES, image_size=(12, 24), num_classes=5)  # type: ignore[arg-type]
+    names = list(parameter_shapes(made))
+    with pytest.raises(ValueError, match=r"missing: (.*); unexpected: a, b, c and 2 more$") as caught:
+        check_names(made, dict.fromkeys("abcde", np.empty(1)), strict=True)
+    assert f"missing: {', '.join(names[:3])} and {len(names) - 3} more;" in str(caught.value)
+
+
 @pytest.mark.parametrize("branches", ["line", "plane"])
 def test_a_model_may_have_as_many_weights_as_is_said(branches: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Counted are the matrices of patch embedding, blocks and head: in these lies the size of what is too large."""

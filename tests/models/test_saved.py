@@ -186,13 +186,28 @@ def test_a_wrong_name_says_the_right_one(tmp_path: Path) -> None:
     few = {name: value for name, value in zeros("vip_s14").items() if ".norm1." not in name}
     save_pytorch(tmp_path / "few.pth", {**few, "extra": np.zeros(2, np.float32)})
     message = (
-        r"fits no published model; nearest is vip_s14; 36 missing: .*norm1\.weight, .*, \.\.\.; 1 unexpected: extra$"
+        r"fits no published model; nearest is vip_s14; 36 missing: [^ ]*norm1\.weight, [^ ]*, [^ ]* and 33 more; "
+        r"1 unexpected: extra; of a model of your own load the file that model\.save wrote, which holds its "
+        r"configuration, or give that: vipnp\.VisionPermutator\(config\)\.load_state_dict\("
+        r"vipnp\.checkpoint\.load_weights\(path\)\)$"
     )
     with pytest.raises(ValueError, match=message):
         vipnp.load(tmp_path / "few.pth")
     small_model().save(tmp_path / "small")
     with pytest.raises(ValueError, match="holds a model of its own, not vip_s7"):
         vipnp.load(tmp_path / "small", name="vip_s7")
+
+
+def test_weights_alone_are_loaded_as_the_error_says(tmp_path: Path) -> None:
+    model, path = small_model(), tmp_path / "own.pth"
+    save_pytorch(path, model.state_dict())
+    with pytest.raises(ValueError, match="fits no published model") as caught:
+        vipnp.load(path)
+    made = VisionPermutator(model.config, seed=9)
+    call = str(caught.value).rpartition("vipnp.VisionPermutator(config).")[2]
+    eval(f"made.{call}", {"made": made, "vipnp": vipnp, "path": path})
+    for name, value in made.state_dict().items():
+        assert np.array_equal(value, model.state_dict()[name]), name
 
 
 SMALLER = {"num_classes": 10, "in_channels": 1, "image_size": (112, 84)}

@@ -269,6 +269,14 @@ def test_the_state_of_another_model_is_refused(make: Callable[[Backend], SGD | A
     assert optimizer.state is before
 
 
+def test_of_many_gradients_that_do_not_fit_three_are_told() -> None:
+    with pytest.raises(ValueError, match=r"^grads: missing a, b, c and 2 more; unexpected f, g; expected one gradient"):
+        SGD(XP).update(ones(*"abcde"), ones(*"fg"), lr=0.1)
+    other = {name: np.ones(4, np.float32) for name in "abcde"}
+    with pytest.raises(ValueError, match=r"c is float32 \(4,\), its parameter float32 \(3,\); 2 more like these; exp"):
+        SGD(XP).update(ones(*"abcde"), other, lr=0.1)
+
+
 def test_sgd_without_momentum_has_no_state_to_fit() -> None:
     optimizer = SGD(XP, momentum=0)
     optimizer.update(ones("a"), ones("a"), lr=0.1)

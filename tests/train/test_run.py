@@ -325,11 +325,18 @@ def test_images_that_have_moved_are_evaluated_where_they_are(photos: Path, tmp_p
     options = ("--epochs", "1", "--img-size", "16", "16", "--backend", "numpy", "--validation", "0.4", "--seed", "3")
     assert vipnp("train", before, "-o", folder, *options).exit_code == 0
     before.rename(after)
-    for command in (("eval", folder), ("train", "--resume", folder)):
+    for command, end in (
+        (("eval", folder), f"evaluate others by vipnp eval {folder} --data FOLDER\n"),
+        (("train", "--resume", folder), f"write where they are now into {folder / 'config.toml'}, as data\n"),
+    ):
         result = vipnp(*command)
         assert result.exit_code == 2
         assert result.output.startswith(f"error: data: there is no folder '{before}'")
-        assert result.output.endswith(f"evaluate others by vipnp eval {folder} --data FOLDER\n")
+        assert result.output.endswith(f"put them back, or {end}")
+    config = folder / "config.toml"
+    config.write_text(config.read_text().replace(str(before), str(after)))
+    assert vipnp("train", "--resume", folder, "--epochs", "2").exit_code == 0
+    config.write_text(config.read_text().replace(str(after), str(before)))
     assert "accuracy" in vipnp("eval", folder, "--data", after, "--backend", "numpy").output
     (evaluated,) = folder.glob("eval-*/predictions.csv")
     held_out = {line.split(",")[0] for line in (folder / "split.csv").read_text().splitlines() if "validation" in line}
@@ -352,11 +359,40 @@ def test_resume_with_other_images_names_them(whole: Path, photos: Path, tmp_path
     shutil.copytree(whole, folder)
     settings = dataclasses.replace(read_settings(folder), data=str(data))
     (folder / "config.toml").write_text(settings.to_toml({}))
-    (data / "cat" / "0.png").rename(data / "cat" / "new.png")
+    for number in range(4):
+        (data / "cat" / f"{number}.png").rename(data / "cat" / f"new, {number}.png")
+    (data / "dog" / "0.png").rename(data / "emu" / "100.png")
     result = vipnp("train", "--resume", folder)
     assert result.exit_code == 2
-    assert "the images are not those that the run began with" in result.output
-    assert "cat/new.png" in result.output
+    found = re.fullmatch(
+        r"error: --resume: got other images than the run began with: 5 new \((.*) and 2 more\), 5 missing \((.*) and 2 "
+        r"more\); expected the same: put back what is missing and take out what is new, or begin a run of its own with "
+        r"--output\n",
+        result.output,
+    )
+    assert found, result.output
+    new = {f"cat/new, {number}.png" for number in range(4)} | {"emu/100.png"}
+    missing = {f"cat/{number}.png" for number in range(4)} | {"dog/0.png"}
+    for group, expected in enumerate((new, missing), start=1):
+        assert set(re.findall(r"\w+/[\w, ]+\.png", found[group])) <= expected
+
+
+def test_a_finished_run_says_so(whole: Path, tmp_path: Path) -> None:
+    """It told its best accuracy as if it had trained."""
+    folder = tmp_path / "r"
+    shutil.copytree(whole, folder)
+    result = vipnp("train", "--resume", folder)
+    assert result.exit_code == 0
+    line = f"all 3 epochs are done; to train on: vipnp train --resume {folder} --epochs M, with more of them"
+    assert line in result.output.splitlines()
+    assert_same_bits(whole, folder)
+    assert "epochs are done" not in vipnp("train", "--resume", folder, "--epochs", 4).output
+
+
+def test_the_loss_that_is_told_is_that_of_the_epoch(whole: Path) -> None:
+    """It was the last step's, and that in metrics.csv and curves.png the mean over the epoch."""
+    told = re.findall(r"^epoch .* loss ([\d.]+) ", (whole / "log.txt").read_text(), re.MULTILINE)
+    assert told == [f"{float(row['loss']):.4f}" for row in rows_of(whole / "metrics.csv")]
 
 
 @pytest.mark.parametrize(
@@ -395,6 +431,8 @@ def test_resume_with_other_images_names_them(whole: Path, photos: Path, tmp_path
         (("train", "", "-o", "{tmp}/r"), "error: data: got '', expected the name of a file or folder"),
         (("train", "--resume", "{whole}", "--epochs", "2"), "--epochs: got 2, expected 3 or more: so many are done"),
         (("predict", "{whole}", "{tmp}/none.jpg"), "there is no file"),
+        (("predict", "vip_s7", "{photos}/cat/0.png", "--weights", "no.pth"), "--weights: there is no file 'no.pth'"),
+        (("predict", "runs/none", "{photos}/cat/0.png"), "model: there is no file or folder 'runs/none', expected a"),
         (("predict", "vip_s7", "{photos}/cat/0.png"), "needs its weights: --weights FILE"),
         (("predict", "{whole}", "{photos}/cat/0.png", "--csv", "{tmp}/no/where.csv"), "--csv: "),
     ],

@@ -26,6 +26,18 @@ RESERVED = "__metadata__"
 LONGEST_HEADER = 100_000_000
 """Bytes; what claims a longer header is no safetensors file (the format's own limit)."""
 
+NAMES_OF_OTHERS = (".pth", ".pt", ".ckpt", ".bin", ".tar", ".npz")
+"""How files of weights in other formats are called."""
+
+
+def check_safetensors_name(option: str, path: str | os.PathLike[str]) -> None:
+    """Raise ValueError, naming the option or argument, for a file that would be taken for one of another format."""
+    name = check_path(option, path)
+    if name.lower().endswith(NAMES_OF_OTHERS):
+        raise ValueError(
+            f"{option}: got {name!r}, expected the name of a safetensors file; vipnp convert writes PyTorch's"
+        )
+
 
 def save_weights(
     path: str | os.PathLike[str], tensors: Mapping[str, HostArray], metadata: Mapping[str, Any] | None = None
@@ -44,14 +56,14 @@ def save_weights(
         If `path` is neither a string nor a path, `tensors` no mapping, a name no string, a value no such array, or JSON
         cannot hold `metadata`.
     ValueError
-        If a tensor is not finite or called "__metadata__", which the format keeps for itself, or JSON cannot hold a
-        number in `metadata`.
+        If `path` has the name of another format, such as .pth, a tensor is not finite or called "__metadata__", which
+        the format keeps for itself, or JSON cannot hold a number in `metadata`.
     OSError
         Where the file cannot be written.
     ImportError
         Naming the extra to install where safetensors is missing.
     """
-    check_path("path", path)
+    check_safetensors_name("path", path)
     _check_tensors(tensors)
     if RESERVED in tensors:
         raise ValueError(f"tensors: got the name {RESERVED!r}, which the format keeps for itself, expected another")

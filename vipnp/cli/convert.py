@@ -41,4 +41,8 @@ def convert_weights(source: Path, target: Path, overwrite: bool) -> None:
     what = "a model of its own" if "config" in described else f"of {fits[0]}" if fits else "of no published model"
     typer.echo(f"{target}: {len(tensors)} tensors, {sum(t.size for t in tensors.values()):,} numbers, {what}")
     if to_pytorch and described:
-        typer.echo(f"left out, since the format has no place for it: {', '.join(described)}", err=True)
+        typer.echo(
+            f"left out, since the format has no place for it: {', '.join(described)}; vipnp.load and vipnp predict "
+            f"need that, so keep {source}",
+            err=True,
+        )

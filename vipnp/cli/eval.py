@@ -53,7 +53,8 @@ def run_evaluation(model: Path, data: str | None, backend: str, workers: int) ->
     folder = model if model.is_dir() else model.parent
     check_output_folder("model", folder)
     if data is None:
-        images = images_of(folder, read_settings(folder))
+        elsewhere = f"evaluate others by vipnp eval {folder} --data FOLDER"
+        images = images_of(folder, read_settings(folder), otherwise=elsewhere)
         check_unseen(folder, images)
     else:
         # Divided as for the run: of its own images, in another place, those that were trained on are left out again.

@@ -13,6 +13,7 @@ from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from vipnp.checkpoint import save_weights
+from vipnp.checkpoint.weights import check_safetensors_name
 from vipnp.cli.errors import told
 from vipnp.core import HostArray
 from vipnp.core.checks import check_library
@@ -49,6 +50,7 @@ def check_files(*, save: Path | None, load: Path | None, plot: Path | None, json
     check_outputs({"--save": save, "--plot": plot, "--json": json})
     check_outputs({"--plot": plot, "--json": json, "--load": load})
     if save is not None:
+        check_safetensors_name("--save", save)
         check_library("--save", "safetensors.numpy", extra="train")
     if plot is not None:
         check_library("--plot", "matplotlib.figure", extra="train")

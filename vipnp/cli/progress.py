@@ -81,7 +81,11 @@ def carry_out(run: Run, workers: int, save_every: int, *, tensorboard: bool) -> 
     ):
         task = bar.add_task("", total=run.settings.recipe.passes * run.steps_per_epoch, figures="")
 
+        trained = False
+
         def tell(done: Any) -> None:
+            nonlocal trained
+            trained = True
             if tensorboard and first:
                 events.add(done)
             bar.update(
@@ -112,9 +116,14 @@ def carry_out(run: Run, workers: int, save_every: int, *, tensorboard: bool) -> 
         print_line(f"most memory, by rank: {', '.join(run.ranks.gather(memory().strip() or 'not known'))}")
     if not first:
         return
+    folder = in_shell(run.folder)
+    if not trained:
+        print_line(
+            f"all {run.settings.recipe.epochs} epochs are done; to train on: vipnp train --resume {folder} --epochs M, "
+            "with more of them"
+        )
     report.curves(run.folder / "curves.png", rows)
     print_line(
         f"best accuracy {max(row['accuracy'] for row in rows):.2%} on the {len(run.data.validation)} held-out images"
     )
-    folder = in_shell(run.folder)
     print_line(f"next: vipnp eval {folder}   vipnp predict {folder} IMAGE...")

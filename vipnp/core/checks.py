@@ -15,7 +15,7 @@ LONGEST_SHOWN = 80
 """Characters of a value that an error prints; of what is longer, and of arrays, it names the type."""
 
 
-MOST_LISTED = 30
+MOST_LISTED = 3
 """Names of many that an error prints."""
 
 

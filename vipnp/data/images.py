@@ -36,13 +36,14 @@ def open_image(path: Path, channels: int = 3, *, exif: bool = True) -> Image.Ima
     channels : 3 or 1.
     exif : turn the picture as the camera's orientation tag says.
 
-    Transparency is laid over white, 16-bit grey is scaled to 8 bits, of an animation the first frame is taken, palettes
-    and CMYK are converted.
+    Transparency is laid over white, grey of 16 bits or of floating-point numbers from 0 to 1 is scaled to 8 bits, of an
+    animation the first frame is taken, palettes and CMYK are converted.
 
     Raises
     ------
     UnreadableImageError
-        If the file is empty, truncated, no image, larger than `MAX_PIXELS`, or may not be read.
+        If the file is empty, truncated, no image, larger than `MAX_PIXELS`, may not be read, or is grey beyond 16 bits
+        or beyond 0 to 1.
     OSError, MemoryError
         Where the process has no file or memory left, of which the file is innocent.
     """
@@ -70,6 +71,7 @@ def _decoded(path: Path, *, exif: bool, coarse: bool) -> Image.Image:
                 if coarse:
                     opened.draft("L", (1, 1))
                 opened.load()
+                _check_grey(path, opened)
                 return ImageOps.exif_transpose(opened) if exif else opened.copy()
     except (UnreadableImageError, MemoryError):
         raise
@@ -83,14 +85,26 @@ def _decoded(path: Path, *, exif: bool, coarse: bool) -> Image.Image:
         raise UnreadableImageError(f"{path}: is no whole image ({error})") from error
 
 
+def _check_grey(path: Path, picture: Image.Image) -> None:
+    """Grey of more than 8 bits has a white that is known; brighter than that is another scale, which is not."""
+    if picture.mode.startswith(("I", "F")):
+        values, white = np.asarray(picture), _white(picture)
+        if not (values.min() >= 0 and values.max() <= white):
+            raise UnreadableImageError(
+                f"{path}: got grey values from {values.min():g} to {values.max():g}, expected 0 to {white}"
+            )
+
+
+def _white(picture: Image.Image) -> int:
+    return 65535 if picture.mode.startswith("I") else 1
+
+
 def _flat(picture: Image.Image) -> Image.Image:
     """Without transparency and with 8 bits a channel."""
     from PIL import Image
 
     if picture.mode.startswith(("I", "F")):
-        values = np.asarray(picture, np.float64)
-        most = 65535 if picture.mode.startswith("I") else 1.0
-        return Image.fromarray(np.clip(values * (255 / most) + 0.5, 0, 255).astype(np.uint8))
+        return Image.fromarray((np.asarray(picture, np.float64) * (255 / _white(picture)) + 0.5).astype(np.uint8))
     if picture.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in picture.info:
         picture = picture.convert("RGBA")
         paper = Image.new("RGBA", picture.size, (255, 255, 255, 255))

@@ -26,6 +26,8 @@ from vipnp.core.checks import check_generator, shown
 from vipnp.core.tree import flatten, unflatten
 from vipnp.models import VisionPermutator, draw_masks, vision_permutator
 
+__all__ = ["TorchModule", "differentiable", "to_array", "to_tensor"]
+
 Tensor = torch.Tensor
 
 
@@ -82,23 +84,22 @@ class _Function(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, run: Callable[..., tuple[Array, Any]], xp: Backend, *tensors: Tensor) -> Tensor:
+    def forward(ctx: Any, run: Callable[..., tuple[Any, Any]], xp: Backend, *tensors: Tensor) -> Any:
         y, ctx.pullback = run(*(to_array(xp, tensor) for tensor in tensors))
-        ctx.run, ctx.xp = run, xp
+        ctx.run, ctx.xp, ctx.several = run, xp, isinstance(y, tuple)
         ctx.save_for_backward(*tensors)
-        return to_tensor(y)
+        return tuple(map(to_tensor, y)) if ctx.several else to_tensor(y)
 
     @staticmethod
     def backward(ctx: Any, *cotangents: Tensor) -> tuple[Tensor | None, ...]:
-        (dy,) = cotangents
         tensors = ctx.saved_tensors  # asked for in any case: this is where PyTorch compares their versions
         pullback, ctx.pullback = ctx.pullback, None
         if pullback is None:
             _, pullback = ctx.run(*(to_array(ctx.xp, tensor) for tensor in tensors))
-        gradients = pullback(to_array(ctx.xp, dy.contiguous()))
-        found = [to_tensor(gradient) for gradient in gradients]
+        dy = tuple(to_array(ctx.xp, cotangent.contiguous()) for cotangent in cotangents)
+        found = [to_tensor(gradient) for gradient in pullback(dy if ctx.several else dy[0])]
         if torch.is_grad_enabled():  # by create_graph=True
-            found = [_Once.apply(gradient, dy, *tensors) for gradient in found]  # type: ignore[no-untyped-call]
+            found = [_Once.apply(gradient, *cotangents, *tensors) for gradient in found]  # type: ignore[no-untyped-call]
         return None, None, *found
 
 
@@ -114,24 +115,27 @@ class _Once(torch.autograd.Function):
         raise RuntimeError("vipnp.interop.torch: got a gradient to differentiate, expected first derivatives alone")
 
 
-def differentiable(op: Callable[..., tuple[Any, Any]], *, backend: str | Backend = "numpy") -> Callable[..., Tensor]:
+def differentiable(op: Callable[..., tuple[Any, Any]], *, backend: str | Backend = "numpy") -> Callable[..., Any]:
     """`op` as a function of PyTorch tensors whose backward pass is the op's own pullback.
 
     Parameters
     ----------
-    op : an op or a layer, `y, pullback = op(xp, ...)`.
+    op : an op or a layer, `y, pullback = op(xp, ...)`. Where y is a tuple of arrays, so is the cotangent.
     backend : where it runs: a name or a `Backend`. "numpy" and "numba" take tensors on the cpu, "cupy" on its device.
 
     Returns
     -------
     callable
-        function(*args, **constants): args are tensors or nested dicts of tensors, which are differentiated; constants
-        are what the op takes by keyword, tensors among them as arrays.
+        function(*args, **constants), which returns a tensor or a tuple of them: args are tensors or nested dicts of
+        tensors, which are differentiated; constants are what the op takes by keyword, tensors among them as arrays.
 
     Raises
     ------
     TypeError
-        If `op` is no function.
+        If `op` is no function; from the function, if an argument is no tensor or y no array; from its backward pass,
+        if the pullback does not return a tuple of one gradient for each argument.
+    ValueError
+        From the backward pass, if a gradient has another shape than its argument.
     """
     if not callable(op):
         raise TypeError(f"op: got {shown(op)}, expected a function y, pullback = op(xp, ...)")
@@ -145,23 +149,43 @@ class _Differentiable:
     op: Callable[..., tuple[Any, Any]]
     xp: Backend
 
-    def __call__(self, *args: Any, **constants: Any) -> Tensor:
+    def __call__(self, *args: Any, **constants: Any) -> Any:
         op, xp = self.op, self.xp
         held = {key: to_array(xp, value) if isinstance(value, Tensor) else value for key, value in constants.items()}
-        named = dict(flatten({str(i): arg for i, arg in enumerate(args)}))
+        named = dict(flatten({f"args[{i}]": arg for i, arg in enumerate(args)}))
+        for key, value in named.items():
+            if not isinstance(value, Tensor):
+                raise TypeError(f"{_name(op)}: got {shown(value)} for {key}, expected a torch.Tensor")
 
-        def run(*arrays: Array) -> tuple[Array, Callable[[Array], list[Array]]]:
+        def run(*arrays: Array) -> tuple[Any, Callable[[Any], list[Array]]]:
             tree = unflatten(dict(zip(named, arrays, strict=True)))
-            y, pullback = xp.run(op, *(tree[str(i)] for i in range(len(args))), **held)
+            y, pullback = xp.run(op, *(tree[f"args[{i}]"] for i in range(len(args))), **held)
+            for part in y if isinstance(y, tuple) else (y,):
+                if not xp.owns(part) and not isinstance(part, np.generic):
+                    raise TypeError(f"{_name(op)}: got the value {shown(part)}, expected an array or a tuple of arrays")
+            shapes = {key: tuple(array.shape) for key, array in zip(named, arrays, strict=True)}
+            return y, lambda dy: _gradients(op, pullback(dy), len(args), shapes)
 
-            def flat_pullback(dy: Array) -> list[Array]:
-                gradients = dict(flatten({str(i): gradient for i, gradient in enumerate(pullback(dy))}))
-                return [gradients[name] for name in named]
+        return _Function.apply(run, xp, *named.values())  # type: ignore[no-untyped-call]
 
-            return y, flat_pullback
 
-        y: Tensor = _Function.apply(run, xp, *named.values())  # type: ignore[no-untyped-call]
-        return y
+def _gradients(op: Callable[..., Any], returned: Any, args: int, shapes: Mapping[str, tuple[int, ...]]) -> list[Array]:
+    """What the pullback of `op` returned, as a list with one gradient for each of `shapes`. Raises as `differentiable`
+    says."""
+    if not isinstance(returned, tuple) or len(returned) != args:
+        got = f"a tuple of {len(returned)}" if isinstance(returned, tuple) else type(returned).__name__
+        raise TypeError(f"pullback of {_name(op)}: got {got}, expected a tuple of {args}, one gradient an argument")
+    found = dict(flatten({f"args[{i}]": gradient for i, gradient in enumerate(returned)}))
+    for key, shape in shapes.items():
+        its_shape = getattr(found.get(key), "shape", None)
+        if its_shape is None or tuple(its_shape) != shape:
+            what = shown(found.get(key)) if its_shape is None else f"shape {tuple(its_shape)}"
+            raise ValueError(f"pullback of {_name(op)}: got {what} for the gradient of {key}, expected shape {shape}")
+    return [found[key] for key in shapes]
+
+
+def _name(op: Callable[..., Any]) -> str:
+    return getattr(op, "__name__", None) or shown(op)
 
 
 class TorchModule(torch.nn.Module):
@@ -172,7 +196,7 @@ class TorchModule(torch.nn.Module):
     Parameters
     ----------
     model : the model. Its own `set_parameters` and `load_state_dict` put other arrays in the place of its weights,
-        which cuts the tie: load through `self.load_state_dict`.
+        which cuts the tie, and the forward pass then refuses: load through `self.load_state_dict`.
     rng : draws drop path and dropout in training mode (`self.train()`), as in `loss_and_grads`; None means neither.
 
     Raises
@@ -200,6 +224,10 @@ class TorchModule(torch.nn.Module):
                 assert child is not None
                 owner = child
             owner.register_parameter(last, torch.nn.Parameter(to_tensor(array)))
+        self._shared = model.params
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "_shared"}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """A copy, or what comes out of a pickle: its parameters are the memory of its own model, as here."""
@@ -207,6 +235,7 @@ class TorchModule(torch.nn.Module):
         parameters = dict(self.named_parameters())
         if all(parameter.dtype == getattr(torch, self.vip.dtype) for parameter in parameters.values()):
             self.vip.set_parameters({name: to_array(self.vip.backend, value) for name, value in parameters.items()})
+        self._shared = self.vip.params
 
     def forward(self, images: Tensor) -> Tensor:
         """The logits of images.
@@ -223,7 +252,8 @@ class TorchModule(torch.nn.Module):
         Raises
         ------
         ValueError, TypeError
-            If the images do not fit.
+            If the images do not fit, the model was given other weights than those shared, or the parameters another
+            dtype.
         """
         if not isinstance(images, Tensor):
             raise TypeError(f"images: got {shown(images)}, expected a torch.Tensor")
@@ -233,8 +263,20 @@ class TorchModule(torch.nn.Module):
             raise ValueError(f"images: got shape {tuple(images.shape)}, expected (B, {', '.join(map(str, expected))})")
         if images.dtype != getattr(torch, dtype):
             raise TypeError(f"images: got dtype {images.dtype}, expected {dtype}, that of the model")
+        parameters = dict(self.named_parameters())
+        if self.vip.params is not self._shared:
+            raise ValueError(
+                "model: got other weights than the parameters of this module, put there by set_parameters, "
+                "load_state_dict or reset_classifier of the model; expected the same memory: make a new TorchModule"
+            )
+        for name, parameter in parameters.items():
+            if parameter.dtype != getattr(torch, dtype):
+                raise TypeError(
+                    f"{name}: got a parameter of {parameter.dtype}, expected {dtype}, the dtype of the model: instead "
+                    "of module.double() or module.half(), make a model of another dtype"
+                )
         masks = None
         if self.training and self.rng is not None:
             masks = draw_masks(self.vip.backend, self.rng, config, images.shape[0], dtype)
-        params: Mapping[str, Any] = unflatten(dict(self.named_parameters()))
-        return self._function(images, params, config=config, masks=masks)
+        logits: Tensor = self._function(images, unflatten(parameters), config=config, masks=masks)
+        return logits

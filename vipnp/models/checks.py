@@ -46,7 +46,8 @@ def check_description(config: ViPConfig, classes: Sequence[str] | None, transfor
 def check_names(config: ViPConfig, tensors: Mapping[str, Any], *, strict: bool) -> IncompatibleKeys:
     """Hold names and shapes of `tensors` against those of the model of `config`; what strict=False passes over.
 
-    Raises ValueError listing every wrong shape and, with strict=True, every missing and unexpected name at once.
+    Raises ValueError telling at once of wrong shapes and, with strict=True, missing and unexpected names: the first of
+    each kind and how many more there are.
     """
     expected = parameter_shapes(config)
     missing = [name for name in expected if name not in tensors]

@@ -235,7 +235,7 @@ class VisionPermutator:
         Raises
         ------
         TypeError, ValueError
-            If `path` is no path, classes or transform do not fit the model, or a weight is not finite.
+            If `path` is none or one of another format, classes or transform do not fit, or a weight is not finite.
         OSError
             Where the file cannot be written.
         ImportError
@@ -291,7 +291,7 @@ class VisionPermutator:
         Raises
         ------
         ValueError, TypeError
-            Listing every missing, unexpected and wrongly shaped name at once, or naming a tensor that is no array of
+            Telling of missing, unexpected and wrongly shaped tensors at once, or naming one that is no array of
             floating-point numbers or not finite in the dtype of the model; the model is then as it was.
         """
         if not isinstance(mapping, Mapping):

@@ -11,7 +11,7 @@ from typing import Any
 from vipnp.backends import Backend
 from vipnp.checkpoint import load_metadata, load_weights
 from vipnp.core import HostArray
-from vipnp.core.checks import check_whole, printable, shown
+from vipnp.core.checks import check_whole, listed, shown
 from vipnp.data.transforms import IMAGENET_MEAN, IMAGENET_STD, Transform
 from vipnp.models.config import PUBLISHED, PUBLISHED_CROP_PCT, ViPConfig, get_config
 from vipnp.models.initialization import parameter_shapes
@@ -19,8 +19,11 @@ from vipnp.models.model import VisionPermutator
 
 _log = logging.getLogger("vipnp")
 
-SHOWN = 3
-"""Names that an error lists of each kind."""
+NO_CONFIGURATION = (
+    "of a model of your own load the file that model.save wrote, which holds its configuration, or give that: "
+    "vipnp.VisionPermutator(config).load_state_dict(vipnp.checkpoint.load_weights(path))"
+)
+"""What to do with weights that do not say what they belong to."""
 
 
 def load(
@@ -162,7 +165,7 @@ def _published(where: str, tensors: Mapping[str, HostArray], name: str | None) -
         raise ValueError(f"{where} holds weights of {fits[0]}, not of {name}")
     nearest = name or min(PUBLISHED, key=lambda known: len(_differing(PUBLISHED[known], tensors)))
     what = f"does not fit {name}" if name else f"fits no published model; nearest is {nearest}"
-    raise ValueError(f"{where} {what}{_differences(PUBLISHED[nearest], tensors)}")
+    raise ValueError(f"{where} {what}{_differences(PUBLISHED[nearest], tensors)}; {NO_CONFIGURATION}")
 
 
 def published_model(tensors: Mapping[str, HostArray]) -> tuple[str, ViPConfig] | None:
@@ -204,7 +207,7 @@ def _differing(config: ViPConfig, tensors: Mapping[str, HostArray]) -> list[str]
 
 
 def _differences(config: ViPConfig, tensors: Mapping[str, HostArray]) -> str:
-    """The first few names that differ, of each kind; empty where none does."""
+    """How many names differ, and the first few of each kind; empty where none does."""
     expected = parameter_shapes(config)
     kinds: dict[str, list[str]] = {"missing": [], "unexpected": [], "of another shape": []}
     for name in _differing(config, tensors):
@@ -212,11 +215,7 @@ def _differences(config: ViPConfig, tensors: Mapping[str, HostArray]) -> str:
         kinds[kind].append(
             name if kind != "of another shape" else f"{name} {tensors[name].shape}, not {expected[name]}"
         )
-    return "".join(
-        f"; {len(names)} {kind}: {', '.join(map(printable, names[:SHOWN]))}{', ...' if names[SHOWN:] else ''}"
-        for kind, names in kinds.items()
-        if names
-    )
+    return "".join(f"; {len(names)} {kind}: {listed(names)}" for kind, names in kinds.items() if names)
 
 
 def _published_transform(name: str, config: ViPConfig) -> Transform | None:

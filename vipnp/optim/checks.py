@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from vipnp.core import Array, Backend
-from vipnp.core.checks import shown
+from vipnp.core.checks import MOST_LISTED, listed, shown
 from vipnp.core.flat import FlatTensors, layout
 
 
@@ -56,10 +56,17 @@ def _differences(params: Mapping[str, Array], others: Mapping[str, Array]) -> li
     expected, found = layout(params), layout(others)
     if found == expected:
         return []
-    problems = [f"missing {name}" for name in expected if name not in found]
-    problems += [f"unexpected {name}" for name in found if name not in expected]
+    kinds = {
+        "missing": [name for name in expected if name not in found],
+        "unexpected": [name for name in found if name not in expected],
+    }
+    problems = [f"{kind} {listed(names)}" for kind, names in kinds.items() if names]
+    unlike = []
     for name in expected:
         if name in found and found[name] != expected[name]:
             (shape, dtype), (own_shape, own_dtype) = found[name], expected[name]
-            problems.append(f"{name} is {dtype} {tuple(shape)}, its parameter {own_dtype} {tuple(own_shape)}")
+            unlike.append(f"{name} is {dtype} {tuple(shape)}, its parameter {own_dtype} {tuple(own_shape)}")
+    problems += unlike[:MOST_LISTED]
+    if unlike[MOST_LISTED:]:
+        problems.append(f"{len(unlike) - MOST_LISTED} more like these")
     return problems

@@ -86,8 +86,18 @@ def read_split(folder: Path) -> list[str]:
         raise ValueError(f"run: {path} is no text in UTF-8 ({error})") from error
 
 
-def images_of(folder: Path, settings: Settings) -> DataSet:
+def image_named(row: str) -> str:
+    """The name in a line of split.csv; the line itself where it has none, for a file may hold anything."""
+    try:
+        return str(json.JSONDecoder().raw_decode(row)[0])
+    except json.JSONDecodeError:
+        return row
+
+
+def images_of(folder: Path, settings: Settings, *, otherwise: str) -> DataSet:
     """The images of the run in `folder` as they are now, without the files that it left out.
+
+    otherwise : what to do where they are gone and cannot be put back.
 
     Raises as `vipnp.data.load_data_set`, and FileNotFoundError where there is no split.csv or the images are gone.
     """
@@ -100,8 +110,7 @@ def images_of(folder: Path, settings: Settings) -> DataSet:
         return load_data_set(settings.data, validation=settings.validation, seed=settings.seed, leave_out=left_out)
     except FileNotFoundError as error:
         raise FileNotFoundError(
-            f"{error}; the run in {folder} had its images there: put them back, or evaluate others by vipnp eval "
-            f"{folder} --data FOLDER"
+            f"{error}; the run in {folder} had its images there: put them back, or {otherwise}"
         ) from error
 
 

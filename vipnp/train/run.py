@@ -39,7 +39,7 @@ KEPT = "the last state and the best weights are kept: try a smaller --lr"
 
 @dataclass
 class Progress:
-    """What is told after every step, and after every epoch with its accuracy."""
+    """What is told after every step, and after every epoch with its accuracy and the mean of its losses."""
 
     epoch: int
     epochs: int
@@ -191,7 +191,7 @@ class Run:
                 rows.append(self._epoch_done(epoch, began, told))
                 self._save_state(rows)
                 if report is not None:
-                    told.accuracy = rows[-1]["accuracy"]
+                    told.loss, told.accuracy = rows[-1]["loss"], rows[-1]["accuracy"]
                     report(told)
                 stopped = max(ranks.gather(stop[0] if stop else 0))
                 if stopped:

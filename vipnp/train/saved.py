@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from vipnp.core.checks import did_you_mean
 from vipnp.data.transforms import Transform
 from vipnp.models import PUBLISHED, VisionPermutator, load
 
@@ -31,6 +32,8 @@ def load_model(source: str | Path, *, weights: Path | None = None, backend: Any 
     if str(source) in PUBLISHED:
         if weights is None:
             raise ValueError(f"model: {source} is a published model and needs its weights: --weights FILE")
+        if not weights.is_file():
+            raise FileNotFoundError(f"--weights: there is no file {str(weights)!r}")
         return load(weights, name=str(source), backend=backend)
     if weights is not None:
         raise ValueError(f"--weights: belongs to a published name, and {str(source)!r} is none")
@@ -41,7 +44,10 @@ def load_model(source: str | Path, *, weights: Path | None = None, backend: Any 
                 f"model: {path.parent} holds no {BEST}: it is no run folder, or its first epoch is not over"
             )
     if not path.is_file():
-        raise FileNotFoundError(f"model: got {str(source)!r}, expected a run folder, a weight file or a published name")
+        raise FileNotFoundError(
+            f"model: there is no file or folder {str(source)!r}, expected a run folder, a weight file or a published "
+            "name" + did_you_mean(str(source), PUBLISHED)
+        )
     return load(path, backend=backend)
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import dataclasses
 import os
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from vipnp.core.checks import listed
 from vipnp.core.files import check_output_folder, check_path, write_text
 from vipnp.core.versions import installed
 from vipnp.data import DataSet, load_data_set
@@ -18,6 +19,7 @@ from vipnp.train.folder import (
     CONTENTS,
     EVENTS,
     LOG,
+    image_named,
     images_of,
     prepare_folder,
     read_split,
@@ -131,18 +133,29 @@ def resumed(folder: Path, epochs: int | None, ranks: Ranks) -> Run:
         if epochs < done:
             raise ValueError(f"--epochs: got {epochs}, expected {done} or more: so many are done")
         settings = dataclasses.replace(settings, recipe=dataclasses.replace(settings.recipe, epochs=epochs))
-    images = images_of(folder, settings)
-    before, now = read_split(folder), split_rows(images)
-    if before != now:
-        changed = sorted(set(before) ^ set(now))
-        raise ValueError(
-            f"--resume: the images are not those that the run began with: {'; '.join(changed[:5])}"
-            + (f" and {len(changed) - 5} more" if len(changed) > 5 else "")
-        )
+    images = images_of(folder, settings, otherwise=f"write where they are now into {folder / FILE}, as data")
+    check_same_images(read_split(folder), split_rows(images))
     run = Run(folder, settings, images, ranks)
     if settings.weights and not states(folder):
         run.take_weights()
     return run
+
+
+def check_same_images(before: Sequence[str], now: Sequence[str]) -> None:
+    """Raise ValueError, naming new and missing files, unless both are the same lines of split.csv."""
+    if before == now:
+        return
+    old, new = ({image_named(row): row for row in rows} for rows in (before, now))
+    changes = {
+        "new": [name for name in new if name not in old],
+        "missing": [name for name in old if name not in new],
+        "of another class or part": [name for name in new if name in old and new[name] != old[name]],
+    }
+    found = [f"{len(names)} {what} ({listed(names)})" for what, names in changes.items() if names]
+    raise ValueError(
+        f"--resume: got other images than the run began with: {', '.join(found) or 'in another order'}; expected the "
+        "same: put back what is missing and take out what is new, or begin a run of its own with --output"
+    )
 
 
 def run_identity(run: Run, save_every: int) -> dict[str, Any]:
