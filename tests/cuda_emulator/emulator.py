@@ -117,7 +117,7 @@ def _runtime(flags: tuple[str, ...]) -> Path:
 
 
 def _key(*parts: str) -> str:
-    emulator = (HEADER.read_text(), RUNTIME.read_text(), COMPILER)
+    emulator = (HEADER.read_text(), RUNTIME.read_text(), COMPILER, str(cuda_headers()))
     return hashlib.sha256("\0".join([*parts, *emulator]).encode()).hexdigest()[:24]
 
 

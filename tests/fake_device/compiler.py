@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from tests.cuda_emulator import emulator
+from tests.fake_device.libraries import CUDA_MAJOR
 
 HEADERS = Path(__file__).parent / "include"
 """Those that stand before CuPy's own."""
@@ -38,4 +39,8 @@ def _options() -> list[str]:
     wheel = find_spec("cupy")
     assert wheel is not None
     assert wheel.origin is not None
-    return ["-D__CUDACC_VER_MAJOR__=13", f"-I{HEADERS}", f"-I{Path(wheel.origin).parent / '_core' / 'include'}"]
+    return [
+        f"-D__CUDACC_VER_MAJOR__={CUDA_MAJOR}",
+        f"-I{HEADERS}",
+        f"-I{Path(wheel.origin).parent / '_core' / 'include'}",
+    ]
