@@ -7,7 +7,8 @@ All contenders run in one process, turn by turn, each timed by CUDA events aroun
 the device. A training step is loss, gradients of all parameters and AdamW (PyTorch's fused one), without drop path.
 Precisions: float32 in full; tf32, matrix products alone; bfloat16, this library's setting against autocast.
 
-Prints medians, ratios, peak memory (what the step needs beside weights, optimiser state and data) and the share of the
+Prints medians, ratios, peak memory (what the step needs beside weights, optimiser state and data; not that of a graph,
+which keeps its memory between steps and during the turns of the others) and the share of the
 roofline: the time that the products need at the rate of a large product measured here, or that one read and one write
 of every array between two kernels need at the rate of a large copy measured here, whichever is longer, as if the two
 overlapped. Writes JSON and a PNG after every row.
@@ -346,7 +347,7 @@ def table(rows: list[dict[str, Any]]) -> str:
 
 
 def plot(rows: list[dict[str, Any]], device: str, path: Path) -> None:
-    """Time of each contender as a share of eager's, one panel a task."""
+    """Time of the step as it comes and of torch.compile as shares of eager's, one panel a task."""
     import matplotlib as mpl
 
     mpl.use("Agg")

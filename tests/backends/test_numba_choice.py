@@ -93,6 +93,17 @@ def test_it_is_measured_once(two: Any, tmp_path: Path, monkeypatch: pytest.Monke
     assert [path.name for path in folder.iterdir()] == [file.name]
 
 
+def test_a_file_system_without_hard_links(two: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_links(*_: Any) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", no_links)
+    first, source = kept(two[0], MACHINE, tmp_path)
+    assert source == f"measured, {file_of(tmp_path, MACHINE)}"
+    assert first == read(file_of(tmp_path, MACHINE), ["one", "two"])
+    assert len(list(tmp_path.iterdir())) == 1
+
+
 @pytest.mark.parametrize("changed", [{"processor": "other"}, {"one": "1.1"}, {"three": "1.0"}])
 def test_another_machine_or_library_has_a_file_of_its_own(changed: dict[str, str], tmp_path: Path) -> None:
     assert file_of(tmp_path, {**MACHINE, **changed}) != file_of(tmp_path, MACHINE)

@@ -142,7 +142,7 @@ def test_the_name_of_another_format_is_refused(tmp_path: Path, name: str) -> Non
     for save in (lambda: save_weights(path, {"a": np.ones(2)}), lambda: small_model().save(path)):
         with pytest.raises(ValueError, match=r"^path: got ") as caught:
             save()
-        expected = "expected the name of a safetensors file; vipnp convert writes PyTorch's"
+        expected = "expected the name of a safetensors file; vipnp convert makes a .pth of it"
         assert str(caught.value) == f"path: got {str(path)!r}, {expected}"
     assert not any(tmp_path.iterdir())
 

@@ -117,6 +117,7 @@ def test_a_folder_that_cannot_be_looked_into_is_named(open_folder: Path) -> None
         ("file", "--output: .*file is a file, expected a folder$"),
         ("file/a/b", "--output: .*file/a/b: .*file is a file, expected a folder$"),
         ("", "--output: got '', expected the name of a file or folder"),
+        ("nowhere", "--output: nowhere is a link to what is not there, expected a folder$"),
         ("n" * 300, "--output: n+ cannot be made \\(File name too long\\)$"),
         ("locked", "--output: locked cannot be written$"),
         ("locked/a/b", "--output: locked/a/b: the folder .*locked cannot be written$"),
@@ -127,6 +128,7 @@ def test_folders_that_cannot_be_written(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "file").touch()
+    (tmp_path / "nowhere").symlink_to("gone")
     (tmp_path / "locked").mkdir()
     monkeypatch.setattr(os, "access", lambda path, _: Path(path).name != "locked")
     with pytest.raises(ValueError, match=f"^{message}"):

@@ -217,7 +217,7 @@ def test_no_file_of_the_users_is_written_over(run: Path, photo: Path, tmp_path: 
     (tmp_path / name).write_bytes(b"mine \xff")
     result = vipnp("explain", run, photo, "-o", tmp_path)
     assert (result.exit_code, (tmp_path / name).read_bytes()) == (2, b"mine \xff")
-    assert result.output.startswith(f"error: --output: {tmp_path} holds {name}, not of vipnp explain")
+    assert result.output.startswith(f"error: --output: {tmp_path} holds {name} and no page of vipnp explain")
     (tmp_path / name).unlink()
     for _ in range(2):  # its own may be
         assert vipnp("explain", run, photo, "-o", tmp_path).exit_code == 0

@@ -280,7 +280,7 @@ def test_a_folder_that_is_no_utf8_is_refused_before_any_work(tmp_path: Path) -> 
     result = vipnp("train", data, "-o", tmp_path / "r", "--epochs", "1", "--backend", "numpy")
     assert result.exit_code == 2
     assert result.output.startswith("error: data: got '")
-    assert result.output.endswith("expected UTF-8, in which config.toml is written: rename it, or make a link to it\n")
+    assert result.output.endswith("expected UTF-8, in which config.toml is written: rename it\n")
     assert not (tmp_path / "r").exists()
 
 
@@ -343,6 +343,13 @@ def test_images_that_have_moved_are_evaluated_where_they_are(photos: Path, tmp_p
     assert {json.dumps(row["file"]) for row in rows_of(evaluated)} == held_out
 
 
+def test_the_settings_of_another_program_are_not_a_run(whole: Path, photos: Path, tmp_path: Path) -> None:
+    shutil.copy(whole / "best.safetensors", tmp_path / "my.safetensors")
+    (tmp_path / "config.toml").write_text("[server]\nport = 80\n")
+    result = vipnp("eval", tmp_path / "my.safetensors", "--data", photos, "--backend", "numpy")
+    assert result.exit_code == 0, result.output
+
+
 def test_two_evaluations_of_one_second_have_a_folder_each(
     whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -366,7 +373,7 @@ def test_resume_with_other_images_names_them(whole: Path, photos: Path, tmp_path
     assert result.exit_code == 2
     found = re.fullmatch(
         r"error: --resume: got other images than the run began with: 5 new \((.*) and 2 more\), 5 missing \((.*) and 2 "
-        r"more\); expected the same: put back what is missing and take out what is new, or begin a run of its own with "
+        r"more\); expected the same: put back what is missing and take out what is new, or begin another run with "
         r"--output\n",
         result.output,
     )

@@ -35,7 +35,7 @@ def check_safetensors_name(option: str, path: str | os.PathLike[str]) -> None:
     name = check_path(option, path)
     if name.lower().endswith(NAMES_OF_OTHERS):
         raise ValueError(
-            f"{option}: got {name!r}, expected the name of a safetensors file; vipnp convert writes PyTorch's"
+            f"{option}: got {name!r}, expected the name of a safetensors file; vipnp convert makes a .pth of it"
         )
 
 

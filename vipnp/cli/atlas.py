@@ -41,6 +41,7 @@ def atlas(
 
 def run_atlas(output: Path, epochs: int, seeds: int, names: Sequence[str]) -> None:
     """Train, print a line a model, and write the figures and the picture."""
+    from vipnp.core.checks import one_line
     from vipnp.core.files import check_output_folder, check_outputs, write_text
     from vipnp.data import load_data_set
     from vipnp.explain.atlas import draw, table
@@ -64,7 +65,7 @@ def run_atlas(output: Path, epochs: int, seeds: int, names: Sequence[str]) -> No
                 typer.echo(f"{name} {mixing} seed {seed}: {last.accuracy:.1%}, {1000 * last.seconds:.1f} ms a step")
                 write_text(output / "atlas.csv", table(found))
     draw(output / "atlas.png", found)
-    typer.echo(f"see {output / 'atlas.png'}")
+    typer.echo(one_line(f"see {output / 'atlas.png'}"))
 
 
 def mixing_config(data: str, mixing: str, size: tuple[int, int], classes: int) -> ViPConfig:

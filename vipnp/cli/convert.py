@@ -23,6 +23,7 @@ def convert(
 def convert_weights(source: Path, target: Path, overwrite: bool) -> None:
     """`source` as a safetensors file or as PyTorch's, by the name of `target`."""
     from vipnp.checkpoint import load_metadata, load_weights, save_pytorch, save_weights
+    from vipnp.core.checks import one_line
     from vipnp.core.files import check_outputs
     from vipnp.models import published_model
 
@@ -39,10 +40,13 @@ def convert_weights(source: Path, target: Path, overwrite: bool) -> None:
         save_weights(target, tensors, described or None)
     fits = published_model(tensors)
     what = "a model of its own" if "config" in described else f"of {fits[0]}" if fits else "of no published model"
-    typer.echo(f"{target}: {len(tensors)} tensors, {sum(t.size for t in tensors.values()):,} numbers, {what}")
+    numbers = sum(t.size for t in tensors.values())
+    typer.echo(one_line(f"{target}: {len(tensors)} tensors, {numbers:,} numbers, {what}"))
     if to_pytorch and described:
         typer.echo(
-            f"left out, since the format has no place for it: {', '.join(described)}; vipnp.load and vipnp predict "
-            f"need that, so keep {source}",
+            one_line(
+                f"left out, since the format has no place for it: {', '.join(described)}; vipnp.load and vipnp predict "
+                f"need that, so keep {source}"
+            ),
             err=True,
         )

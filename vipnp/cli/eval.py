@@ -41,12 +41,13 @@ def run_evaluation(model: Path, data: str | None, backend: str, workers: int) ->
     """Accuracy, predictions.csv, per_class.csv, confusion.png, worst.png."""
     import numpy as np
 
+    from vipnp.core.checks import one_line
     from vipnp.core.files import check_output_folder
     from vipnp.data import load_data_set
     from vipnp.train import confusion_matrix, report
     from vipnp.train.folder import check_unseen, images_of
     from vipnp.train.prediction import predict
-    from vipnp.train.saved import load_saved
+    from vipnp.train.saved import BEST, load_saved
     from vipnp.train.settings import FILE, read_settings
 
     saved = load_saved(model, backend=backend)
@@ -58,7 +59,8 @@ def run_evaluation(model: Path, data: str | None, backend: str, workers: int) ->
         check_unseen(folder, images)
     else:
         # Divided as for the run: of its own images, in another place, those that were trained on are left out again.
-        run = read_settings(folder) if (folder / FILE).is_file() else None
+        of_a_run = (folder / FILE).is_file() and (model.is_dir() or model.name == BEST)
+        run = read_settings(folder) if of_a_run else None
         images = load_data_set(data) if run is None else load_data_set(data, validation=run.validation, seed=run.seed)
     if images.classes != saved.classes:
         unknown = [name for name in images.classes if name not in saved.classes]
@@ -85,4 +87,5 @@ def run_evaluation(model: Path, data: str | None, backend: str, workers: int) ->
         [saved.transform.pixels(saved.transform.evaluation(split.picture(i, saved.transform.channels))) for i in least],
         [report.answer_beside_truth(split.names[i], split.labels[i], logits[i], saved.classes) for i in least],
     )
-    typer.echo(f"accuracy {float(np.mean(answers == split.labels)):.2%} on {len(split)} images; details in {output}")
+    accuracy = f"accuracy {float(np.mean(answers == split.labels)):.2%} on {len(split)} images"
+    typer.echo(one_line(f"{accuracy}; details in {output}"))

@@ -60,7 +60,7 @@ def run_explanation(source: str, file: Path, output: Path | None, weights: Path 
     there = [name for name in (PAGE, *NAMES) if (folder / name).exists()]
     if there and not ((folder / PAGE).is_file() and GENERATOR in (folder / PAGE).read_text("utf-8", "replace")):
         raise ValueError(
-            f"--output: {folder} holds {', '.join(there)}, not of vipnp explain, which would be replaced: take "
+            f"--output: {folder} holds {', '.join(there)} and no page of vipnp explain: they would be replaced; take "
             "another folder"
         )
     if folder.is_dir():

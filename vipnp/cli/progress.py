@@ -80,7 +80,6 @@ def carry_out(run: Run, workers: int, save_every: int, *, tensorboard: bool) -> 
         Events(run.folder) as events,
     ):
         task = bar.add_task("", total=run.settings.recipe.passes * run.steps_per_epoch, figures="")
-
         trained = False
 
         def tell(done: Any) -> None:

@@ -8,6 +8,7 @@ import math
 import numbers
 from collections.abc import Iterable, Sequence
 from typing import Any
+from unicodedata import category
 
 import numpy as np
 
@@ -31,8 +32,9 @@ def shown(value: object) -> str:
 
 
 def one_line(text: str) -> str:
-    """A text as a terminal may have it: what is no printable character, which it would obey, as Python escapes it."""
-    return text if text.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+    """A text as a terminal may have it: what is neither printable nor a space, which it would obey, as Python escapes
+    it."""
+    return "".join(c if c.isprintable() or category(c) == "Zs" else repr(c)[1:-1] for c in text)
 
 
 def printable(name: object) -> str:

@@ -154,7 +154,11 @@ def check_output_folder(option: str, folder: str | os.PathLike[str]) -> None:
     """
     name = check_path(option, folder)
     path = Path(os.path.realpath(name))
-    there = next(place for place in (path, *path.parents) if os.path.lexists(place))
+    if os.path.islink(name) and not os.path.exists(name):
+        raise ValueError(f"{option}: {name} is a link to what is not there, expected a folder")
+    there = next((place for place in (path, *path.parents) if os.path.lexists(place)), None)
+    if there is None:
+        raise ValueError(f"{option}: {name} cannot be made: there is no {path.anchor}")
     if not os.path.isdir(there):
         what = name if there == path else f"{name}: {there}"
         raise ValueError(f"{option}: {what} is a file, expected a folder")

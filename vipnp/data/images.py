@@ -88,11 +88,11 @@ def _decoded(path: Path, *, exif: bool, coarse: bool) -> Image.Image:
 def _check_grey(path: Path, picture: Image.Image) -> None:
     """Grey of more than 8 bits has a white that is known; brighter than that is another scale, which is not."""
     if picture.mode.startswith(("I", "F")):
-        values, white = np.asarray(picture), _white(picture)
-        if not (values.min() >= 0 and values.max() <= white):
-            raise UnreadableImageError(
-                f"{path}: got grey values from {values.min():g} to {values.max():g}, expected 0 to {white}"
-            )
+        values, white = np.asarray(picture, np.float64), _white(picture)
+        low, high = values.min(), values.max()
+        # What rounds to black or white is that, such as the overshoot of a resampling.
+        if not (low * (255 / white) + 0.5 >= 0 and high * (255 / white) + 0.5 < 256):
+            raise UnreadableImageError(f"{path}: got grey values from {low:g} to {high:g}, expected 0 to {white}")
 
 
 def _white(picture: Image.Image) -> int:

@@ -20,7 +20,7 @@ from vipnp.models.model import VisionPermutator
 _log = logging.getLogger("vipnp")
 
 NO_CONFIGURATION = (
-    "of a model of your own load the file that model.save wrote, which holds its configuration, or give that: "
+    "for a model of your own, load the file that model.save wrote, which holds its configuration, or give it: "
     "vipnp.VisionPermutator(config).load_state_dict(vipnp.checkpoint.load_weights(path))"
 )
 """What to do with weights that do not say what they belong to."""

@@ -60,8 +60,7 @@ class Settings:
                 raise TypeError(f"{name}: got {shown(getattr(self, name))}, expected a string")
             if any("\ud800" <= character <= "\udfff" for character in getattr(self, name)):
                 raise ValueError(
-                    f"{name}: got {getattr(self, name)!r}, expected UTF-8, in which config.toml is written: rename it, "
-                    "or make a link to it"
+                    f"{name}: got {getattr(self, name)!r}, expected UTF-8, in which config.toml is written: rename it"
                 )
         check_size("img_size", self.img_size)
         if self.channels not in (1, 3):

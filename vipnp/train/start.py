@@ -154,7 +154,7 @@ def check_same_images(before: Sequence[str], now: Sequence[str]) -> None:
     found = [f"{len(names)} {what} ({listed(names)})" for what, names in changes.items() if names]
     raise ValueError(
         f"--resume: got other images than the run began with: {', '.join(found) or 'in another order'}; expected the "
-        "same: put back what is missing and take out what is new, or begin a run of its own with --output"
+        "same: put back what is missing and take out what is new, or begin another run with --output"
     )
 
 

@@ -162,6 +162,12 @@ def publish(file: Path, products: Mapping[str, Product], machine: Mapping[str, s
         content = {"machine": dict(machine), "choice": measured(products)}
         temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
         with contextlib.suppress(FileExistsError):  # which a renaming would not raise
-            os.link(temporary, file)
+            try:
+                os.link(temporary, file)
+            except FileExistsError:
+                raise
+            except OSError:  # a file system without hard links
+                with file.open("x", encoding="utf-8") as new:
+                    new.write(temporary.read_text(encoding="utf-8"))
     finally:
         temporary.unlink(missing_ok=True)

@@ -41,7 +41,7 @@ class Shared:
         P, Ph, Pw = (-(-columns // WIDTH) for columns in (H * W, segments * W, segments * H))
 
         def aligned(rows: int, *, filled: bool = True) -> HostArray:
-            """Rows (rows, WIDTH), which begin where a vector may; zeros unless all of them will be `filled`."""
+            """Rows (rows, WIDTH), which begin where a vector may; zeros at first unless all will be `filled`."""
             whole = (np.empty if filled else np.zeros)(rows * WIDTH + WIDTH, np.float32)
             start = -whole.ctypes.data // 4 % WIDTH
             return whole[start : start + rows * WIDTH].reshape(rows, WIDTH)

@@ -133,11 +133,9 @@ def by_share(divided: Product, undivided: Product) -> Product:
 
 
 def libraries() -> dict[str, Product]:
-    """Name -> product, of those that are there: on processors other than AMD's first mkl, then onednn, and last what
-    NumPy brings along. Warns of a library that is installed and cannot be loaded."""
+    """Name -> product, of those that are there: mkl, onednn and what NumPy brings along, on AMD's processors mkl last.
+    Warns of a library that is installed and cannot be loaded."""
     makers = {"mkl": mkl_product, "onednn": onednn_product}
-    if get_host_cpu_name().startswith(AMD):
-        del makers["mkl"]
     found = {}
     for name, make in makers.items():
         try:
@@ -146,7 +144,10 @@ def libraries() -> dict[str, Product]:
             if isinstance(problem.__cause__, OSError):
                 warnings.warn(f"{problem}; until then another library multiplies", RuntimeWarning, stacklevel=2)
     last = default_product()
-    return {**found, "numpy" if last is numpy_product else "openblas": last}
+    found["numpy" if last is numpy_product else "openblas"] = last
+    if "mkl" in found and get_host_cpu_name().startswith(AMD):
+        found["mkl"] = found.pop("mkl")
+    return found
 
 
 def ranked_product() -> Product:
@@ -156,8 +157,9 @@ def ranked_product() -> Product:
     `default_product` multiplies then. The choice depends on nothing that varies between runs, since other products
     round otherwise.
     """
-    first, *others = libraries().values()
-    return by_share(first, default_product()) if others else first
+    found = libraries()
+    first, last = next(iter(found.values())), default_product()
+    return first if first is last else by_share(first, last)
 
 
 def measured_product() -> tuple[Product, str]:

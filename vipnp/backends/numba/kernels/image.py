@@ -282,9 +282,9 @@ def stage_chunks(
 
     image (H, W, C); params (L, 17), the addresses of PARAMS of every block; segments N; hidden (R, Q), the widths of
     the MLP and of the layer that weighs the branches; scale, the factor of the residual branches; memory x, z, a, c
-    (P, C, WIDTH), hi, ho (Ph, H*S, WIDTH), wi, wo (Pw, W*S, WIDTH), g (P, R, WIDTH), hi and wi 0 where they have no
-    column; small pooled (C,), h (Q,), weights (3, C); tickets (L * STEPS + 2, 16) zeros, the counters of every
-    step, see `next_chunk`; side, 0 or 1, the end from which the caller takes chunks; out: result (H, W, C).
+    (P, C, WIDTH), hi, ho (Ph, H*S, WIDTH), wi, wo (Pw, W*S, WIDTH), g (P, R, WIDTH), hi and wi with any numbers where
+    they have no column; small pooled (C,), h (Q,), weights (3, C); tickets (L * STEPS + 2, 16) zeros, the counters of
+    every step, see `next_chunk`; side, 0 or 1, the end from which the caller takes chunks; out: result (H, W, C).
     All callers share every array.
     """
     H, W, C = image.shape
