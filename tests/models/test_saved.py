@@ -187,8 +187,8 @@ def test_a_wrong_name_says_the_right_one(tmp_path: Path) -> None:
     save_pytorch(tmp_path / "few.pth", {**few, "extra": np.zeros(2, np.float32)})
     message = (
         r"fits no published model; nearest is vip_s14; 36 missing: [^ ]*norm1\.weight, [^ ]*, [^ ]* and 33 more; "
-        r"1 unexpected: extra; of a model of your own load the file that model\.save wrote, which holds its "
-        r"configuration, or give that: vipnp\.VisionPermutator\(config\)\.load_state_dict\("
+        r"1 unexpected: extra; for a model of your own, load the file that model\.save wrote, which holds its "
+        r"configuration, or give it: vipnp\.VisionPermutator\(config\)\.load_state_dict\("
         r"vipnp\.checkpoint\.load_weights\(path\)\)$"
     )
     with pytest.raises(ValueError, match=message):
