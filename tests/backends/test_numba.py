@@ -888,18 +888,20 @@ def test_without_openblas_numpy_multiplies(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 @pytest.mark.parametrize(
-    ("processor", "installed", "expected"),
+    ("processor", "installed", "measured", "expected"),
     [
-        ("icelake-server", ["onednn", "mkl"], ("mkl", "default")),
-        ("icelake-server", ["onednn"], ("onednn", "default")),
-        ("icelake-server", [], "default"),
-        ("znver4", ["onednn", "mkl"], ("onednn", "default")),
-        ("znver4", ["mkl"], "default"),
+        ("icelake-server", ["onednn", "mkl"], ["mkl", "onednn", "openblas"], ("mkl", "default")),
+        ("icelake-server", ["onednn"], ["onednn", "openblas"], ("onednn", "default")),
+        ("icelake-server", [], ["openblas"], "default"),
+        ("znver4", ["onednn", "mkl"], ["onednn", "openblas", "mkl"], ("onednn", "default")),
+        ("znver4", ["mkl"], ["openblas", "mkl"], "default"),
     ],
 )
 def test_ranked_takes_the_first_that_is_installed(
-    processor: str, installed: list[str], expected: Any, monkeypatch: pytest.MonkeyPatch
+    processor: str, installed: list[str], measured: list[str], expected: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Of those that "auto" would measure, in this order."""
+
     def made(name: str) -> str:
         if name not in installed:
             raise ImportError(name)
@@ -910,6 +912,7 @@ def test_ranked_takes_the_first_that_is_installed(
     monkeypatch.setattr(numba_products, "mkl_product", lambda: made("mkl"))
     monkeypatch.setattr(numba_products, "default_product", lambda: "default")
     monkeypatch.setattr(numba_products, "by_share", lambda divided, undivided: (divided, undivided))
+    assert list(numba_products.libraries()) == measured
     assert numba_products.PRODUCTS["ranked"]() == expected
 
 

@@ -132,12 +132,7 @@ def check_outputs(
         regular = os.path.isfile(target) or not os.path.exists(target)
         if regular and not os.access(target.parent, os.W_OK | os.X_OK):
             raise ValueError(f"{option}: {name}: the folder {Path(name).parent} cannot be written")
-        try:
-            os.stat(target)
-        except FileNotFoundError:
-            pass
-        except OSError as error:
-            raise ValueError(f"{option}: {name} cannot be written ({error.strerror})") from error
+        _check_reachable(target, f"{option}: {name} cannot be written")
         other = seen.setdefault(str(target), option)
         if other != option and regular:
             raise ValueError(f"{other} and {option}: both are {name}, expected different files")
@@ -145,6 +140,16 @@ def check_outputs(
         target = Path(os.path.realpath(path))
         if str(target) in seen and target.is_file():
             raise ValueError(f"{seen[str(target)]}: {os.fspath(path)} is one of the files to read, expected another")
+
+
+def _check_reachable(path: Path, message: str) -> None:
+    """Raise ValueError with the message where the system does not tell whether there is something at `path`."""
+    try:
+        os.stat(path)
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        raise ValueError(f"{message} ({error.strerror})") from error
 
 
 def check_output_folder(option: str, folder: str | os.PathLike[str]) -> None:
@@ -162,12 +167,7 @@ def check_output_folder(option: str, folder: str | os.PathLike[str]) -> None:
     if not os.path.isdir(there):
         what = name if there == path else f"{name}: {there}"
         raise ValueError(f"{option}: {what} is a file, expected a folder")
-    try:
-        os.stat(path)
-    except FileNotFoundError:
-        pass
-    except OSError as error:
-        raise ValueError(f"{option}: {name} cannot be made ({error.strerror})") from error
+    _check_reachable(path, f"{option}: {name} cannot be made")
     if not os.access(there, os.W_OK | os.X_OK):
         what = name if there == path else f"{name}: the folder {there}"
         raise ValueError(f"{option}: {what} cannot be written")
