@@ -11,6 +11,7 @@ import typer
 from vipnp.cli.errors import told
 
 
+@told()
 def predict(
     model: Annotated[
         str, typer.Argument(help="A run folder, a weight file of a run, or a published name with --weights.")
@@ -26,35 +27,20 @@ def predict(
     ] = False,
 ) -> None:
     """Say what is in images."""
-    with told():
-        run_prediction(model, images, weights, topk, csv, json, backend, skip_unreadable)
-
-
-def run_prediction(
-    source: str,
-    paths: list[Path],
-    weights: Path | None,
-    topk: int,
-    csv: Path | None,
-    json: Path | None,
-    backend: str,
-    skip_unreadable: bool,
-) -> None:
-    """The `topk` likeliest classes of every image."""
     import numpy as np
+    from scipy.special import softmax
 
     from vipnp.core.checks import one_line
     from vipnp.core.files import check_outputs, text_when_done, write_json
     from vipnp.data.images import UnreadableImageError, open_image
     from vipnp.data.sets import images_below, natural
-    from vipnp.train.report import probabilities
     from vipnp.train.saved import files_of, load_saved
 
     outputs = {"--csv": csv, "--json": json}
     check_outputs(outputs)
-    saved = load_saved(source, weights=weights, backend=backend)
+    saved = load_saved(model, weights=weights, backend=backend)
     files = []
-    for path in paths:
+    for path in images:
         if path.is_dir():
             files += [Path(name) for name in sorted(images_below(path, str(path)), key=natural)]
         elif path.is_file():
@@ -63,7 +49,7 @@ def run_prediction(
             raise FileNotFoundError(f"images: there is no file {str(path)!r}")
     if not files:
         raise ValueError("images: the folders hold no images")
-    check_outputs(outputs, inputs=[*files, *files_of(source, weights)])
+    check_outputs(outputs, inputs=[*files, *files_of(model, weights)])
     topk = min(topk, len(saved.classes))
     rows = []
     for file in files:
@@ -78,7 +64,7 @@ def run_prediction(
         logits = saved.model.backend.to_numpy(saved.model(x))
         if not np.isfinite(logits).all():
             raise FloatingPointError(f"the logits of {file} are not finite")
-        p = probabilities(logits)[0]
+        p = softmax(logits[0])
         best = np.argsort(-p, kind="stable")[:topk]
         rows.append((str(file), [(saved.classes[k], float(p[k])) for k in best]))
     if csv is not None:
