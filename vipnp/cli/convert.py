@@ -8,11 +8,14 @@ from typing import Annotated
 import typer
 
 from vipnp.cli.errors import told
+from vipnp.cli.paths import path
 
 
 def convert(
-    source: Annotated[Path, typer.Argument(help="A weight file: safetensors or PyTorch's.")],
-    target: Annotated[Path, typer.Argument(help="The file to write: .safetensors, .pth, .pth.tar or .pt.")],
+    source: Annotated[Path, typer.Argument(parser=path, help="A weight file: safetensors or PyTorch's.")],
+    target: Annotated[
+        Path, typer.Argument(parser=path, help="The file to write: .safetensors, .pth, .pth.tar or .pt.")
+    ],
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a file that is there.")] = False,
 ) -> None:
     """Write weights in the other format, bit for bit; PyTorch is not needed."""

@@ -9,10 +9,11 @@ from typing import Annotated
 import typer
 
 from vipnp.cli.errors import told
+from vipnp.cli.paths import path
 
 
 def evaluate(
-    model: Annotated[Path, typer.Argument(help="A run folder or a weight file that a run wrote.")],
+    model: Annotated[Path, typer.Argument(parser=path, help="A run folder or a weight file that a run wrote.")],
     data: Annotated[
         str | None, typer.Option(help="Images to evaluate on; the run's held-out images by default.")
     ] = None,

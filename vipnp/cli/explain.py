@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from vipnp.cli.errors import told
+from vipnp.cli.paths import path
 
 PAGE = "index.html"
 
@@ -16,12 +17,14 @@ def explain(
     model: Annotated[
         str, typer.Argument(help="A run folder, a weight file of a run, or a published name with --weights.")
     ],
-    image: Annotated[Path, typer.Argument(help="An image file.")],
+    image: Annotated[Path, typer.Argument(parser=path, help="An image file.")],
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="Folder for the page; explain-NAME in the run folder, else here."),
+        typer.Option(
+            "--output", "-o", parser=path, help="Folder for the page; explain-NAME in the run folder, else here."
+        ),
     ] = None,
-    weights: Annotated[Path | None, typer.Option(help="Weights of a published model.")] = None,
+    weights: Annotated[Path | None, typer.Option(parser=path, help="Weights of a published model.")] = None,
     of: Annotated[str | None, typer.Option("--class", help="The class to explain; the likeliest by default.")] = None,
 ) -> None:
     """Show what a model looks at in an image."""

@@ -13,7 +13,7 @@ import numpy as np
 
 from vipnp.backends.numpy import NumpyBackend
 from vipnp.core import Backend, HostArray
-from vipnp.verify.outcomes import BrokenOpError, UndecidedError
+from vipnp.verify.outcomes import BrokenOpError, UndecidedError, WrongFormError
 from vipnp.verify.report import Row, Verdict
 from vipnp.verify.trees import argument_names, named_leaves, rebuild
 
@@ -102,7 +102,7 @@ class Subject:
         except (Exception, SystemExit) as error:
             raise _failure("forward", error, backend, exact) from error
         if not (isinstance(result, tuple) and len(result) == 2 and callable(result[1])):
-            raise BrokenOpError(f"the op returned {_described(result)}, expected the pair (y, pullback)")
+            raise WrongFormError(f"the op returned {_described(result)}, expected the pair (y, pullback)")
         y, pullback = result
         if isinstance(y, (tuple, list)):
             return in_one_array(y), _takes_one_array(pullback, [np.shape(part) for part in y])
@@ -130,9 +130,9 @@ class Subject:
         """What a pullback returned as one gradient for each differentiable array; see `gradients`."""
         names = argument_names(self.op, len(self.args))
         if not isinstance(returned, tuple):
-            raise BrokenOpError(f"the pullback returned {_described(returned)}, expected a tuple of gradients")
+            raise WrongFormError(f"the pullback returned {_described(returned)}, expected a tuple of gradients")
         if len(returned) != len(self.args):
-            raise BrokenOpError(
+            raise WrongFormError(
                 f"the pullback returned {len(returned)} gradients, expected {len(self.args)}, one for each of "
                 f"{', '.join(names)}"
             )
