@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import copy
 import math
+import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -308,10 +310,17 @@ def _away_from_zero(rng: np.random.Generator, shape: tuple[int, ...]) -> HostArr
 
 
 def _failure(where: str, error: BaseException, backend: Backend, exact: bool) -> BrokenOpError | UndecidedError:
-    message = f"the {where} raised {type(error).__name__}: {error}"
+    message = f"the {where} raised {type(error).__name__}: {error}{_line(error)}"
     if exact:
         return UndecidedError(f"on {backend.name}, {message}")
     return BrokenOpError(message)
+
+
+def _line(error: BaseException) -> str:
+    """The line of the op's own file that an exception came from; nothing where Python could not call the op."""
+    called = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename != __file__]
+    own = [frame for frame in called if frame.filename == called[0].filename]
+    return f" ({Path(own[-1].filename).name}, line {own[-1].lineno})" if own else ""
 
 
 def _described(value: Any) -> str:

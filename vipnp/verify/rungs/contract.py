@@ -50,11 +50,13 @@ Clause: TypeAlias = Callable[[Subject], Iterator[Fault]]
 def contract(subject: Subject) -> list[Row]:
     """Every clause below, on float64 NumPy arrays; and float32 in, float32 out."""
     faults: list[Fault] = []
+    broken: dict[tuple[str | None, str], list[str]] = {}
     for clause in CLAUSES:
         try:
             faults += clause(subject)
         except BrokenOpError as error:
-            faults.append(Fault(error.argument, f"{clause.__name__.replace('_', ' ')}: {error}"))
+            broken.setdefault((error.argument, str(error)), []).append(clause.__name__.replace("_", " "))
+    faults += [Fault(argument, f"{', '.join(clauses)}: {said}") for (argument, said), clauses in broken.items()]
     rows = []
     for name in subject.names:
         messages = list(dict.fromkeys(fault.message for fault in faults if fault.argument in (None, name)))
