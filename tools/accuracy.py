@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 from scipy.special import ndtr
 
-from vipnp.audit import definitions, torch_twins
+from vipnp.audit import torch_twins
 from vipnp.audit.cases import CASES, Case, Inputs, model_loss
 from vipnp.backends import get_backend
 from vipnp.backends.numpy import NumpyBackend
@@ -32,7 +32,7 @@ from vipnp.core.files import check_outputs, write_text
 from vipnp.models import ViPConfig, get_config, unflatten
 from vipnp.models.initialization import initial_parameters
 from vipnp.verify.extras import need
-from vipnp.verify.trees import tree_arrays, tree_map
+from vipnp.verify.trees import argument_names, tree_arrays, tree_map
 
 UNIT = 2.0**-24
 """Half the distance from 1 to the next float32: the largest relative error of one rounding."""
@@ -157,7 +157,7 @@ def _widened(array: HostArray) -> HostArray:
 
 
 def _named(case: Case, value: Any, gradients: Sequence[Any]) -> dict[str, Any]:
-    named = zip(case.arguments, gradients, strict=True)
+    named = zip(argument_names(case.op, len(gradients)), gradients, strict=True)
     return dict(tree_arrays({VALUE: value, **{"" if name == "params" else name: tree for name, tree in named}}))
 
 
@@ -294,15 +294,18 @@ def _official_loss(images: Any, params: Any, *, config: ViPConfig, labels: Any, 
     return torch_twins.cross_entropy(logits, labels=labels, label_smoothing=label_smoothing)
 
 
-VIP_S7 = Case(
-    name="vip_s7",
+class _Published(Case):
+    """A published model, beside the module with the official names."""
+
+    name = "vip_s7"
+    twin = staticmethod(_official_loss)
+
+
+VIP_S7 = _Published(
     op=model_loss,
     draw=_published(get_config("vip_s7")),
     sizes=MappingProxyType({"B": 2}),
     ranges=MappingProxyType({"B": (2, 8)}),
-    definition=definitions.model_loss,
-    twin=_official_loss,
-    arguments=("images", "params"),
     kind="model",
     one_shot=True,
 )

@@ -53,11 +53,13 @@ Clause: TypeAlias = Callable[[Subject], Iterator[Fault]]
 def contract(subject: Subject) -> list[Row]:
     """Every clause below, on float64 NumPy arrays; and float32 in, float32 out."""
     faults: list[Fault] = []
+    broken: dict[tuple[str | None, str], list[str]] = {}
     for clause in CLAUSES:
         try:
             faults += clause(subject)
         except BrokenOpError as error:
-            faults.append(Fault(error.argument, f"{clause.__name__.replace('_', ' ')}: {error}"))
+            broken.setdefault((error.argument, str(error)), []).append(clause.__name__.replace("_", " "))
+    faults += [Fault(argument, f"{', '.join(clauses)}: {said}") for (argument, said), clauses in broken.items()]
     rows = []
     for name in subject.names:
         messages = list(dict.fromkeys(fault.message for fault in faults if fault.argument in (None, name)))
@@ -90,7 +92,7 @@ def shapes_and_dtypes(subject: Subject) -> Iterator[Fault]:
             yield Fault(None, f"y is {derived}")
         if not _finite(np.asarray(y), subject.value):
             yield Fault(None, f"y is not finite in {np.dtype(dtype)}")
-        gradients = subject.gradients(subject.numpy, pullback, _scalar_or_array(subject.cotangent.astype(dtype)))
+        gradients = subject.gradients(subject.numpy, pullback, subject.cotangent.astype(dtype))
         for name, gradient, truth in zip(subject.names, gradients, subject.float64_gradients, strict=True):
             found = getattr(gradient, "dtype", None)
             if found != dtype:
@@ -127,7 +129,7 @@ def writes_nothing(subject: Subject) -> Iterator[Fault]:
             y, pullback = subject.run(subject.numpy, arrays, constants)
             y_before = np.array(y)
         else:
-            subject.gradients(subject.numpy, pullback, _scalar_or_array(cotangent))
+            subject.gradients(subject.numpy, pullback, cotangent)
             if not _same_bits(y, y_before):
                 yield Fault(None, "the pullback writes to y")
         for name, now, before in watched:
@@ -144,7 +146,7 @@ def shares_no_memory(subject: Subject) -> Iterator[Fault]:
     """
     arrays = subject.copies()
     y, pullback = subject.run(subject.numpy, arrays)
-    gradients = subject.gradients(subject.numpy, pullback, _scalar_or_array(subject.cotangent.copy()))
+    gradients = subject.gradients(subject.numpy, pullback, subject.cotangent.copy())
     for name, array in zip(subject.names, arrays, strict=True):
         if np.shares_memory(y, array):
             yield Fault(name, f"y shares memory with {name}")
@@ -166,12 +168,12 @@ def repeatable(subject: Subject) -> Iterator[Fault]:
     y, pullback = subject.run(subject.numpy, subject.copies())
     y, kept = np.array(y), y
     elsewhere, other_pullback = subject.run(subject.numpy, [-0.5 * array for array in subject.copies()])
-    other_cotangent = _scalar_or_array(0.75 * subject.cotangent)
+    other_cotangent = 0.75 * subject.cotangent
     returned = subject.gradients(subject.numpy, other_pullback, other_cotangent)
     returned_first = [np.array(g) for g in returned]
     if not _same_bits(kept, y) or np.shares_memory(kept, elsewhere):
         yield Fault(None, "running the op again changes the y it returned before")
-    found = subject.gradients(subject.numpy, pullback, _scalar_or_array(subject.cotangent))
+    found = subject.gradients(subject.numpy, pullback, subject.cotangent)
     first = [np.array(g) for g in found]
     yield from _differing(subject, first, subject.float64_gradients, "the gradient depends on what ran before")
     again, _ = subject.run(subject.numpy, subject.copies())
@@ -179,7 +181,7 @@ def repeatable(subject: Subject) -> Iterator[Fault]:
         yield Fault(None, "a second run on the same inputs gives another y")
     if subject.one_shot:
         try:
-            pullback(_scalar_or_array(subject.cotangent))
+            pullback(subject.cotangent if subject.cotangent.shape else subject.cotangent[()])
         except RuntimeError:
             return
         yield Fault(None, "the pullback is declared one-shot but can be called twice")
@@ -191,7 +193,7 @@ def repeatable(subject: Subject) -> Iterator[Fault]:
         (np.zeros_like(another), None, "a call of the pullback with zeros"),
         (subject.cotangent, first, "a call of the pullback after one with zeros"),
     ):
-        again = subject.gradients(subject.numpy, pullback, _scalar_or_array(cotangent))
+        again = subject.gradients(subject.numpy, pullback, cotangent)
         if expected is not None:
             yield from _differing(subject, again, expected, f"{words} gives another gradient")
         for now, before in ((found, first), (returned, returned_first)):
@@ -217,7 +219,7 @@ def linear_in_the_cotangent(subject: Subject) -> Iterator[Fault]:
 
 def _gradients_at(subject: Subject, cotangent: HostArray) -> list[HostArray]:
     _, pullback = subject.run(subject.numpy, subject.copies())
-    found = subject.gradients(subject.numpy, pullback, _scalar_or_array(cotangent))
+    found = subject.gradients(subject.numpy, pullback, cotangent)
     return [np.asarray(gradient) for gradient in found]
 
 
@@ -268,7 +270,7 @@ def _value_and_gradients(
 ) -> list[HostArray]:
     constants = {key: tree_map_reals(_as_dtype(dtype), value) for key, value in subject.constants().items()}
     y, pullback = subject.run(subject.numpy, [np.asarray(array, dtype) for array in arrays], constants)
-    gradients = subject.gradients(subject.numpy, pullback, _scalar_or_array(cotangent.astype(dtype)))
+    gradients = subject.gradients(subject.numpy, pullback, cotangent.astype(dtype))
     return [np.array(v, np.float64) for v in (y, *gradients)]
 
 
@@ -290,7 +292,7 @@ def any_memory_layout(subject: Subject) -> Iterator[Fault]:
             ]
             try:
                 y, pullback = subject.run(subject.numpy, arrays[:-1])
-                gradients = subject.gradients(subject.numpy, pullback, _scalar_or_array(arrays[-1], keep=True))
+                gradients = subject.gradients(subject.numpy, pullback, arrays[-1], keep_array=True)
             except BrokenOpError as error:
                 yield Fault(error.argument, f"on {description} {among}, {error}")
                 continue
@@ -385,11 +387,6 @@ LAYOUTS: dict[str, Callable[[HostArray], HostArray]] = {
 
 def _as_dtype(dtype: type) -> Callable[[Any], Any]:
     return lambda value: value.astype(dtype) if isinstance(value, np.ndarray) else value
-
-
-def _scalar_or_array(cotangent: HostArray, *, keep: bool = False) -> Any:
-    """A cotangent as NumPy itself would hold it: a scalar of no dimensions is no array. `keep` keeps the array."""
-    return cotangent if keep or cotangent.shape else cotangent[()]
 
 
 def _same_bits(a: Any, b: Any) -> bool:
