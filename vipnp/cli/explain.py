@@ -74,4 +74,6 @@ def run_explanation(source: str, file: Path, output: Path | None, weights: Path 
     page = folder / PAGE
     write_text(page, render(found, pixels, saved.classes, file.name))  # first: it marks the pictures as ours
     write_pictures(found, pixels, folder)
-    typer.echo(one_line(f"{saved.classes[int(found.logits.argmax())]}: see {page}"))
+    answer = int(found.logits.argmax())
+    asked = "" if found.target == answer else f", with the gradients of {saved.classes[found.target]}"
+    typer.echo(one_line(f"{saved.classes[answer]}{asked}: see {page}"))
