@@ -113,9 +113,7 @@ def test_the_page_is_whole_and_self_contained(written: tuple[Any, Path, Path]) -
 
 
 def test_failures_set_the_exit_status(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    from vipnp.verify.rungs import complex_step
-
-    monkeypatch.setattr(complex_step, "OP_BOUND", 0.0)
+    monkeypatch.setattr("vipnp.verify.subject.OP_BOUND", 0.0)
     result = run("--op", "gelu", "--rung", "complex_step", "--html", str(tmp_path / "page.html"))
     assert result.exit_code == 1
     assert "FAIL complex_step: gelu, argument x" in result.output
@@ -177,7 +175,7 @@ def test_gradcheck_prints_every_case_and_can_fail(
     printed = capsys.readouterr().out
     assert "3 cases, 4 gradients: all PASS" in printed
     assert printed.count("zero") >= 3
-    monkeypatch.setattr("vipnp.verify.rungs.complex_step.OP_BOUND", 0.0)
+    monkeypatch.setattr("vipnp.verify.subject.OP_BOUND", 0.0)
     assert gradcheck.main() == 1
     assert "FAIL complex_step: gelu, argument x" in capsys.readouterr().out
 

@@ -210,8 +210,8 @@ def test_converting_loads_no_pytorch(tmp_path: Path) -> None:
     save_pytorch(tmp_path / "w.pth", model.state_dict())
     code = (
         "import sys; sys.modules['torch'] = None\n"
-        "from pathlib import Path; from vipnp.cli.convert import convert_weights\n"
-        f"convert_weights(Path({str(tmp_path / 'w.pth')!r}), Path({str(tmp_path / 'w.safetensors')!r}), False)\n"
+        "from pathlib import Path; from vipnp.cli.convert import convert\n"
+        f"convert(Path({str(tmp_path / 'w.pth')!r}), Path({str(tmp_path / 'w.safetensors')!r}), False)\n"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr

@@ -9,10 +9,12 @@ from typing import Annotated
 import typer
 
 from vipnp.cli.errors import told
+from vipnp.cli.paths import path
 
 
+@told()
 def evaluate(
-    model: Annotated[Path, typer.Argument(help="A run folder or a weight file that a run wrote.")],
+    model: Annotated[Path, typer.Argument(parser=path, help="A run folder or a weight file that a run wrote.")],
     data: Annotated[
         str | None, typer.Option(help="Images to evaluate on; the run's held-out images by default.")
     ] = None,
@@ -20,25 +22,6 @@ def evaluate(
     workers: Annotated[int, typer.Option("--workers", "-j", help="Threads that decode images.", min=0)] = 2,
 ) -> None:
     """Evaluate a trained model; writes eval-DATE/ into the run folder."""
-    with told():
-        run_evaluation(model, data, backend, workers)
-
-
-def new_folder(wanted: Path) -> Path:
-    """Make a folder of this name, or with a number behind it: another evaluation may have begun in the same second."""
-    folder, number = wanted, 1
-    while True:
-        try:
-            folder.mkdir()
-        except FileExistsError:
-            number += 1
-            folder = wanted.with_name(f"{wanted.name}-{number}")
-        else:
-            return folder
-
-
-def run_evaluation(model: Path, data: str | None, backend: str, workers: int) -> None:
-    """Accuracy, predictions.csv, per_class.csv, confusion.png, worst.png."""
     import numpy as np
 
     from vipnp.core.checks import one_line
@@ -89,3 +72,16 @@ def run_evaluation(model: Path, data: str | None, backend: str, workers: int) ->
     )
     accuracy = f"accuracy {float(np.mean(answers == split.labels)):.2%} on {len(split)} images"
     typer.echo(one_line(f"{accuracy}; details in {output}"))
+
+
+def new_folder(wanted: Path) -> Path:
+    """Make a folder of this name, or with a number behind it: another evaluation may have begun in the same second."""
+    folder, number = wanted, 1
+    while True:
+        try:
+            folder.mkdir()
+        except FileExistsError:
+            number += 1
+            folder = wanted.with_name(f"{wanted.name}-{number}")
+        else:
+            return folder

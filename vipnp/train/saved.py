@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from vipnp.core.checks import did_you_mean
+from vipnp.core.files import check_path
 from vipnp.data.transforms import Transform
 from vipnp.models import PUBLISHED, VisionPermutator, load
 
@@ -28,7 +29,7 @@ def load_model(source: str | Path, *, weights: Path | None = None, backend: Any 
 
     Raises FileNotFoundError, or ValueError saying what is wrong with the file.
     """
-    path = Path(source)
+    path = Path(check_path("model", source))
     if str(source) in PUBLISHED:
         if weights is None:
             raise ValueError(f"model: {source} is a published model and needs its weights: --weights FILE")

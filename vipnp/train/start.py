@@ -73,7 +73,7 @@ def new_settings(
         data=data if data in EMBEDDED else str(Path(data).resolve()),
         img_size=img_size or size,
         channels=channels,
-        recipe=recipe_from(recipe or usual, options, others["model"]),
+        recipe=recipe_from(usual if recipe is None else recipe, options, others["model"]),
         weights="" if weights is None else str(weights.resolve()),
         **others,
     )

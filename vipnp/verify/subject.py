@@ -15,12 +15,19 @@ import numpy as np
 
 from vipnp.backends.numpy import NumpyBackend
 from vipnp.core import Backend, HostArray
-from vipnp.verify.outcomes import BrokenOpError, UndecidedError
+from vipnp.verify.outcomes import BrokenOpError, UndecidedError, WrongFormError
 from vipnp.verify.report import Row, Verdict
 from vipnp.verify.trees import argument_names, named_leaves, rebuild
+from vipnp.verify.worlds.dual import DualNumbers
+from vipnp.verify.worlds.exact import ExactBackend
 
 UNIT_64 = 2.0**-53
 """Half the distance from 1 to the next float64: the largest relative error of one rounding."""
+
+OP_BOUND = 1e-14
+COMPOSITE_BOUND = 1e-13
+"""How far a tensor may be off another way to compute it in float64, relative to its largest entry, for one op and for
+layers and models."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +111,7 @@ class Subject:
         except (Exception, SystemExit) as error:
             raise _failure("forward", error, backend, exact) from error
         if not (isinstance(result, tuple) and len(result) == 2 and callable(result[1])):
-            raise BrokenOpError(f"the op returned {_described(result)}, expected the pair (y, pullback)")
+            raise WrongFormError(f"the op returned {_described(result)}, expected the pair (y, pullback)")
         y, pullback = result
         if isinstance(y, (tuple, list)):
             return in_one_array(y), _takes_one_array(pullback, [np.shape(part) for part in y])
@@ -113,14 +120,22 @@ class Subject:
         return result
 
     def gradients(
-        self, backend: Backend, pullback: Callable[[Any], Any], cotangent: Any, *, exact: bool = False
+        self,
+        backend: Backend,
+        pullback: Callable[[Any], Any],
+        cotangent: Any,
+        *,
+        exact: bool = False,
+        keep_array: bool = False,
     ) -> list[Any]:
         """The gradient of every differentiable array, in the order of `named`.
+
+        keep_array : pass a cotangent of no axes as an array, and not as the scalar that NumPy would hold.
 
         Raises BrokenOpError where their number, nesting or shapes are not those of the arguments.
         """
         try:
-            returned = pullback(cotangent)
+            returned = pullback(cotangent if keep_array or np.ndim(cotangent) else cotangent[()])
         except (UndecidedError, MemoryError):
             raise
         except (Exception, SystemExit) as error:
@@ -132,9 +147,9 @@ class Subject:
         """What a pullback returned as one gradient for each differentiable array; see `gradients`."""
         names = argument_names(self.op, len(self.args))
         if not isinstance(returned, tuple):
-            raise BrokenOpError(f"the pullback returned {_described(returned)}, expected a tuple of gradients")
+            raise WrongFormError(f"the pullback returned {_described(returned)}, expected a tuple of gradients")
         if len(returned) != len(self.args):
-            raise BrokenOpError(
+            raise WrongFormError(
                 f"the pullback returned {len(returned)} gradients, expected {len(self.args)}, one for each of "
                 f"{', '.join(names)}"
             )
@@ -163,9 +178,22 @@ class Subject:
     @cached_property
     def float64_gradients(self) -> list[HostArray]:
         """The gradients in float64 at `cotangent`."""
-        y, pullback = self.run(self.numpy, self.copies())
-        found = self.gradients(self.numpy, pullback, self.cotangent.copy() if np.ndim(y) else self.cotangent[()])
+        _, pullback = self.run(self.numpy, self.copies())
+        found = self.gradients(self.numpy, pullback, self.cotangent.copy())
         return [_real_array(g, "the gradient", name) for name, g in zip(self.names, found, strict=True)]
+
+    def slope(
+        self,
+        numbers: DualNumbers,
+        point: Sequence[HostArray],
+        directions: Sequence[HostArray | None],
+        cotangent: HostArray,
+        constants: Mapping[str, Any],
+    ) -> Any:
+        """sum(cotangent * J u) on exact numbers, u zero where it is None."""
+        arrays = [x if u is None else numbers.array(x, u) for x, u in zip(point, directions, strict=True)]
+        y, _ = self.run(ExactBackend(numbers), arrays, constants, exact=True)
+        return numbers.weighted_tangents(y, cotangent)
 
     def redrawn(self, which: int) -> Subject:
         """This subject with other inputs of the same kind, each moved by a tenth of the spread along its last axis, and
@@ -209,6 +237,17 @@ class Subject:
             verdict = Verdict.FAIL
             detail = "; ".join(filter(None, [detail, off_by(error, unit)]))
         return self.row(rung, argument, verdict, error=error, bound=bound, unit=unit, detail=detail)
+
+    @property
+    def bound(self) -> float:
+        """OP_BOUND or COMPOSITE_BOUND."""
+        return COMPOSITE_BOUND if self.composite else OP_BOUND
+
+    def compared(self, rung: str, argument: str, found: HostArray, truth: HostArray) -> Row:
+        """The row of a tensor held against the same in float64 by other means, within `bound`."""
+        error = relative_error(found, truth)
+        detail = "" if error <= self.bound else worst_entry(found, truth)
+        return self.measured(rung, argument, error, self.bound, detail=detail)
 
     def all_rows(self, rung: str, verdict: Verdict, detail: str, argument: str | None = None) -> list[Row]:
         """The same verdict for every argument, or for one."""

@@ -15,6 +15,11 @@
 #define SHARED(T, name, count) __shared__ T name[count]
 #endif
 
+// Threads of a block where a kernel goes through a flat array.
+constexpr int THREADS = 256;
+// Rows that a block of the kernels over columns goes through at a time, one warp each.
+constexpr int ROW_LANES = 8;
+
 enum Layout { CHANNEL = 0, HEIGHT = 1, WIDTH = 2 };
 
 template <typename T> struct WideOf { using type = float; };

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from itertools import accumulate, pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from vipnp.backends.cupy.arrays import convert, dtype_name, empty
-from vipnp.backends.cupy.kernels import COLUMN_LANES, ROW_LANES, WARP, launch, row_blocks, wide
+from vipnp.backends.cupy.kernels import ROW_LANES, WARP, constant, launch, row_blocks, wide
 from vipnp.core import Array
+
+COLUMN_LANES = constant("residual.cu", "COLUMN_LANES")
 
 CHANNEL, HEIGHT, WIDTH = 0, 1, 2
 """Layouts, as in common.cuh."""
@@ -29,10 +31,10 @@ class Scale(NamedTuple):
         return self.mask is None and self.factor == 1.0
 
     @property
-    def arguments(self) -> tuple[Array | None, int, float]:
-        """mask, its stride in elements, factor."""
+    def arguments(self) -> dict[str, Any]:
+        """What the kernels take: mask, its stride in elements, factor."""
         stride = 0 if self.mask is None else self.mask.strides[0] // self.mask.itemsize
-        return self.mask, stride, self.factor
+        return {"mask": self.mask, "mask_stride": stride, "factor": self.factor}
 
 
 ONE = Scale()
@@ -62,8 +64,9 @@ class Grid(NamedTuple):
         return self.B * self.H * self.W
 
     @property
-    def sizes(self) -> tuple[int, int, int, int]:
-        return self.H, self.W, self.C, self.S
+    def sizes(self) -> dict[str, int]:
+        """What the kernels take of them."""
+        return {"H": self.H, "W": self.W, "C": self.C, "S": self.S}
 
 
 def column_blocks(width: int, vector: int) -> int:
@@ -78,7 +81,7 @@ def column_sum(partial: Array) -> Array:
         return partial.reshape(width)
     out = empty((width,), dtype_name(partial))
     blocks = (math.ceil(width / WARP),)
-    launch("column_sum", dtype_name(out), (), blocks, (WARP, COLUMN_LANES), partial, out, rows, width)
+    launch("column_sum", dtype_name(out), (), blocks, (WARP, COLUMN_LANES), partial=partial, out=out, P=rows, K=width)
     return out
 
 

@@ -1,7 +1,9 @@
-// Residual, drop path and the bias of a linear layer; dropout; sums over rows; the two permutations; change of type.
+// Residual, drop path and the bias of a linear layer (vipnp/ops/residual.py, drop_path.py, linear.py); dropout
+// (dropout.py); the two permutations (permute_height.py, permute_width.py); sums over rows; change of type.
+//
+// All of them are linear: what a kernel does to an entry, its gradient undergoes the other way.
 
-constexpr int THREADS = 256;
-constexpr int ROW_LANES = 8;
+// Rows that a block of column_sum goes through at a time, one warp each.
 constexpr int COLUMN_LANES = 16;
 
 // y = x + (branch + bias) * scale[b],  b = row / tokens.

@@ -28,14 +28,14 @@ def residual_forward(x: Array | None, branch: Array, bias: Array | None, scale: 
         (str(vector),),
         (column_blocks(width, vector), row_blocks(rows, ROW_LANES)),
         (WARP, ROW_LANES),
-        x,
-        branch,
-        bias,
-        *scale.arguments,
-        y,
-        rows,
-        width,
-        tokens,
+        x=x,
+        branch=branch,
+        bias=bias,
+        **scale.arguments,
+        y=y,
+        M=rows,
+        K=width,
+        tokens=tokens,
     )
     return y
 
@@ -58,13 +58,13 @@ def residual_backward(
         (str(vector),),
         (column_blocks(width, vector), blocks),
         (WARP, ROW_LANES),
-        dy,
-        *scale.arguments,
-        dbranch,
-        partial,
-        rows,
-        width,
-        tokens,
+        dy=dy,
+        **scale.arguments,
+        dbranch=dbranch,
+        partial=partial,
+        M=rows,
+        K=width,
+        tokens=tokens,
     )
     return dy if dbranch is None else dbranch, None if partial is None else column_sum(partial)
 
@@ -112,7 +112,18 @@ def dropout_cuda(xp: HasPrecision, x: Array, *, mask: Array, rate: float) -> tup
         vector = vector_length(values.size, values, y)
         packs = values.size // vector
         blocks = (math.ceil(packs / THREADS),)
-        launch("dropout", dtype, (str(vector),), blocks, (THREADS,), values, wide_mask, 1 / (1 - rate), y, packs)
+        launch(
+            "dropout",
+            dtype,
+            (str(vector),),
+            blocks,
+            (THREADS,),
+            x=values,
+            mask=wide_mask,
+            factor=1 / (1 - rate),
+            y=y,
+            packs=packs,
+        )
         return y
 
     def pullback(dy: Array) -> tuple[Array]:

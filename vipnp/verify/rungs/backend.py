@@ -16,10 +16,6 @@ from vipnp.verify.trees import tree_map, tree_map_reals
 
 NAME = "backend"
 
-OP_BOUND = 1e-14
-COMPOSITE_BOUND = 1e-13
-"""float64: difference from the readable op on NumPy relative to the largest entry, for one op and composed ones."""
-
 UNITS = 4.0
 RATIO = 2.0
 """float32: the error against float64 may be UNITS of 2^-24, or RATIO times that of the readable op in float32, in the
@@ -33,11 +29,10 @@ def backend_rung(backend: Backend) -> Callable[[Subject], list[Row]]:
         """`backend.run(op, ...)` in float64 and float32 against the readable op; says which replacements ran."""
         y, gradients, ran = _on_backend(subject, backend, np.float64)
         replaced = f"{backend.name}: {', '.join(ran) if ran else 'the readable op, nothing is replaced'}"
-        bound = COMPOSITE_BOUND if subject.composite else OP_BOUND
         names = ["y", *subject.names]
         truths = [subject.value, *subject.float64_gradients]
         rows = [
-            subject.measured(NAME, name, relative_error(found, truth), bound, detail=replaced)
+            subject.measured(NAME, name, relative_error(found, truth), subject.bound, detail=replaced)
             for name, found, truth in zip(names, [y, *gradients], truths, strict=True)
         ]
         return rows + _single_rows(subject, backend)

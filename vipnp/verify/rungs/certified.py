@@ -70,16 +70,17 @@ def _certified(subject: Subject) -> list[Row]:
     constants = backend.lift_constants(subject.kwargs)
     point = [backend.lift(array) for array in subject.arrays]
     cotangent = backend.lift(subject.cotangent)
+    dual = DualNumbers(backend.numbers)
     balls = _balls(subject)
 
     rng = subject.rng("balls")
     directions = [backend.lift(rng.choice([-1.0, 1.0], array.shape)) for array in subject.arrays]
     along = [np.sum(ball * u) for ball, u in zip(balls, directions, strict=True)]
-    joint = _slope(subject, point, directions, cotangent, constants)
+    joint = subject.slope(dual, point, directions, cotangent, constants)
     meeting = [_meeting(joint, sum(along[1:], along[0]), _norm(balls))] * len(balls)
     if meeting[0] is not Verdict.PASS:
         alone = [[u if j == i else None for j, u in enumerate(directions)] for i in range(len(balls))]
-        slopes = [_slope(subject, point, tangents, cotangent, constants) for tangents in alone]
+        slopes = [subject.slope(dual, point, tangents, cotangent, constants) for tangents in alone]
         meeting = [_meeting(s, a, _norm([ball])) for s, a, ball in zip(slopes, along, balls, strict=True)]
     rounded = {i: off_by_rounding(subject, i) for i, verdict in enumerate(meeting) if verdict is Verdict.FAIL}
 
@@ -137,7 +138,7 @@ def _off(subject: Subject, which: int) -> float:
     weights = (largest * AGREEMENT if entry.contains(0) else entry.mid() for entry in ball.ravel())
     direction = fill(ball.shape, (share / weight for share, weight in zip(shares.flat, weights, strict=True)))
     tangents = [direction if j == which else None for j in range(len(point))]
-    slope = _slope(subject, point, tangents, backend.lift(subject.cotangent), constants)
+    slope = subject.slope(DualNumbers(backend.numbers), point, tangents, backend.lift(subject.cotangent), constants)
     return float(abs(slope - np.sum(ball * direction)).abs_upper())
 
 
@@ -146,8 +147,7 @@ def _balls(subject: Subject) -> list[HostArray]:
     backend = ExactBackend(BallNumbers())
     point = [backend.lift(array) for array in subject.arrays]
     _, pullback = subject.run(backend, point, backend.lift_constants(subject.kwargs), exact=True)
-    cotangent = backend.lift(subject.cotangent)
-    found = subject.gradients(backend, pullback, cotangent if cotangent.shape else cotangent[()], exact=True)
+    found = subject.gradients(backend, pullback, backend.lift(subject.cotangent), exact=True)
     nothing = backend.numbers.of(0.0)
     return [fill(gradient.shape, (nothing + entry for entry in gradient.ravel())) for gradient in found]
 
@@ -177,29 +177,6 @@ def certified_error(gradient: HostArray, balls: HostArray) -> float:
     worst = max(float(d.abs_upper()) for d in differences)
     scale = max(float(abs(ball).abs_lower()) for ball in balls.ravel())
     return worst / scale if scale else worst
-
-
-def _slope(
-    subject: Subject,
-    point: list[HostArray],
-    directions: list[Any],
-    cotangent: HostArray,
-    constants: Any,
-) -> Any:
-    """The ball of sum(dy * J u), u zero where it is None."""
-    dual = DualNumbers(BallNumbers())
-    arrays = [
-        values
-        if u is None
-        else fill(values.shape, (dual.element(x, t) for x, t in zip(values.ravel(), u.ravel(), strict=True)))
-        for values, u in zip(point, directions, strict=True)
-    ]
-    y, _ = subject.run(ExactBackend(dual), arrays, constants, exact=True)
-    total = dual.of(0.0)
-    for element, weight in zip(np.ravel(np.asarray(y, object)), cotangent.ravel(), strict=True):
-        if isinstance(element, dual.element):
-            total = total + weight * element.tangent
-    return total
 
 
 def _norm(balls: list[HostArray]) -> Any:

@@ -87,7 +87,7 @@ def shapes_and_dtypes(subject: Subject) -> Iterator[Fault]:
             yield Fault(None, f"{np.dtype(dtype)} arguments give y of dtype {getattr(y, 'dtype', type(y).__name__)}")
         if not _finite(np.asarray(y), subject.value):
             yield Fault(None, f"y is not finite in {np.dtype(dtype)}")
-        gradients = subject.gradients(subject.numpy, pullback, _scalar_or_array(subject.cotangent.astype(dtype)))
+        gradients = subject.gradients(subject.numpy, pullback, subject.cotangent.astype(dtype))
         for name, gradient, truth in zip(subject.names, gradients, subject.float64_gradients, strict=True):
             found = getattr(gradient, "dtype", None)
             if found != dtype:
@@ -115,7 +115,7 @@ def writes_nothing(subject: Subject) -> Iterator[Fault]:
             y, pullback = subject.run(subject.numpy, arrays, constants)
             y_before = np.array(y)
         else:
-            subject.gradients(subject.numpy, pullback, _scalar_or_array(cotangent))
+            subject.gradients(subject.numpy, pullback, cotangent)
             if not _same_bits(y, y_before):
                 yield Fault(None, "the pullback writes to y")
         for name, now, before in watched:
@@ -130,7 +130,7 @@ def shares_no_memory(subject: Subject) -> Iterator[Fault]:
     """
     arrays = subject.copies()
     y, pullback = subject.run(subject.numpy, arrays)
-    gradients = subject.gradients(subject.numpy, pullback, _scalar_or_array(subject.cotangent.copy()))
+    gradients = subject.gradients(subject.numpy, pullback, subject.cotangent.copy())
     for name, array in zip(subject.names, arrays, strict=True):
         if np.shares_memory(y, array):
             yield Fault(name, f"y shares memory with {name}")
@@ -151,18 +151,18 @@ def repeatable(subject: Subject) -> Iterator[Fault]:
     y, pullback = subject.run(subject.numpy, subject.copies())
     y, kept = np.array(y), y
     elsewhere, other_pullback = subject.run(subject.numpy, [-0.5 * array for array in subject.copies()])
-    other_cotangent = _scalar_or_array(0.75 * subject.cotangent)
+    other_cotangent = 0.75 * subject.cotangent
     subject.gradients(subject.numpy, other_pullback, other_cotangent)
     if not _same_bits(kept, y) or np.shares_memory(kept, elsewhere):
         yield Fault(None, "running the op again changes the y it returned before")
-    first = [np.array(g) for g in subject.gradients(subject.numpy, pullback, _scalar_or_array(subject.cotangent))]
+    first = [np.array(g) for g in subject.gradients(subject.numpy, pullback, subject.cotangent)]
     yield from _differing(subject, first, subject.float64_gradients, "the gradient depends on what ran before")
     again, _ = subject.run(subject.numpy, subject.copies())
     if not _same_bits(again, y):
         yield Fault(None, "a second run on the same inputs gives another y")
     if subject.one_shot:
         try:
-            pullback(_scalar_or_array(subject.cotangent))
+            pullback(subject.cotangent if subject.cotangent.shape else subject.cotangent[()])
         except RuntimeError:
             return
         yield Fault(None, "the pullback is declared one-shot but can be called twice")
@@ -174,7 +174,7 @@ def repeatable(subject: Subject) -> Iterator[Fault]:
         (np.zeros_like(another), None, "a call of the pullback with zeros"),
         (subject.cotangent, first, "a call of the pullback after one with zeros"),
     ):
-        again = subject.gradients(subject.numpy, pullback, _scalar_or_array(cotangent))
+        again = subject.gradients(subject.numpy, pullback, cotangent)
         if expected is not None:
             yield from _differing(subject, again, expected, f"{words} gives another gradient")
 
@@ -198,7 +198,7 @@ def linear_in_the_cotangent(subject: Subject) -> Iterator[Fault]:
 
 def _gradients_at(subject: Subject, cotangent: HostArray) -> list[HostArray]:
     _, pullback = subject.run(subject.numpy, subject.copies())
-    found = subject.gradients(subject.numpy, pullback, _scalar_or_array(cotangent))
+    found = subject.gradients(subject.numpy, pullback, cotangent)
     return [np.asarray(gradient) for gradient in found]
 
 
@@ -248,7 +248,7 @@ def _value_and_gradients(
 ) -> list[HostArray]:
     constants = {key: tree_map_reals(_as_dtype(dtype), value) for key, value in subject.constants().items()}
     y, pullback = subject.run(subject.numpy, [np.asarray(array, dtype) for array in arrays], constants)
-    gradients = subject.gradients(subject.numpy, pullback, _scalar_or_array(cotangent.astype(dtype)))
+    gradients = subject.gradients(subject.numpy, pullback, cotangent.astype(dtype))
     return [np.array(v, np.float64) for v in (y, *gradients)]
 
 
@@ -265,7 +265,7 @@ def any_memory_layout(subject: Subject) -> Iterator[Fault]:
         try:
             y, pullback = subject.run(subject.numpy, [relayout(array) for array in subject.arrays])
             gradients = subject.gradients(
-                subject.numpy, pullback, _scalar_or_array(relayout(np.asarray(subject.cotangent)), keep=True)
+                subject.numpy, pullback, relayout(np.asarray(subject.cotangent)), keep_array=True
             )
         except BrokenOpError as error:
             yield Fault(error.argument, f"on {description} arrays, {error}")
@@ -354,11 +354,6 @@ LAYOUTS: dict[str, Callable[[HostArray], HostArray]] = {
 
 def _as_dtype(dtype: type) -> Callable[[Any], Any]:
     return lambda value: value.astype(dtype) if isinstance(value, np.ndarray) else value
-
-
-def _scalar_or_array(cotangent: HostArray, *, keep: bool = False) -> Any:
-    """A cotangent as NumPy itself would hold it: a scalar of no dimensions is no array. `keep` keeps the array."""
-    return cotangent if keep or cotangent.shape else cotangent[()]
 
 
 def _same_bits(a: Any, b: Any) -> bool:

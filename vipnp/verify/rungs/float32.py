@@ -85,8 +85,7 @@ def _single_gradients(subject: Subject, arrays: Sequence[HostArray], cotangent: 
     """The gradients with everything in float32."""
     constants = tree_map_reals(_single, dict(subject.kwargs))
     _, pullback = subject.run(subject.numpy, [_single(array) for array in arrays], constants)
-    dy = _single(cotangent)
-    return subject.gradients(subject.numpy, pullback, dy if dy.shape else dy[()])
+    return subject.gradients(subject.numpy, pullback, _single(cotangent))
 
 
 def _single(value: Any) -> Any:
