@@ -11,10 +11,8 @@ from __future__ import annotations
 
 import argparse
 import math
-import os
 import platform
 import sys
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -31,6 +29,7 @@ from vipnp.audit.cases import CASES, Case, Inputs, model_loss
 from vipnp.backends import get_backend
 from vipnp.backends.numpy import NumpyBackend
 from vipnp.core import Backend, Generator, HostArray
+from vipnp.core.files import check_outputs, write_text
 from vipnp.models import ViPConfig, get_config, unflatten
 from vipnp.models.initialization import initial_parameters
 from vipnp.verify.extras import need
@@ -446,14 +445,6 @@ def versions() -> str:
     return f"Python {platform.python_version()}, {packages}" + "".join(f", NumPy's {name}" for name in blas)
 
 
-def write(path: Path, text: str) -> None:
-    """Write `text` to a temporary name in the same folder, then rename."""
-    with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=path.name, delete=False, encoding="utf-8") as file:
-        file.write(text)
-    os.chmod(file.name, 0o644)
-    os.replace(file.name, path)
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; the exit status is 1 where a limit is not met."""
     parser = argparse.ArgumentParser(prog="python -m tools.accuracy", description=__doc__.split("\n")[0])
@@ -462,9 +453,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--backend", default="numpy", help="where our float32 runs (default numpy)")
     parser.add_argument("--output", type=Path, metavar="FILE", help="where to write the page (default: print it)")
     given = parser.parse_args(arguments)
-    if given.output is not None and not given.output.parent.is_dir():
-        parser.error(f"--output: there is no folder {given.output.parent}")
     try:
+        check_outputs({"--output": given.output})
         cases = selected(given.case)
         backend = get_backend(given.backend)
         results = []
@@ -480,7 +470,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if given.output is None:
         print(text)
     else:
-        write(given.output, text)
+        write_text(given.output, text)
     return 0 if all(result.ok for result in results) and all(row.ok for row in phi) else 1
 
 

@@ -100,6 +100,13 @@ def test_other_classes_get_a_new_head_and_it_is_said(
     assert not np.array_equal(head, load_weights(first / "last.safetensors")["head.weight"])
 
 
+def test_the_weights_of_a_run_folder_are_its_best(first: Path, tmp_path: Path) -> None:
+    result = vipnp("train", first.parent / "two", "-o", tmp_path / "r", "--weights", first, *OPTIONS, "--lr", "0")
+    assert result.exit_code == 0, result.output
+    state, best = load_weights(states(tmp_path / "r")[-1]), load_weights(first / "best.safetensors")
+    assert all(state[f"weight/{name}"].tobytes() == value.tobytes() for name, value in best.items())
+
+
 def test_published_weights_are_fitted(first: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     save_pytorch(tmp_path / "w.pth.tar", create_model("vip_s14", image_size=(28, 28)).state_dict())
     command = ("train", first.parent / "two", "-o", tmp_path / "r", *OPTIONS, "--weights", tmp_path / "w.pth.tar")
@@ -127,6 +134,9 @@ def test_what_does_not_go_together(first: Path, tmp_path: Path) -> None:
     assert "--head-only: got --backbone-lr 0.1 with it" in both.output
     resumed = vipnp("train", "--resume", first, "--weights", first / "best.safetensors")
     assert "--resume: got --weights with it" in resumed.output
+    no_run = vipnp("train", first.parent / "two", "-o", tmp_path / "r", "--weights", first.parent, *OPTIONS)
+    assert no_run.exit_code == 2
+    assert f"--weights: {first.parent} holds no best.safetensors: it is no run folder" in no_run.output
     missing = vipnp("train", first.parent / "two", "-o", tmp_path / "r", "--weights", tmp_path / "none", *OPTIONS)
     assert missing.exit_code == 2
     assert "none" in missing.output

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vipnp.cli.errors import told
+from vipnp.cli.paths import path
 
 if TYPE_CHECKING:
     from vipnp.core import HostArray
@@ -30,7 +31,9 @@ TURNS = 25
 
 @told()
 def atlas(
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for atlas.png and atlas.csv.")] = Path("atlas"),
+    output: Annotated[
+        Path, typer.Option("--output", "-o", parser=path, help="Folder for atlas.png and atlas.csv.")
+    ] = Path("atlas"),
     epochs: Annotated[int, typer.Option(help="Passes over digits; over phototiles a quarter of them.", min=1)] = 8,
     seeds: Annotated[int, typer.Option(help="Models of each kind.", min=1)] = 3,
     data: Annotated[list[str] | None, typer.Option(help="digits, phototiles, or both (given twice).")] = None,

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from vipnp.cli.errors import told
+from vipnp.cli.paths import path
 
 UNDECIDED = 3
 """The exit status where nothing fails and no rung that looks at derivatives was climbed: not checked is not right."""
@@ -19,8 +20,8 @@ def audit(
     rung: Annotated[list[str] | None, typer.Option(help="A rung of the ladder to climb; all by default.")] = None,
     backend: Annotated[str | None, typer.Option(help="A backend to hold to the readable ops.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of inputs, cotangents and field elements.", min=0)] = 0,
-    json: Annotated[Path | None, typer.Option(help="Write every row to this JSON file.")] = None,
-    html: Annotated[Path | None, typer.Option(help="Write the audit as one self-contained page.")] = None,
+    json: Annotated[Path | None, typer.Option(parser=path, help="Write every row to this JSON file.")] = None,
+    html: Annotated[Path | None, typer.Option(parser=path, help="Write the audit as one self-contained page.")] = None,
     sabotage: Annotated[bool, typer.Option("--sabotage", help="Plant mistakes; each must fail the ladder.")] = False,
 ) -> None:
     """Hold every hand-written gradient against the ladder of checks. Exit status 1 if anything fails, 3 if no

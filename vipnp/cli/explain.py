@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from vipnp.cli.errors import told
+from vipnp.cli.paths import path
 
 PAGE = "index.html"
 
@@ -17,12 +18,14 @@ def explain(
     model: Annotated[
         str, typer.Argument(help="A run folder, a weight file of a run, or a published name with --weights.")
     ],
-    image: Annotated[Path, typer.Argument(help="An image file.")],
+    image: Annotated[Path, typer.Argument(parser=path, help="An image file.")],
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="Folder for the page; explain-NAME in the run folder, else here."),
+        typer.Option(
+            "--output", "-o", parser=path, help="Folder for the page; explain-NAME in the run folder, else here."
+        ),
     ] = None,
-    weights: Annotated[Path | None, typer.Option(help="Weights of a published model.")] = None,
+    weights: Annotated[Path | None, typer.Option(parser=path, help="Weights of a published model.")] = None,
     of: Annotated[str | None, typer.Option("--class", help="The class to explain; the likeliest by default.")] = None,
 ) -> None:
     """Show what a model looks at in an image."""
@@ -69,4 +72,6 @@ def explain(
     page = folder / PAGE
     write_text(page, render(found, pixels, saved.classes, image.name))  # first: it marks the pictures as ours
     write_pictures(found, pixels, folder)
-    typer.echo(one_line(f"{saved.classes[int(found.logits.argmax())]}: see {page}"))
+    answer = int(found.logits.argmax())
+    asked = "" if found.target == answer else f", with the gradients of {saved.classes[found.target]}"
+    typer.echo(one_line(f"{saved.classes[answer]}{asked}: see {page}"))

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from vipnp.cli.errors import told
+from vipnp.cli.paths import path
 
 
 @told()
@@ -16,11 +17,11 @@ def predict(
     model: Annotated[
         str, typer.Argument(help="A run folder, a weight file of a run, or a published name with --weights.")
     ],
-    images: Annotated[list[Path], typer.Argument(help="Image files, or folders of them.")],
-    weights: Annotated[Path | None, typer.Option(help="Weights of a published model.")] = None,
+    images: Annotated[list[Path], typer.Argument(parser=path, help="Image files, or folders of them.")],
+    weights: Annotated[Path | None, typer.Option(parser=path, help="Weights of a published model.")] = None,
     topk: Annotated[int, typer.Option(help="Answers an image.", min=1)] = 5,
-    csv: Annotated[Path | None, typer.Option(help="Write the answers to this CSV file.")] = None,
-    json: Annotated[Path | None, typer.Option(help="Write the answers to this JSON file.")] = None,
+    csv: Annotated[Path | None, typer.Option(parser=path, help="Write the answers to this CSV file.")] = None,
+    json: Annotated[Path | None, typer.Option(parser=path, help="Write the answers to this JSON file.")] = None,
     backend: Annotated[str, typer.Option(help="numba, numpy or cupy.")] = "numpy",
     skip_unreadable: Annotated[
         bool, typer.Option("--skip-unreadable", help="Leave out files that are no whole images.")
@@ -40,13 +41,13 @@ def predict(
     check_outputs(outputs)
     saved = load_saved(model, weights=weights, backend=backend)
     files = []
-    for path in images:
-        if path.is_dir():
-            files += [Path(name) for name in sorted(images_below(path, str(path)), key=natural)]
-        elif path.is_file():
-            files.append(path)
+    for given in images:
+        if given.is_dir():
+            files += [Path(name) for name in sorted(images_below(given, str(given)), key=natural)]
+        elif given.is_file():
+            files.append(given)
         else:
-            raise FileNotFoundError(f"images: there is no file {str(path)!r}")
+            raise FileNotFoundError(f"images: there is no file {str(given)!r}")
     if not files:
         raise ValueError("images: the folders hold no images")
     check_outputs(outputs, inputs=[*files, *files_of(model, weights)])

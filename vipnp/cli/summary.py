@@ -8,12 +8,13 @@ from typing import Annotated
 import typer
 
 from vipnp.cli.errors import told
+from vipnp.cli.paths import path
 
 
 @told()
 def summary(
     model: Annotated[str, typer.Argument(help="A run folder, a weight file or a published name.")],
-    weights: Annotated[Path | None, typer.Option(help="Weights of a published model.")] = None,
+    weights: Annotated[Path | None, typer.Option(parser=path, help="Weights of a published model.")] = None,
     backend: Annotated[str, typer.Option(help="numba, numpy or cupy.")] = "numpy",
     depth: Annotated[int, typer.Option(help="Levels of layers in layers.", min=0)] = 3,
 ) -> None:

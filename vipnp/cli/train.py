@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from vipnp.cli.errors import told
+from vipnp.cli.paths import path
 from vipnp.core.checks import check_library, did_you_mean, shown
 from vipnp.train.ranks import get_ranks
 
@@ -26,19 +27,19 @@ def fine(text: str, *names: str, **options: Any) -> Any:
     return typer.Option(*names, help=text, rich_help_panel=FINE, **options)
 
 
-def take_options(context: typer.Context, path: Path | None) -> Path | None:
+def take_options(context: typer.Context, file: Path | None) -> Path | None:
     """Make the options in a TOML file the defaults of the others."""
-    if path is not None:
+    if file is not None:
         with told():
             from vipnp.train.recipe import read_toml
 
             known = [parameter.name for parameter in context.command.params if parameter.name not in NOT_IN_A_FILE]
-            found = read_toml(path)
+            found = read_toml(file)
             for name in found:
                 if name not in known:
-                    raise ValueError(f"config: {path} has {shown(name)}, which is no option{did_you_mean(name, known)}")
+                    raise ValueError(f"config: {file} has {shown(name)}, which is no option{did_you_mean(name, known)}")
             context.default_map = {name: as_written(value) for name, value in found.items()}
-    return path
+    return file
 
 
 def as_written(value: Any) -> Any:
@@ -56,9 +57,9 @@ def train(
             "or CIFAR's archive; or digits, mnist5k or phototiles (a folder of such a name is ./digits)."
         ),
     ] = None,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="The run folder to make.")] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", parser=path, help="The run folder to make.")] = None,
     resume: Annotated[
-        Path | None, typer.Option(help="Go on with the run in this folder; only --epochs may change.")
+        Path | None, typer.Option(parser=path, help="Go on with the run in this folder; only --epochs may change.")
     ] = None,
     model: Annotated[str, typer.Option(help="vip_tiny or a published name.")] = "vip_tiny",
     img_size: Annotated[tuple[int, int] | None, typer.Option(help="Height and width, pixels.", metavar="H W")] = None,
@@ -69,7 +70,7 @@ def train(
     workers: Annotated[int, typer.Option("--workers", "-j", help="Threads that decode images.", min=0)] = 2,
     seed: Annotated[int, typer.Option(help="Of weights, order, augmentation and held-out images.", min=0)] = 0,
     weights: Annotated[
-        Path | None, typer.Option(help="Begin from the weights in this file: of a run, or published ones.")
+        Path | None, typer.Option(parser=path, help="Begin from the weights in this file, or in the folder of a run.")
     ] = None,
     head_only: Annotated[bool, typer.Option("--head-only", help="Train the head, leave the rest as it is.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a run that stands in the folder.")] = False,
@@ -81,6 +82,7 @@ def train(
         Path | None,
         fine(
             "A TOML file with any of these options by name; the command line goes first.",
+            parser=path,
             is_eager=True,
             callback=take_options,
         ),

@@ -60,10 +60,15 @@ class Row:
     detail: str
 
     def __str__(self) -> str:
+        return f"{self.verdict} {self.rung}: {self.words}"
+
+    @property
+    def words(self) -> str:
+        """The row without its rung and verdict."""
         where = f"{self.op}{f' ({self.case})' if self.case else ''}, argument {self.argument} {self.shape}"
         figure = "" if self.error is None else f", error {self.error:.3g}"
         bound = "" if self.bound is None or self.error is None else f" (bound {self.bound:.3g}) {self.unit}"
-        return f"{self.verdict} {self.rung}: {where}{figure}{bound}{f': {self.detail}' if self.detail else ''}"
+        return f"{where}{figure}{bound}{f': {self.detail}' if self.detail else ''}"
 
 
 @dataclass
@@ -135,8 +140,11 @@ class Report:
         self.rows.extend(rows)
 
     def __str__(self) -> str:
-        """The failures, one a line, and the totals."""
-        lines = [str(row) for row in self.failures]
+        """The failures, one a line, what several rungs say alike once, and the totals."""
+        rungs: dict[str, list[str]] = {}
+        for row in self.failures:
+            rungs.setdefault(row.words, []).append(row.rung)
+        lines = [f"{Verdict.FAIL} {', '.join(found)}: {words}" for words, found in rungs.items()]
         lines += [
             f"FAIL {op}{f' ({case})' if case else ''}, argument {argument}: {UNPROVED}"
             for op, case, argument in self.unproved

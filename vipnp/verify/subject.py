@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import copy
 import math
+import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from vipnp.backends.numpy import NumpyBackend
 from vipnp.core import Backend, HostArray
-from vipnp.verify.outcomes import BrokenOpError, UndecidedError
+from vipnp.verify.outcomes import BrokenOpError, UndecidedError, WrongFormError
 from vipnp.verify.report import Row, Verdict
 from vipnp.verify.trees import argument_names, named_leaves, rebuild
 from vipnp.verify.worlds.dual import DualNumbers
@@ -109,7 +111,7 @@ class Subject:
         except (Exception, SystemExit) as error:
             raise _failure("forward", error, backend, exact) from error
         if not (isinstance(result, tuple) and len(result) == 2 and callable(result[1])):
-            raise BrokenOpError(f"the op returned {_described(result)}, expected the pair (y, pullback)")
+            raise WrongFormError(f"the op returned {_described(result)}, expected the pair (y, pullback)")
         y, pullback = result
         if isinstance(y, (tuple, list)):
             return in_one_array(y), _takes_one_array(pullback, [np.shape(part) for part in y])
@@ -145,9 +147,9 @@ class Subject:
         """What a pullback returned as one gradient for each differentiable array; see `gradients`."""
         names = argument_names(self.op, len(self.args))
         if not isinstance(returned, tuple):
-            raise BrokenOpError(f"the pullback returned {_described(returned)}, expected a tuple of gradients")
+            raise WrongFormError(f"the pullback returned {_described(returned)}, expected a tuple of gradients")
         if len(returned) != len(self.args):
-            raise BrokenOpError(
+            raise WrongFormError(
                 f"the pullback returned {len(returned)} gradients, expected {len(self.args)}, one for each of "
                 f"{', '.join(names)}"
             )
@@ -254,6 +256,9 @@ class Subject:
 
 def in_one_array(parts: Sequence[Any]) -> Any:
     """The entries of several arrays in one of rank 1."""
+    for part in parts:
+        if isinstance(part, np.ndarray) and type(part) is not np.ndarray:
+            raise BrokenOpError(f"y has a {type(part).__name__} in it, expected arrays of NumPy's own class")
     if not sum(int(np.prod(np.shape(part))) for part in parts):
         raise UndecidedError("y has no entries: there is nothing to differentiate")
     return np.concatenate([np.reshape(np.asarray(part), (-1,)) for part in parts])
@@ -308,10 +313,17 @@ def _away_from_zero(rng: np.random.Generator, shape: tuple[int, ...]) -> HostArr
 
 
 def _failure(where: str, error: BaseException, backend: Backend, exact: bool) -> BrokenOpError | UndecidedError:
-    message = f"the {where} raised {type(error).__name__}: {error}"
+    message = f"the {where} raised {type(error).__name__}: {error}{_line(error)}"
     if exact:
         return UndecidedError(f"on {backend.name}, {message}")
     return BrokenOpError(message)
+
+
+def _line(error: BaseException) -> str:
+    """The line of the op's own file that an exception came from; nothing where the op has no source in Python."""
+    called = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename != __file__]
+    own = [frame for frame in called if frame.filename == called[0].filename]
+    return f" ({Path(own[-1].filename).name}, line {own[-1].lineno})" if own else ""
 
 
 def _described(value: Any) -> str:

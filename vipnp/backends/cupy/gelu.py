@@ -13,25 +13,27 @@ TABLE = Replacements()
 """Readable op -> the function here that runs CUDA kernels."""
 
 
-def gelu_forward(z: Array, bias: Array | None) -> Array:
-    """u * Phi(u), u = z + bias; z (M, K)."""
-    y = empty(z.shape, dtype_name(z))
-    rows, width = z.shape
-    vector = vector_length(width, z, y)
+def gelu_forward(u: Array, bias: Array | None) -> Array:
+    """t * Phi(t), t = u + bias; u (M, K)."""
+    y = empty(u.shape, dtype_name(u))
+    rows, width = u.shape
+    vector = vector_length(width, u, y)
     blocks = (column_blocks(width, vector), row_blocks(rows, ROW_LANES))
-    launch("gelu_forward", dtype_name(z), (str(vector),), blocks, (WARP, ROW_LANES), z, bias, y, rows, width)
+    launch(
+        "gelu_forward", dtype_name(u), (str(vector),), blocks, (WARP, ROW_LANES), u=u, bias=bias, y=y, M=rows, K=width
+    )
     return y
 
 
 def gelu_backward(
-    dy: Array, z: Array, bias: Array | None, partial: Array | None = None, *, again: bool = False
+    dy: Array, u: Array, bias: Array | None, partial: Array | None = None, *, again: bool = False
 ) -> tuple[Array, Array | None]:
-    """dz and, where asked for, what `gelu_forward` gave. partial (P, K) : where the sums of dz go that make dbias."""
-    rows, width = z.shape
-    dtype = dtype_name(z)
-    dz = empty(z.shape, dtype)
-    y = empty(z.shape, dtype) if again else None
-    vector = vector_length(width, dy, z, dz, y)
+    """du and, where asked for, what `gelu_forward` gave. partial (P, K) : where the sums of du go that make dbias."""
+    rows, width = u.shape
+    dtype = dtype_name(u)
+    du = empty(u.shape, dtype)
+    y = empty(u.shape, dtype) if again else None
+    vector = vector_length(width, dy, u, du, y)
     blocks = row_blocks(rows, ROW_LANES) if partial is None else partial.shape[0]
     launch(
         "gelu_backward",
@@ -39,17 +41,17 @@ def gelu_backward(
         (str(vector),),
         (column_blocks(width, vector), blocks),
         (WARP, ROW_LANES),
-        dy,
-        z,
-        bias,
-        dz,
-        y,
-        partial,
-        pitch(partial),
-        rows,
-        width,
+        dy=dy,
+        u=u,
+        bias=bias,
+        du=du,
+        y=y,
+        partial=partial,
+        pitch=pitch(partial),
+        M=rows,
+        K=width,
     )
-    return dz, y
+    return du, y
 
 
 @TABLE.replaces(gelu)
@@ -58,7 +60,7 @@ def gelu_cuda(xp: HasPrecision, x: Array) -> tuple[Array, Pullback1]:
     rows = rows_of(x)
 
     def pullback(dy: Array) -> tuple[Array]:
-        dz, _ = gelu_backward(rows_of(dy), rows, None)
-        return (dz.reshape(x.shape),)
+        dx, _ = gelu_backward(rows_of(dy), rows, None)
+        return (dx.reshape(x.shape),)
 
     return gelu_forward(rows, None).reshape(x.shape), pullback

@@ -21,7 +21,8 @@ def exchange(x: Array, outer: int, first: int, middle: int, second: int, width: 
     y = empty(x.shape, dtype_name(x))
     vector = vector_length(width, x, y)
     blocks = outer * second * middle
-    launch("exchange", dtype_name(x), (str(vector),), (blocks,), (THREADS,), x, y, first, middle, second, width)
+    sizes = {"I": first, "M": middle, "J": second, "S": width}
+    launch("exchange", dtype_name(x), (str(vector),), (blocks,), (THREADS,), x=x, y=y, **sizes)
     return y
 
 

@@ -7,7 +7,7 @@ import math
 import cupy
 
 from vipnp.backends.cupy.arrays import convert, dtype_name, empty
-from vipnp.backends.cupy.common import ONE, Scale, check_shape, column_blocks, column_sum, path_scale, sum_blocks
+from vipnp.backends.cupy.common import ONE, Scale, check_shape, column_blocks, path_scale, sum_blocks, sum_rows
 from vipnp.backends.cupy.kernels import ROW_LANES, THREADS, WARP, launch, row_blocks, vector_length, wide
 from vipnp.backends.cupy.products import HasPrecision, rows_of
 from vipnp.core import Array, Pullback1, Pullback2, Replacements
@@ -28,14 +28,14 @@ def residual_forward(x: Array | None, branch: Array, bias: Array | None, scale: 
         (str(vector),),
         (column_blocks(width, vector), row_blocks(rows, ROW_LANES)),
         (WARP, ROW_LANES),
-        x,
-        branch,
-        bias,
-        *scale.arguments,
-        y,
-        rows,
-        width,
-        tokens,
+        x=x,
+        branch=branch,
+        bias=bias,
+        **scale.arguments,
+        y=y,
+        M=rows,
+        K=width,
+        tokens=tokens,
     )
     return y
 
@@ -58,15 +58,15 @@ def residual_backward(
         (str(vector),),
         (column_blocks(width, vector), blocks),
         (WARP, ROW_LANES),
-        dy,
-        *scale.arguments,
-        dbranch,
-        partial,
-        rows,
-        width,
-        tokens,
+        dy=dy,
+        **scale.arguments,
+        dbranch=dbranch,
+        partial=partial,
+        M=rows,
+        K=width,
+        tokens=tokens,
     )
-    return dy if dbranch is None else dbranch, None if partial is None else column_sum(partial)
+    return dy if dbranch is None else dbranch, None if partial is None else sum_rows(partial)
 
 
 @TABLE.replaces(residual)
@@ -112,7 +112,18 @@ def dropout_cuda(xp: HasPrecision, x: Array, *, mask: Array, rate: float) -> tup
         vector = vector_length(values.size, values, y)
         packs = values.size // vector
         blocks = (math.ceil(packs / THREADS),)
-        launch("dropout", dtype, (str(vector),), blocks, (THREADS,), values, wide_mask, 1 / (1 - rate), y, packs)
+        launch(
+            "dropout",
+            dtype,
+            (str(vector),),
+            blocks,
+            (THREADS,),
+            x=values,
+            mask=wide_mask,
+            factor=1 / (1 - rate),
+            y=y,
+            packs=packs,
+        )
         return y
 
     def pullback(dy: Array) -> tuple[Array]:

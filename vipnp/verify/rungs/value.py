@@ -16,9 +16,9 @@ NAME = "value"
 
 def value(subject: Subject) -> list[Row]:
     """y against `definition`, which takes nested lists of floats (and the constants, arrays as nested lists)."""
-    y = subject.value
     if subject.definition is None:
         return [subject.row(NAME, "y", Verdict.INCONCLUSIVE, detail="no definition to compare with was given")]
+    y = subject.value
     kwargs = tree_map(_as_lists, dict(subject.kwargs))
     defined = subject.definition(*tree_map(_as_lists, subject.args), **kwargs)
     expected = np.asarray(in_one_array(defined) if isinstance(defined, tuple) else defined, np.float64)
