@@ -104,11 +104,7 @@ def natural(name: str) -> list[Any]:
 
 
 def load_data_set(
-    source: str | Path,
-    *,
-    validation: float = DEFAULT_VALIDATION,
-    seed: int = 0,
-    leave_out: Collection[str] = (),
+    source: str | Path, *, validation: float = DEFAULT_VALIDATION, seed: int = 0, leave_out: Collection[str] = ()
 ) -> DataSet:
     """A data set by the name of an embedded one, from a folder of images, or from files of MNIST's or CIFAR's kind.
 
