@@ -44,6 +44,8 @@ def load_model(source: str | Path, *, weights: Path | None = None, backend: Any 
             raise FileNotFoundError(
                 f"model: {path.parent} holds no {BEST}: it is no run folder, or its first epoch is not over"
             )
+    if path.exists() and not path.is_file():
+        raise ValueError(f"model: {str(source)!r} is a pipe or a device, expected a run folder or a weight file")
     if not path.is_file():
         raise FileNotFoundError(
             f"model: there is no file or folder {str(source)!r}, expected a run folder, a weight file or a published "
