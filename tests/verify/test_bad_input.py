@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import inspect
-import operator
 import subprocess
 import sys
 import threading
@@ -107,7 +106,8 @@ def test_an_exception_in_the_forward_pass_is_reported_by_every_float64_rung() ->
 def test_what_several_rungs_say_alike_is_printed_once() -> None:
     lines = str(verify(raises, [X], rungs=["adjoint", "differences", "certified"])).splitlines()
     where, what = lines[0].split(": raises, argument x (2, 3): ")
-    assert (where, what) == ("FAIL adjoint, differences, certified", "the forward raised ValueError: no such thing")
+    assert where == "FAIL adjoint, differences, certified"
+    assert what.startswith("the forward raised ValueError: no such thing")
 
 
 def test_without_a_definition_nothing_is_said_about_the_value() -> None:
@@ -396,6 +396,7 @@ def test_the_line_of_a_pullback_of_several_values() -> None:
     assert row.detail.endswith(f" (test_bad_input.py, line {broken.__code__.co_firstlineno + 1})")
 
 
-def test_an_op_without_python_source_has_no_line() -> None:
-    (row,) = verify(operator.truediv, [X], rungs=["differences"]).failures
-    assert row.detail.endswith("unsupported operand type(s) for /: 'NumpyBackend' and 'float'")
+def test_an_op_that_is_not_of_python_has_no_line() -> None:
+    (row,) = verify(divmod, [X], rungs=["differences"]).failures
+    assert "the forward raised TypeError: " in row.detail
+    assert " line " not in row.detail

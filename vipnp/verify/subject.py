@@ -256,6 +256,9 @@ class Subject:
 
 def in_one_array(parts: Sequence[Any]) -> Any:
     """The entries of several arrays in one of rank 1."""
+    for part in parts:
+        if isinstance(part, np.ndarray) and type(part) is not np.ndarray:
+            raise BrokenOpError(f"y has a {type(part).__name__} in it, expected arrays of NumPy's own class")
     if not sum(int(np.prod(np.shape(part))) for part in parts):
         raise UndecidedError("y has no entries: there is nothing to differentiate")
     return np.concatenate([np.reshape(np.asarray(part), (-1,)) for part in parts])

@@ -10,7 +10,7 @@ from vipnp.backends.cupy.arrays import convert, dtype_name, empty
 from vipnp.backends.cupy.kernels import ROW_LANES, WARP, constant, launch, row_blocks, wide
 from vipnp.core import Array
 
-COLUMN_LANES = constant("residual.cu", "COLUMN_LANES")
+SUM_LANES = constant("residual.cu", "SUM_LANES")
 
 CHANNEL, HEIGHT, WIDTH = 0, 1, 2
 """Layouts, as in common.cuh."""
@@ -74,18 +74,18 @@ def column_blocks(width: int, vector: int) -> int:
     return math.ceil(width / (WARP * vector))
 
 
-def column_sum(partial: Array) -> Array:
+def sum_rows(partial: Array) -> Array:
     """(P, K) -> (K,), the rows added in an order that depends on P alone."""
     rows, width = partial.shape
     if rows == 1:
         return partial.reshape(width)
     out = empty((width,), dtype_name(partial))
     blocks = (math.ceil(width / WARP),)
-    launch("column_sum", dtype_name(out), (), blocks, (WARP, COLUMN_LANES), partial=partial, out=out, P=rows, K=width)
+    launch("sum_rows", dtype_name(out), (), blocks, (WARP, SUM_LANES), partial=partial, out=out, P=rows, K=width)
     return out
 
 
-class ColumnSums:
+class RowSums:
     """Sums over rows of several arrays, side by side in one matrix, so that one kernel adds all of them up.
 
     rows : those of the arrays. widths : the columns of each. like : whose dtype the sums go with.
@@ -101,7 +101,7 @@ class ColumnSums:
 
     def totals(self) -> list[Array]:
         """The sums of each array."""
-        total = column_sum(self._partial)
+        total = sum_rows(self._partial)
         return [total[begin:end] for begin, end in pairwise(self._ends)]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import cupy
 
 from vipnp.backends.cupy.arrays import convert, dtype_name, empty
-from vipnp.backends.cupy.common import check_shape, column_sum
+from vipnp.backends.cupy.common import check_shape, sum_rows
 from vipnp.backends.cupy.kernels import constant, launch, wide
 from vipnp.backends.cupy.products import HasPrecision
 from vipnp.core import Array, Pullback1, Replacements
@@ -35,7 +35,7 @@ def _cross_entropy(
         "K": K,
     }
     launch("cross_entropy_forward", dtype, (), (B,), (ROW_THREADS,), row_loss=row_loss, **given)
-    loss = column_sum(row_loss.reshape(B, 1)).reshape(())
+    loss = sum_rows(row_loss.reshape(B, 1)).reshape(())
 
     def pullback(dloss: Array) -> tuple[Array]:
         dlogits = empty((B, K), dtype)

@@ -15,7 +15,7 @@ import cupy
 import numpy as np
 
 from vipnp.backends.cupy.arrays import contiguous, dtype_name, empty
-from vipnp.backends.cupy.common import column_sum
+from vipnp.backends.cupy.common import sum_rows
 from vipnp.backends.cupy.kernels import PARTS, PARTS_LAYOUT, THREADS, WIDE_TYPES, launch, row_blocks
 from vipnp.core import Array, Replacements
 from vipnp.core.checks import check_real
@@ -208,7 +208,7 @@ def clip_grad_norm_cuda(xp: Any, grads: Mapping[str, Array], *, max_norm: float)
         grid,
         (THREADS,),
         g=g,
-        squares=column_sum(partial),
+        squares=sum_rows(partial),
         max_norm=max_norm,
         eps=EPS,
         clipped=clipped,

@@ -7,7 +7,7 @@ import math
 import cupy
 
 from vipnp.backends.cupy.arrays import convert, dtype_name, empty
-from vipnp.backends.cupy.common import ONE, Scale, check_shape, column_blocks, column_sum, path_scale, sum_blocks
+from vipnp.backends.cupy.common import ONE, Scale, check_shape, column_blocks, path_scale, sum_blocks, sum_rows
 from vipnp.backends.cupy.kernels import ROW_LANES, THREADS, WARP, launch, row_blocks, vector_length, wide
 from vipnp.backends.cupy.products import HasPrecision, rows_of
 from vipnp.core import Array, Pullback1, Pullback2, Replacements
@@ -66,7 +66,7 @@ def residual_backward(
         K=width,
         tokens=tokens,
     )
-    return dy if dbranch is None else dbranch, None if partial is None else column_sum(partial)
+    return dy if dbranch is None else dbranch, None if partial is None else sum_rows(partial)
 
 
 @TABLE.replaces(residual)

@@ -19,8 +19,8 @@ from vipnp.backends.cupy.common import (
     CHANNEL,
     HEIGHT,
     WIDTH,
-    ColumnSums,
     Grid,
+    RowSums,
     Scale,
     check_parameter,
     check_segments,
@@ -264,7 +264,7 @@ def block_backward(
         return product(xp, operand(xp, d), operand(xp, a), transpose_a=True, dtype=parameter_dtype)
 
     dhidden = back(dbranch, weights.fc2)
-    sums = ColumnSums(grid.rows, (saved.u.shape[1], 3 * grid.C, (2 if saved.before is None else 3) * grid.C), dstream)
+    sums = RowSums(grid.rows, (saved.u.shape[1], 3 * grid.C, (2 if saved.before is None else 3) * grid.C), dstream)
     du, hidden = gelu_backward(dhidden, saved.u, fc1["bias"], sums[0], again=True)
     dweight2 = gradient(dbranch, hidden)
     del dhidden, hidden

@@ -48,6 +48,11 @@ ROUNDED_WORDS = (
     "constants) explains as well as a mistake of that size"
 )
 
+MOVES = 4.0
+MOVED_WORDS = "rounding the inputs alone moves the gradient by {:.3g}: too ill-conditioned for this bound"
+"""An error up to MOVES times what the exact gradient moves by, where every input and the cotangent move by 2^-53 of
+themselves, is no mistake of the formula: no other one has less to go by."""
+
 MEETING = {
     Verdict.FAIL: "rigorously wrong: the ball of the derivative and the ball of the pullback are apart",
     Verdict.INCONCLUSIVE: "the balls of derivative and pullback overlap, but are too wide to tell",
@@ -94,8 +99,10 @@ def _certified(subject: Subject) -> list[Row]:
         elif bounds is None:
             error = certified_error(gradient, ball) / UNIT_64
             bound = COMPOSITE_BOUND if subject.composite else OP_BOUND
-            verdict = Verdict.PASS if error <= bound else Verdict.FAIL
-            rows.append(subject.row(NAME, name, verdict, error=error, bound=bound, unit=UNIT))
+            verdict, detail = Verdict.PASS if error <= bound else Verdict.FAIL, ""
+            if error > bound and error <= MOVES * (moves := _moves(subject, i, ball)):
+                verdict, detail = Verdict.INCONCLUSIVE, MOVED_WORDS.format(moves)
+            rows.append(subject.row(NAME, name, verdict, error=error, bound=bound, unit=UNIT, detail=detail))
         else:
             error, peer = (mean / UNIT_64 for mean in bounds[i])
             bound = HARD_RATIO * peer + HARD_SLACK / UNIT_64
@@ -140,6 +147,24 @@ def _off(subject: Subject, which: int) -> float:
     tangents = [direction if j == which else None for j in range(len(point))]
     slope = subject.slope(DualNumbers(backend.numbers), point, tangents, backend.lift(subject.cotangent), constants)
     return float(abs(slope - np.sum(ball * direction)).abs_upper())
+
+
+def _moves(subject: Subject, which: int, balls: HostArray) -> float:
+    """How far the exact gradient of one array moves, in units of 2^-53 of its largest entry, where every input and the
+    cotangent move by 2^-53 of themselves; the larger of two draws."""
+    rng = subject.rng("moved by 2^-53")
+    scale = max(float(abs(ball).abs_lower()) for ball in balls.ravel()) or 1.0
+    moves = []
+    for _ in range(2):
+        # By twice as much, which float64 holds, and half of what comes of it.
+        arrays = [array * (1 + 2 * UNIT_64 * rng.choice([-1.0, 1.0], array.shape)) for array in subject.arrays]
+        moved = replace(subject, args=subject.tree(map(np.asarray, arrays)))
+        vars(moved)["cotangent"] = np.asarray(
+            subject.cotangent * (1 + 2 * UNIT_64 * rng.choice([-1.0, 1.0], subject.cotangent.shape))
+        )
+        pairs = zip(_balls(moved)[which].ravel(), balls.ravel(), strict=True)
+        moves.append(max(float(abs(a - b).abs_upper()) for a, b in pairs) / scale / UNIT_64 / 2)
+    return max(moves)
 
 
 def _balls(subject: Subject) -> list[HostArray]:
