@@ -163,6 +163,14 @@ def test_the_options_of_verify() -> None:
     assert sorted(re.findall(r"`(\w+)`", " ".join(lines))) == sorted(p.name for p in parameters if p.name != "op")
 
 
+def test_the_ops_that_use_another_op() -> None:
+    sources = {name: inspect.getsource(importlib.import_module(f"vipnp.ops.{name}")) for name in ops.__all__}
+    used = {f"`{name}` calls `{other}`" for name, text in sources.items()
+            for other in re.findall(r"^from vipnp\.ops\.(\w+) import", text, re.MULTILINE)}  # fmt: skip
+    text = " ".join((ROOT / "docs" / "design.md").read_text(encoding="utf-8").split())
+    assert set(re.findall(r"`\w+` calls `\w+`", text)) == used
+
+
 def test_the_readme_fits_a_screen_of_120_columns() -> None:
     assert not [line for line in README.read_text().splitlines() if len(line) > 120]
 

@@ -124,6 +124,20 @@ def test_the_page_is_whole_and_self_contained(written: tuple[Any, Path, Path]) -
     assert "$" not in re.sub(r"<pre.*?</pre>", "", text, flags=re.DOTALL)
 
 
+def test_the_page_says_which_of_several_figures_it_shows(tmp_path: Path) -> None:
+    """Bounds differ: the largest error of a rung need not be the one nearest its bound, and that is the one shown."""
+    files = tmp_path / "audit.json", tmp_path / "audit.html"
+    run("--op", "layer_norm", "--rung", "certified", "--json", str(files[0]), "--html", str(files[1]))
+    rows = [row for row in json.loads(files[0].read_text())["rows"] if row["verdict"] == "PASS"]
+    nearest = max(rows, key=lambda row: row["error"] / row["bound"])
+    assert nearest["error"] < max(row["error"] for row in rows)
+    text = files[1].read_text(encoding="utf-8")
+    assert f'class="cell pass" title="PASS certified: layer_norm ({nearest["case"]}), argument' in text
+    assert f"error {nearest['error']:.3g} (bound {nearest['bound']:.3g})" in text
+    assert "Each cell shows the figure that is nearest to its bound" in text
+    assert "largest error" not in text
+
+
 def test_failures_set_the_exit_status(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("vipnp.verify.subject.OP_BOUND", 0.0)
     result = run("--op", "gelu", "--rung", "complex_step", "--html", str(tmp_path / "page.html"))

@@ -47,7 +47,8 @@ def predict(
         elif given.is_file():
             files.append(given)
         else:
-            raise FileNotFoundError(f"images: there is no file {str(given)!r}")
+            what = "is a pipe or a device" if given.exists() else "is not there"
+            raise FileNotFoundError(f"images: {str(given)!r} {what}, expected an image or a folder of them")
     if not files:
         raise ValueError("images: the folders hold no images")
     check_outputs(outputs, inputs=[*files, *files_of(model, weights)])
