@@ -6,14 +6,11 @@ import math
 from typing import Any, NamedTuple
 
 from vipnp.backends.cupy.arrays import dtype_name, empty
-from vipnp.backends.cupy.common import ONE, Grid, RowSums, Scale, check_parameter, pitch
+from vipnp.backends.cupy.common import ONE, TABLE, Grid, RowSums, Scale, check_parameter, pitch
 from vipnp.backends.cupy.kernels import NORM_TEMPLATES, WARP, constant, launch, vector_length, wide
 from vipnp.backends.cupy.products import HasPrecision, rows_of
-from vipnp.core import Array, Pullback3, Replacements
+from vipnp.core import Array, Pullback3
 from vipnp.ops import layer_norm
-
-TABLE = Replacements()
-"""Readable op -> the function here that runs CUDA kernels."""
 
 NORM_WARPS = constant("layer_norm.cu", "WARPS")
 """Rows that a block goes through at a time, one warp each."""

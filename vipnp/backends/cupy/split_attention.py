@@ -7,14 +7,11 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from vipnp.backends.cupy.arrays import convert, dtype_name, empty
-from vipnp.backends.cupy.common import CHANNEL, Grid, check_shape, sum_rows
+from vipnp.backends.cupy.common import CHANNEL, TABLE, Grid, check_shape, sum_rows
 from vipnp.backends.cupy.kernels import THREADS, constant, launch, vector_length, wide
 from vipnp.backends.cupy.products import HasPrecision, rows_of
-from vipnp.core import Array, Pullback1, Replacements
+from vipnp.core import Array, Pullback1
 from vipnp.ops import global_average_pool, split_attention
-
-TABLE = Replacements()
-"""Readable op -> the function here that runs CUDA kernels."""
 
 CHANNEL_LANES = constant("split_attention.cu", "CHANNEL_LANES")
 TOKEN_LANES = constant("split_attention.cu", "TOKEN_LANES")

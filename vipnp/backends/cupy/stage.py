@@ -18,6 +18,7 @@ from vipnp.backends.cupy.arrays import convert, dtype_name
 from vipnp.backends.cupy.common import (
     CHANNEL,
     HEIGHT,
+    TABLE,
     WIDTH,
     Grid,
     RowSums,
@@ -55,9 +56,6 @@ from vipnp.layers import (
     stage,
 )
 from vipnp.ops import layer_norm
-
-TABLE = Replacements()
-"""Readable layer -> the function here that runs CUDA kernels."""
 
 EPS: float = inspect.signature(layer_norm).parameters["eps"].default
 
