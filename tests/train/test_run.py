@@ -455,7 +455,7 @@ def test_the_loss_that_is_told_is_that_of_the_epoch(whole: Path) -> None:
         (("train", "{photos}", "-o", "{photos}/cat/0.png/run"), "0.png is a file, expected a folder"),
         (("train", "", "-o", "{tmp}/r"), "error: data: got '', expected the name of a file or folder"),
         (("train", "--resume", "{whole}", "--epochs", "2"), "--epochs: got 2, expected 3 or more: so many are done"),
-        (("predict", "{whole}", "{tmp}/none.jpg"), "there is no file"),
+        (("predict", "{whole}", "{tmp}/none.jpg"), "is not there, expected an image or a folder of them"),
         (("predict", "vip_s7", "{photos}/cat/0.png", "--weights", "no.pth"), "--weights: there is no file 'no.pth'"),
         (("predict", "runs/none", "{photos}/cat/0.png"), "model: there is no file or folder 'runs/none', expected a"),
         (("predict", "vip_s7", "{photos}/cat/0.png"), "needs its weights: --weights FILE"),

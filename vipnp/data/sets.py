@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import re
@@ -104,11 +105,7 @@ def natural(name: str) -> list[Any]:
 
 
 def load_data_set(
-    source: str | Path,
-    *,
-    validation: float = DEFAULT_VALIDATION,
-    seed: int = 0,
-    leave_out: Collection[str] = (),
+    source: str | Path, *, validation: float = DEFAULT_VALIDATION, seed: int = 0, leave_out: Collection[str] = ()
 ) -> DataSet:
     """A data set by the name of an embedded one, from a folder of images, or from files of MNIST's or CIFAR's kind.
 
@@ -197,7 +194,7 @@ def scan(root: Path, leave_out: Collection[str] = ()) -> tuple[tuple[str, ...], 
     UTF-8.
     """
     found: dict[str, list[str]] = {}
-    for folder in sorted((entry.name for entry in os.scandir(root) if entry.is_dir()), key=natural):
+    for folder in sorted((entry.name for entry in os.scandir(root) if _is_folder(entry)), key=natural):
         if folder.startswith(".") or root.resolve().is_relative_to((root / folder).resolve()):
             continue
         files = sorted((name for name in images_below(root / folder, folder) if name not in leave_out), key=natural)
@@ -227,12 +224,22 @@ def images_below(folder: Path, prefix: str, above: Collection[Path] = ()) -> lis
         if entry.name.startswith("."):
             continue
         path = f"{prefix}/{entry.name}"
-        if entry.is_dir():
+        if _is_folder(entry):
             if not (entry.is_symlink() and Path(os.path.realpath(entry.path)) in above):
                 names += images_below(folder / entry.name, path, above)
         elif os.path.splitext(entry.name)[1].lower() in SUFFIXES:
             names.append(path)
     return names
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    """Whether this is a folder or leads to one; a link that leads in a circle leads nowhere."""
+    try:
+        return entry.is_dir()
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        return False
 
 
 def hold_out(names: Sequence[str], labels: HostArray, share: float, seed: int) -> list[bool]:
