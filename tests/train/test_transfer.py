@@ -112,7 +112,7 @@ def test_published_weights_are_fitted(first: Path, tmp_path: Path, caplog: pytes
     command = ("train", first.parent / "two", "-o", tmp_path / "r", *OPTIONS, "--weights", tmp_path / "w.pth.tar")
     wrong = vipnp(*command, "--img-size", "28", "28")
     assert wrong.exit_code == 2
-    assert "holds another model than vip_tiny for images of 28 x 28" in wrong.output
+    assert "holds another model than vip_tiny for images of 28 x 28: layers " in wrong.output
     assert not (tmp_path / "r").exists()
     caplog.clear()
     settings = Settings("d", "vip_s14", (28, 42), 3, 1, 0.2, "numpy", 2, Recipe(drop_path=0.1),
@@ -126,6 +126,16 @@ def test_published_weights_are_fitted(first: Path, tmp_path: Path, caplog: pytes
     before, after = load_weights(tmp_path / "w.pth.tar"), model.state_dict()
     assert after["network.0.0.mlp.fc1.weight"].tobytes() == before["network.0.0.mlp.fc1.weight"].tobytes()
     assert after["network.0.0.attn.mlp_h.weight"].tobytes() == before["network.0.0.attn.mlp_h.weight"].tobytes()
+
+
+def test_what_makes_it_another_model_is_named(first: Path, tmp_path: Path) -> None:
+    """The patch of vip_tiny follows from the size of the images."""
+    result = tune(first, "two", tmp_path / "r", "--img-size", "32", "32", "--drop-path", "0.1")
+    assert result.exit_code == 2
+    assert result.output.endswith(
+        f"error: --weights: {first / 'last.safetensors'} holds another model than vip_tiny for images of 32 x 32: "
+        "patch_size 2, expected 4\n"
+    )
 
 
 def test_what_does_not_go_together(first: Path, tmp_path: Path) -> None:
