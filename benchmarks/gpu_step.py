@@ -31,6 +31,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
 import numpy as np
 
 from vipnp import ViPConfig, create_model, get_backend, list_models
@@ -116,7 +118,7 @@ def vipnp_step(case: Case, *, graph: bool = False) -> tuple[Step, CupyBackend]:
 def torch_step(case: Case, *, compiled: bool) -> Step:
     import torch
 
-    from vipnp.audit.torch_twins import torch_vip
+    from tools.torch_vip import torch_vip
 
     module = torch_vip(case.config).cuda()
     images, labels = (torch.from_numpy(array).cuda() for array in data(case))

@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 from scipy.special import ndtr
 
+from tools.torch_vip import torch_vip
 from vipnp.audit import torch_twins
 from vipnp.audit.cases import CASES, Case, Inputs, model_loss
 from vipnp.backends import get_backend
@@ -289,7 +290,7 @@ def _official_loss(images: Any, params: Any, *, config: ViPConfig, labels: Any, 
     """`model_loss` in PyTorch's usual form, through the module with the official names."""
     torch = need("torch", "test")
     with torch.device("meta"):
-        module = torch_twins.torch_vip(config)
+        module = torch_vip(config)
     logits = torch.func.functional_call(module, dict(tree_arrays(params)), (images,))
     return torch_twins.cross_entropy(logits, labels=labels, label_smoothing=label_smoothing)
 

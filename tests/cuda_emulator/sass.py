@@ -181,7 +181,7 @@ WORK = {
     "residual_forward": "STG 1",
     "residual_backward": "STG 1",
     "dropout": "thread",
-    "column_sum": "LDG 1",
+    "sum_rows": "LDG 1",
     "exchange": "STG 1",
     "convert": "thread",
     "pool_forward": "LDG branches",

@@ -100,6 +100,12 @@ def test_the_share_that_is_held_out() -> None:
     assert abs(share - 0.2) < 4 * math.sqrt(0.2 * 0.8 / 4000)
 
 
+def test_nothing_is_left_to_train_on(tmp_path: Path) -> None:
+    data = load_data_set(make_folder(tmp_path / "d", {"cat": 3, "dog": 1}), validation=1)
+    assert (len(data.train), len(data.validation), data.classes) == (0, 4, ("cat", "dog"))
+    assert list(data.validation.labels) == [0, 0, 0, 1]
+
+
 def test_train_and_validation_folders(tmp_path: Path) -> None:
     make_folder(tmp_path / "train", {"cat": 3, "dog": 2})
     make_folder(tmp_path / "valid", {"cat": 1, "dog": 1})

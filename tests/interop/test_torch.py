@@ -12,9 +12,9 @@ import torch
 from torch.autograd.gradcheck import GradcheckError
 from torch.nn.utils import prune
 
+from tools.torch_vip import torch_vip
 from vipnp import VisionPermutator, get_backend
 from vipnp.audit.cases import CASES, Case, small_config
-from vipnp.audit.torch_twins import torch_vip
 from vipnp.interop.torch import TorchModule, differentiable
 from vipnp.ops import gelu, linear, softmax
 

@@ -13,7 +13,9 @@ from vipnp.cli.paths import path
 
 @told()
 def convert(
-    source: Annotated[Path, typer.Argument(parser=path, help="A weight file: safetensors or PyTorch's.")],
+    source: Annotated[
+        Path, typer.Argument(parser=path, help="A run folder, or a weight file: safetensors or PyTorch's.")
+    ],
     target: Annotated[
         Path, typer.Argument(parser=path, help="The file to write: .safetensors, .pth, .pth.tar or .pt.")
     ],
@@ -24,6 +26,7 @@ def convert(
     from vipnp.core.checks import one_line
     from vipnp.core.files import check_outputs
     from vipnp.models import published_model
+    from vipnp.train.saved import weight_file
 
     to_pytorch = target.name.lower().endswith((".pth", ".pth.tar", ".pt"))
     if not to_pytorch and target.suffix.lower() != ".safetensors":
@@ -31,6 +34,7 @@ def convert(
     check_outputs({"target": target})
     if target.exists() and not overwrite:
         raise ValueError(f"target: {str(target)!r} is there already: --overwrite replaces it")
+    source = weight_file("source", source)
     tensors, described = load_weights(source), load_metadata(source)
     if to_pytorch:
         save_pytorch(target, tensors)

@@ -72,4 +72,6 @@ def explain(
     page = folder / PAGE
     write_text(page, render(found, pixels, saved.classes, image.name))  # first: it marks the pictures as ours
     write_pictures(found, pixels, folder)
-    typer.echo(one_line(f"{saved.classes[int(found.logits.argmax())]}: see {page}"))
+    answer = int(found.logits.argmax())
+    asked = "" if found.target == answer else f", with the gradients of {saved.classes[found.target]}"
+    typer.echo(one_line(f"{saved.classes[answer]}{asked}: see {page}"))

@@ -70,7 +70,7 @@ def train(
     workers: Annotated[int, typer.Option("--workers", "-j", help="Threads that decode images.", min=0)] = 2,
     seed: Annotated[int, typer.Option(help="Of weights, order, augmentation and held-out images.", min=0)] = 0,
     weights: Annotated[
-        Path | None, typer.Option(parser=path, help="Begin from the weights in this file: of a run, or published ones.")
+        Path | None, typer.Option(parser=path, help="Begin from the weights in this file, or in the folder of a run.")
     ] = None,
     head_only: Annotated[bool, typer.Option("--head-only", help="Train the head, leave the rest as it is.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a run that stands in the folder.")] = False,

@@ -105,11 +105,7 @@ def natural(name: str) -> list[Any]:
 
 
 def load_data_set(
-    source: str | Path,
-    *,
-    validation: float = DEFAULT_VALIDATION,
-    seed: int = 0,
-    leave_out: Collection[str] = (),
+    source: str | Path, *, validation: float = DEFAULT_VALIDATION, seed: int = 0, leave_out: Collection[str] = ()
 ) -> DataSet:
     """A data set by the name of an embedded one, from a folder of images, or from files of MNIST's or CIFAR's kind.
 
@@ -118,8 +114,8 @@ def load_data_set(
     source : one of `EMBEDDED`, also where there is a folder of that name ("./digits" is one); or a folder: one folder
         of images a class, or train/ and val/ (valid/, validation/, test/) with those; or what `vipnp.data.packed`
         reads.
-    validation : the share held out of a folder that has no validation part, in (0, 1). Which files it takes depends on
-        `seed` and their names alone: adding files moves none.
+    validation : the share held out of a folder that has no validation part, in (0, 1]. Which files it takes depends on
+        `seed` and their names alone: adding files moves none. 1 leaves none to train on.
     seed : of that choice.
     leave_out : files below the source that are not taken, as `vipnp.data.unreadable` gives them.
 
@@ -140,7 +136,7 @@ def load_data_set(
         Where the package that carries an embedded set is missing.
     """
     check_path("data", source)
-    validation = check_real("validation", validation, low=0, high=1, low_included=False)
+    validation = check_real("validation", validation, low=0, high=1, low_included=False, high_included=True)
     if isinstance(source, str) and source in EMBEDDED:
         from vipnp.data import embedded
 
@@ -248,10 +244,12 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 def hold_out(names: Sequence[str], labels: HostArray, share: float, seed: int) -> list[bool]:
     """Whether each file is held out: by a hash of (seed, name) below `share`, and at least one file of every class on
-    either side.
+    either side; all of them for a share of 1.
 
-    Raises ValueError if a class has one file only.
+    Raises ValueError if a class has one file only, and is to be divided.
     """
+    if share == 1:
+        return [True] * len(names)
     places = [_place(seed, name) for name in names]
     chosen = [place < share for place in places]
     for label in range(int(labels.max()) + 1):

@@ -97,21 +97,18 @@ class Report:
     @property
     def unproved(self) -> list[tuple[str, str, str]]:
         """(op, case, argument) of every argument that a derivative rung looked at and none passed."""
-        passed: dict[tuple[str, str, str], bool] = {}
-        for row in self.rows:
-            if row.rung in DERIVATIVE_RUNGS:
-                key = (row.op, row.case, row.argument)
-                passed[key] = passed.get(key, False) or row.verdict is Verdict.PASS
-        return [key for key, seen in passed.items() if not seen]
+        looked_at = [row for row in self.rows if row.rung in DERIVATIVE_RUNGS]
+        passed = {(row.op, row.case, row.argument) for row in looked_at if row.verdict is Verdict.PASS}
+        return [
+            key for key in dict.fromkeys((row.op, row.case, row.argument) for row in looked_at) if key not in passed
+        ]
 
     @property
     def undecided(self) -> list[tuple[str, str]]:
         """(op, case) of everything about which no rung says PASS."""
-        passed: dict[tuple[str, str], bool] = {}
-        for row in self.rows:
-            key = (row.op, row.case)
-            passed[key] = passed.get(key, False) or row.verdict is Verdict.PASS
-        return [key for key, seen in passed.items() if not seen]
+        passed = {(row.op, row.case) for row in self.rows if row.verdict is Verdict.PASS}
+        found = dict.fromkeys((row.op, row.case) for row in self.rows)
+        return [key for key in found if key not in passed]
 
     @property
     def decided(self) -> bool:

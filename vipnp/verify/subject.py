@@ -320,7 +320,7 @@ def _failure(where: str, error: BaseException, backend: Backend, exact: bool) ->
 
 
 def _line(error: BaseException) -> str:
-    """The line of the op's own file that an exception came from; nothing where Python could not call the op."""
+    """The line of the op's own file that an exception came from; nothing where the op has no source in Python."""
     called = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename != __file__]
     own = [frame for frame in called if frame.filename == called[0].filename]
     return f" ({Path(own[-1].filename).name}, line {own[-1].lineno})" if own else ""

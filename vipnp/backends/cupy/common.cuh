@@ -7,7 +7,7 @@
 //   HEIGHT   (B, N, W, H*S): y[b, n, w, h*S + s] = x[b, h, w, n*S + s]
 //   WIDTH    (B, H, N, W*S): y[b, h, n, w*S + s] = x[b, h, w, n*S + s]
 //
-// No kernel adds to memory with atomics: partial sums go to their own rows of a buffer, and column_sum adds these in a
+// No kernel adds to memory with atomics: partial sums go to their own rows of a buffer, and sum_rows adds these in a
 // fixed order, so the same input gives the same bits.
 #ifndef SHARED
 #include <cuda_bf16.h>

@@ -5,14 +5,11 @@ from __future__ import annotations
 import cupy
 
 from vipnp.backends.cupy.arrays import convert, dtype_name, empty
-from vipnp.backends.cupy.common import check_shape, column_sum
+from vipnp.backends.cupy.common import TABLE, check_shape, sum_rows
 from vipnp.backends.cupy.kernels import constant, launch, wide
 from vipnp.backends.cupy.products import HasPrecision
-from vipnp.core import Array, Pullback1, Replacements
+from vipnp.core import Array, Pullback1
 from vipnp.ops import cross_entropy, soft_cross_entropy
-
-TABLE = Replacements()
-"""Readable op -> the function here that runs CUDA kernels."""
 
 ROW_THREADS = constant("cross_entropy.cu", "ROW_THREADS")
 
@@ -35,7 +32,7 @@ def _cross_entropy(
         "K": K,
     }
     launch("cross_entropy_forward", dtype, (), (B,), (ROW_THREADS,), row_loss=row_loss, **given)
-    loss = column_sum(row_loss.reshape(B, 1)).reshape(())
+    loss = sum_rows(row_loss.reshape(B, 1)).reshape(())
 
     def pullback(dloss: Array) -> tuple[Array]:
         dlogits = empty((B, K), dtype)

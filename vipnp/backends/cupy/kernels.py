@@ -54,7 +54,7 @@ PARTS_LAYOUT = np.dtype([("from", np.uint64, PARTS), ("start", np.int64, PARTS +
 """That of Parts in optimizer.cu."""
 
 LARGEST_BLOCK_OF_ROWS = 512
-"""Blocks that share the rows of a column sum: a constant, so that the order of the sum is the same on every device."""
+"""Blocks that share the rows of a sum: a constant, so that its order is the same on every device."""
 
 NORM_TEMPLATES: Mapping[str, tuple[tuple[int, int], ...]] = {
     "float32": ((1, 8), (2, 4), (4, 2), (1, 16), (2, 8), (4, 4), (4, 8)),
@@ -103,7 +103,7 @@ KERNELS: Mapping[str, Kernel] = {
     "residual_forward": Kernel("residual.cu", _each(CPP_TYPES, *_VECTOR_TEMPLATES)),
     "residual_backward": Kernel("residual.cu", _each(CPP_TYPES, *_VECTOR_TEMPLATES)),
     "dropout": Kernel("residual.cu", _each(CPP_TYPES, *_VECTOR_TEMPLATES)),
-    "column_sum": Kernel("residual.cu", _each(WIDE_TYPES, ())),
+    "sum_rows": Kernel("residual.cu", _each(WIDE_TYPES, ())),
     "exchange": Kernel("residual.cu", _each(CPP_TYPES, *_VECTOR_TEMPLATES)),
     "convert": Kernel(
         "residual.cu",
@@ -244,25 +244,25 @@ class Prepared:
         ends = [calcsize("".join(letters[: i + 1])) for i in range(len(letters))]
         starts = (begin + end - calcsize(letter) for end, letter in zip(ends, letters, strict=True))
         self._addresses = (c_void_p * len(letters))(*starts)
-        self._names = signature(name).keys()
+        self._names = tuple(signature(name))
+        self._expected = [(parameter.dtype, parameter.numbers) for parameter in self._parameters]
 
     def start(self, grid: tuple[int, ...], block: tuple[int, ...], arguments: Mapping[str, Any]) -> None:
         """Enqueue it on the current stream. TypeError unless `arguments` are what the source declares."""
-        if arguments.keys() != self._names:
-            raise TypeError(f"{self.name}: got {', '.join(arguments)}, expected {', '.join(self._names)}")
-        values = []
-        for name, _, dtype, numbers, declared in self._parameters:
-            value = arguments[name]
-            if dtype is not None:
-                if value is None:
-                    value = 0
-                elif isinstance(value, cupy.ndarray) and value.dtype == dtype:
-                    value = value.data.ptr
-                else:
-                    raise TypeError(f"{self.name}: {name}: got {_kind(value)}, expected {declared} of {dtype}")
-            elif not isinstance(value, numbers):
-                raise TypeError(f"{self.name}: {name}: got {_kind(value)}, expected {declared}")
-            values.append(value)
+        if tuple(arguments) != self._names:
+            arguments = self._in_order(arguments)
+        values: list[Any] = []
+        for value, (dtype, numbers) in zip(arguments.values(), self._expected, strict=True):
+            if dtype is None:
+                fits, packed = isinstance(value, numbers), value
+            elif value is None:
+                fits, packed = True, 0
+            else:
+                fits = isinstance(value, cupy.ndarray) and value.dtype == dtype
+                packed = value.data.ptr if fits else 0
+            if not fits:
+                raise self._refused(len(values), value)
+            values.append(packed)
         self._struct.pack_into(self._arguments, 0, *values)
         x, y, z = (*grid, 1, 1)[:3]
         # CUDA takes no grid of no blocks: over empty arrays one block finds nothing to do.
@@ -276,9 +276,15 @@ class Prepared:
             0,
         )
 
+    def _in_order(self, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
+        if arguments.keys() != set(self._names):
+            raise TypeError(f"{self.name}: got {', '.join(arguments)}, expected {', '.join(self._names)}")
+        return {name: arguments[name] for name in self._names}
 
-def _kind(value: Any) -> str:
-    return f"an array of {value.dtype}" if hasattr(value, "dtype") else type(value).__name__
+    def _refused(self, i: int, value: Any) -> TypeError:
+        name, _, dtype, _, declared = self._parameters[i]
+        got = f"an array of {value.dtype}" if hasattr(value, "dtype") else type(value).__name__
+        return TypeError(f"{self.name}: {name}: got {got}, expected {declared}{f' of {dtype}' if dtype else ''}")
 
 
 class _Ready(threading.local):
@@ -315,7 +321,7 @@ def launch(
 
 
 def row_blocks(rows: int, rows_a_block: int) -> int:
-    """How many blocks share the rows of a column sum."""
+    """How many blocks share the rows of a sum over rows."""
     return min(math.ceil(rows / rows_a_block), LARGEST_BLOCK_OF_ROWS)
 
 

@@ -83,7 +83,7 @@ norm_forward(const T* x, const T* branch, const Wide<T>* branch_bias, const Wide
 
 // Adds up, over the warps of the block, what each lane holds for its columns; writes them to out (C,).
 template <typename A, int VEC, int CHUNKS, typename Scratch>
-__device__ __forceinline__ void write_column_sums(const A (&sums)[CHUNKS][VEC], Scratch& scratch, A* out, int C) {
+__device__ __forceinline__ void write_row_sums(const A (&sums)[CHUNKS][VEC], Scratch& scratch, A* out, int C) {
     const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
     constexpr int COLUMNS = 32 * VEC * CHUNKS;
     __syncthreads();
@@ -194,7 +194,7 @@ norm_backward(const T* dy_channel, const T* dy_height, const T* dy_width, const 
 
     SHARED(A, scratch, WARPS * 32 * VEC * CHUNKS);
     A* const out = partial + static_cast<long long>(blockIdx.x) * pitch;
-    write_column_sums<A, VEC, CHUNKS>(dweight, scratch, out, C);
-    write_column_sums<A, VEC, CHUNKS>(dbias, scratch, out + C, C);
-    if (sums == 3) write_column_sums<A, VEC, CHUNKS>(dbranch_bias, scratch, out + 2 * C, C);
+    write_row_sums<A, VEC, CHUNKS>(dweight, scratch, out, C);
+    write_row_sums<A, VEC, CHUNKS>(dbias, scratch, out + C, C);
+    if (sums == 3) write_row_sums<A, VEC, CHUNKS>(dbranch_bias, scratch, out + 2 * C, C);
 }

@@ -6,14 +6,11 @@ import math
 from typing import Any, NamedTuple
 
 from vipnp.backends.cupy.arrays import dtype_name, empty
-from vipnp.backends.cupy.common import ONE, ColumnSums, Grid, Scale, check_parameter, pitch
+from vipnp.backends.cupy.common import ONE, TABLE, Grid, RowSums, Scale, check_parameter, pitch
 from vipnp.backends.cupy.kernels import NORM_TEMPLATES, WARP, constant, launch, vector_length, wide
 from vipnp.backends.cupy.products import HasPrecision, rows_of
-from vipnp.core import Array, Pullback3, Replacements
+from vipnp.core import Array, Pullback3
 from vipnp.ops import layer_norm
-
-TABLE = Replacements()
-"""Readable op -> the function here that runs CUDA kernels."""
 
 NORM_WARPS = constant("layer_norm.cu", "WARPS")
 """Rows that a block goes through at a time, one warp each."""
@@ -167,7 +164,7 @@ def layer_norm_cuda(
     y, _, _, saved = norm_forward(rows, weight, bias, eps, grid)
 
     def pullback(dy: Array) -> tuple[Array, Array, Array]:
-        sums = ColumnSums(grid.rows, (2 * grid.C,), x)
+        sums = RowSums(grid.rows, (2 * grid.C,), x)
         gradients = norm_backward((rows_of(dy), None, None), saved, weight, bias, grid, sums[0])
         (total,) = sums.totals()
         return gradients.dx.reshape(x.shape), total[: grid.C], total[grid.C :]

@@ -15,17 +15,14 @@ import cupy
 import numpy as np
 
 from vipnp.backends.cupy.arrays import contiguous, dtype_name, empty
-from vipnp.backends.cupy.common import column_sum
+from vipnp.backends.cupy.common import TABLE, sum_rows
 from vipnp.backends.cupy.kernels import PARTS, PARTS_LAYOUT, THREADS, WIDE_TYPES, launch, row_blocks
-from vipnp.core import Array, Replacements
+from vipnp.core import Array
 from vipnp.core.checks import check_real
 from vipnp.core.flat import FlatTensors, Layout, layout
 from vipnp.optim.adamw import AdamWState, adamw
 from vipnp.optim.checks import check_owned
 from vipnp.optim.clip import EPS, clip_grad_norm
-
-TABLE = Replacements()
-"""The optimiser's functions -> those here that run CUDA kernels."""
 
 ENTRIES_A_BLOCK = 8 * THREADS
 
@@ -208,7 +205,7 @@ def clip_grad_norm_cuda(xp: Any, grads: Mapping[str, Array], *, max_norm: float)
         grid,
         (THREADS,),
         g=g,
-        squares=column_sum(partial),
+        squares=sum_rows(partial),
         max_norm=max_norm,
         eps=EPS,
         clipped=clipped,

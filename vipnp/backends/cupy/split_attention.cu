@@ -215,8 +215,8 @@ split_attention_backward_logits(const A* partial, const A* logits, A* dlogits, i
 // dx_j = dy * a_j + dpooled[b, c] / (H*W), terms 1 and 2, each in the layout of x_j. dpooled (B, C) may be null.
 template <typename T, int VEC, int BRANCHES>
 __global__ void __launch_bounds__(THREADS)
-split_attention_backward_branches(const T* dy, const Wide<T>* logits, const Wide<T>* dpooled, int layout_0,
-                                  int layout_1, int layout_2, T* dx_0, T* dx_1, T* dx_2, int H, int W, int C, int S) {
+split_attention_backward_branches(const T* dy, const Wide<T>* logits, const Wide<T>* dpooled, T* dx_0,
+                                  T* dx_1, T* dx_2, int layout_0, int layout_1, int layout_2, int H, int W, int C, int S) {
     using A = Wide<T>;
     const int c = (blockIdx.y * CHANNEL_LANES + threadIdx.x) * VEC;
     if (c >= C) return;

@@ -7,14 +7,11 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from vipnp.backends.cupy.arrays import convert, dtype_name, empty
-from vipnp.backends.cupy.common import CHANNEL, Grid, check_shape, column_sum
+from vipnp.backends.cupy.common import CHANNEL, TABLE, Grid, check_shape, sum_rows
 from vipnp.backends.cupy.kernels import THREADS, constant, launch, vector_length, wide
 from vipnp.backends.cupy.products import HasPrecision, rows_of
-from vipnp.core import Array, Pullback1, Replacements
+from vipnp.core import Array, Pullback1
 from vipnp.ops import global_average_pool, split_attention
-
-TABLE = Replacements()
-"""Readable op -> the function here that runs CUDA kernels."""
 
 CHANNEL_LANES = constant("split_attention.cu", "CHANNEL_LANES")
 TOKEN_LANES = constant("split_attention.cu", "TOKEN_LANES")
@@ -34,12 +31,10 @@ class Branches(NamedTuple):
     layouts: tuple[int, ...]
 
     def named(self, letter: str) -> dict[str, Any]:
-        """What the kernels take, always three: `letter`_0 and layout_0, ..."""
+        """What the kernels take, always three: `letter`_0, ... and layout_0, ..."""
         absent = 3 - len(self.arrays)
-        arrays, layouts = (*self.arrays, *(None,) * absent), (*self.layouts, *(CHANNEL,) * absent)
-        return {f"{letter}_{j}": array for j, array in enumerate(arrays)} | {
-            f"layout_{j}": layout for j, layout in enumerate(layouts)
-        }
+        names = (f"{letter}_0", f"{letter}_1", f"{letter}_2", "layout_0", "layout_1", "layout_2")
+        return dict(zip(names, (*self.arrays, *(None,) * absent, *self.layouts, *(CHANNEL,) * absent), strict=True))
 
 
 def _launch(
@@ -70,7 +65,7 @@ def pool_forward(branches: Branches, grid: Grid) -> Array:
         partial=partial,
         **grid.sizes,
     )
-    return column_sum(partial).reshape(grid.B, grid.C)
+    return sum_rows(partial).reshape(grid.B, grid.C)
 
 
 def split_attention_forward(logits: Array, branches: Branches, grid: Grid) -> Array:

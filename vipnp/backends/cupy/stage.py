@@ -18,9 +18,10 @@ from vipnp.backends.cupy.arrays import convert, dtype_name
 from vipnp.backends.cupy.common import (
     CHANNEL,
     HEIGHT,
+    TABLE,
     WIDTH,
-    ColumnSums,
     Grid,
+    RowSums,
     Scale,
     check_parameter,
     check_segments,
@@ -55,9 +56,6 @@ from vipnp.layers import (
     stage,
 )
 from vipnp.ops import layer_norm
-
-TABLE = Replacements()
-"""Readable layer -> the function here that runs CUDA kernels."""
 
 EPS: float = inspect.signature(layer_norm).parameters["eps"].default
 
@@ -264,7 +262,7 @@ def block_backward(
         return product(xp, operand(xp, d), operand(xp, a), transpose_a=True, dtype=parameter_dtype)
 
     dhidden = back(dbranch, weights.fc2)
-    sums = ColumnSums(grid.rows, (saved.u.shape[1], 3 * grid.C, (2 if saved.before is None else 3) * grid.C), dstream)
+    sums = RowSums(grid.rows, (saved.u.shape[1], 3 * grid.C, (2 if saved.before is None else 3) * grid.C), dstream)
     du, hidden = gelu_backward(dhidden, saved.u, fc1["bias"], sums[0], again=True)
     dweight2 = gradient(dbranch, hidden)
     del dhidden, hidden

@@ -59,17 +59,13 @@ MEETING = {
 }
 
 
+@precision()
 def certified(subject: Subject) -> list[Row]:
     """Two steps. The pullback on balls encloses the exact gradient: along a random direction its ball meets that of the
     derivative, carried by dual numbers, to AGREEMENT. Then the float64 gradient is compared with that enclosure.
 
     Raises MissingExtraError where python-flint is not installed.
     """
-    with precision():
-        return _certified(subject)
-
-
-def _certified(subject: Subject) -> list[Row]:
     gradients = subject.float64_gradients
     backend = ExactBackend(BallNumbers())
     constants = backend.lift_constants(subject.kwargs)

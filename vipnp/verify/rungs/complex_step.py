@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -76,15 +77,17 @@ def stay_analytic(subject: Subject) -> None:
 
 def derivatives(subject: Subject) -> list[HostArray]:
     """d sum(dy * y) / dx for every entry of every differentiated array, dy the cotangent of the subject."""
-    truths = []
-    for i, array in enumerate(subject.arrays):
-        truth = np.empty(array.shape)
-        for index in np.ndindex(array.shape):
-            direction = np.zeros(array.shape)
-            direction[index] = 1
-            truth[index] = directional(subject, i, direction)
-        truths.append(truth)
-    return truths
+    return [every_entry(partial(directional, subject, i), array.shape) for i, array in enumerate(subject.arrays)]
+
+
+def every_entry(slope: Callable[[HostArray], float], shape: tuple[int, ...]) -> HostArray:
+    """The slope along every entry of an array by itself."""
+    slopes = np.empty(shape)
+    for index in np.ndindex(shape):
+        direction = np.zeros(shape)
+        direction[index] = 1
+        slopes[index] = slope(direction)
+    return slopes
 
 
 def directional(subject: Subject, which: int, direction: HostArray, step: float = STEP) -> float:
