@@ -444,7 +444,10 @@ def test_the_loss_that_is_told_is_that_of_the_epoch(whole: Path) -> None:
         (("train", "{photos}", "-o", "{tmp}/r", "--recipe", "smal"), "did you mean 'small'?"),
         (("train", "{photos}", "-o", "{tmp}/r", "--img-size", "16", "15"), "img_size: got (16, 15), expected sides"),
         (("train", "{photos}", "-o", "{tmp}/r", "--model", "vip_s8"), "vip_m7, vip_l7 (did you mean 'vip_s7'?)"),
-        (("train", "{photos}", "-o", "{tmp}/r", "--crop-pct", "7"), "crop_pct: got 7.0, expected a number in (0, 1]"),
+        (
+            ("train", "{photos}", "-o", "{tmp}/r", "--crop-pct", "7"),
+            "crop_pct: got 7.0, expected a number in [0.01, 1]",
+        ),
         (("train", "{photos}", "-o", "{tmp}/r", "--config", "{tmp}/none.toml"), "none.toml cannot be read (No such"),
         (("train", "--resume", "{tmp}"), "holds no config.toml: it is no run folder"),
         (("eval", "{tmp}"), "holds no best.safetensors"),

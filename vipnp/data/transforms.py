@@ -24,6 +24,9 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 LARGEST_SIDE = 2**14
 """Pixels of a side of what the network sees, at most: more are a slip of the hand."""
 
+LEAST_CROP = 0.01
+"""Share of the image that evaluation sees, at least."""
+
 MOST_RESIZED = 2**26
 """Pixels of a resized picture whose middle is then cut out: a strip of a few kilobytes would become gigabytes."""
 
@@ -73,10 +76,10 @@ class Transform:
                 raise ValueError(
                     f"{name}: got {len(getattr(self, name))} numbers, expected {self.channels}, one a channel"
                 )
-        check_real("crop_pct", self.crop_pct, low=0, low_included=False, high=1, high_included=True)
+        check_real("crop_pct", self.crop_pct, low=LEAST_CROP, high=1, high_included=True)
         check_real("flip", self.flip, low=0, high=1, high_included=True)
         if self.interpolation not in ("nearest", "bilinear", "bicubic"):
-            raise ValueError(f"interpolation: got {self.interpolation!r}, expected nearest, bilinear or bicubic")
+            raise ValueError(f"interpolation: got {shown(self.interpolation)}, expected nearest, bilinear or bicubic")
         check_scale(self.scale)
         if self.aa != "":
             parse(self.aa)

@@ -112,7 +112,7 @@ class ViPConfig:
         mixing: Any = self.branches
         if isinstance(mixing, str):
             if mixing not in MIXINGS:
-                raise ValueError(f"branches: got {mixing!r}, expected three kinds or one of {', '.join(MIXINGS)}")
+                raise ValueError(f"branches: got {shown(mixing)}, expected three kinds or one of {', '.join(MIXINGS)}")
             mixing = MIXINGS[mixing]
         object.__setattr__(self, "branches", _sequence("branches", mixing))
         self._check_lengths()

@@ -26,6 +26,9 @@ NO_CONFIGURATION = (
 )
 """What to do with weights that do not say what they belong to."""
 
+LONGEST_REASON = 400
+"""Characters of an error that another one quotes."""
+
 
 def load(
     path: str | os.PathLike[str],
@@ -132,7 +135,9 @@ def _described(
         if transform is not None:
             transform = Transform(**{key: _tupled(value) for key, value in transform.items()})
     except (TypeError, AttributeError, ValueError) as error:
-        raise ValueError(f"{where} has metadata of another kind ({error})") from error
+        reason = str(error)  # which may name what the file holds in full
+        reason = reason if len(reason) <= LONGEST_REASON else f"{reason[:LONGEST_REASON]}..."
+        raise ValueError(f"{where} has metadata of another kind ({reason})") from error
     classes = found.get("classes")
     if classes is not None:
         if not isinstance(classes, list) or not all(isinstance(label, str) for label in classes):
