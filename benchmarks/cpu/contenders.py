@@ -52,7 +52,7 @@ def torch_step(
     def build(work: Work, cores: int) -> Step:
         import torch
 
-        from vipnp.audit.torch_twins import torch_vip
+        from tools.torch_vip import torch_vip
         from vipnp.backends.numpy import keep_freed_memory
 
         if keep_memory and not keep_freed_memory():
@@ -128,7 +128,7 @@ def floor_step(products: str) -> Callable[[Work, int], Step]:
     """The matrix products of the step and nothing else, in memory that is there already, one shard a core.
 
     Layouts are those of the library: y = x weight^T forwards, dy weight and dy^T x backwards. "auto" multiplies as the
-    library does: few images in inference by its own kernels.
+    library does: in inference by its own kernels.
     """
 
     def build(work: Work, cores: int) -> Step:
@@ -139,11 +139,10 @@ def floor_step(products: str) -> Callable[[Work, int], Step]:
         layers = linear_layers(work.config())
         weights = weights_of(layers)
         crew = Crew(cores)
-        if products == "auto" and work.task == "infer" and work.batch < max(2, cores):
+        if products == "auto" and work.task == "infer":
             from benchmarks.cpu.panels import panel_products
 
-            one_image = panel_products(layers, weights, crew)
-            return lambda: [one_image() for _ in range(work.batch)]
+            return panel_products(layers, weights, crew, work.batch)
         product = openblas_product(step=None) if products == "openblas" else PRODUCTS[products]()
         parts = [part.stop - part.start for part in bounds(work.batch, min(cores, work.batch))]
         rng = np.random.default_rng(0)

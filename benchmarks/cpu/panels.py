@@ -1,4 +1,4 @@
-"""The matrix products of one image by the kernels that the library has for it, and nothing between them."""
+"""The matrix products of inference by the kernels that the library has for it, and nothing between them."""
 
 from __future__ import annotations
 
@@ -30,17 +30,41 @@ def product_of_every_layer(sizes: Any, weights: Any, x: Any, y: Any, tickets: An
 
 
 def panel_products(
-    layers: Sequence[tuple[int, int, int]], weights: Sequence[HostArray], crew: Crew
+    layers: Sequence[tuple[int, int, int]], weights: Sequence[HostArray], crew: Crew, batch: int
 ) -> Callable[[], object]:
-    """The products of one image, all threads of `crew` on each; layers : (rows, inputs, outputs)."""
+    """The products of a batch, shared out as the library does: an image a thread, and the images that are left by all
+    threads together; layers : (rows, inputs, outputs) for one image."""
     sizes = np.array([(-(-M // WIDTH), K, N) for M, K, N in layers])
     addresses = np.array([weight.ctypes.data for weight in weights])
-    x = np.ones(max(P * K for P, K, _ in sizes) * WIDTH, np.float32)
-    y = np.empty(max(P * M for P, _, M in sizes) * WIDTH, np.float32)
+    memory = [
+        (
+            np.ones(max(P * K for P, K, _ in sizes) * WIDTH, np.float32),
+            np.empty(max(P * M for P, _, M in sizes) * WIDTH, np.float32),
+        )
+        for _ in range(crew.size)
+    ]
 
-    def run() -> object:
-        tickets = np.zeros((len(layers), COUNTERS), np.int64)
-        return crew.run(lambda _: product_of_every_layer(sizes, addresses, x, y, tickets), crew.size)
+    def one_image(x: HostArray, y: HostArray, tickets: HostArray) -> None:
+        product_of_every_layer(sizes, addresses, x, y, tickets)
+
+    def counters() -> HostArray:
+        return np.zeros((len(layers), COUNTERS), np.int64)
+
+    def run() -> None:
+        images = iter(range(batch - batch % crew.size))
+
+        def alone(thread: int) -> None:
+            for _ in images:
+                one_image(*memory[thread], counters())
+
+        crew.run(alone, crew.size)
+        for _ in range(batch % crew.size):
+            shared = (*memory[0], counters())
+
+            def together(_: int, shared: Any = shared) -> None:
+                one_image(*shared)
+
+            crew.run(together, crew.size)
 
     run.weights = weights  # type: ignore[attr-defined] # whose memory must outlive the addresses
     return run

@@ -192,6 +192,19 @@ def test_it_says_what_it_wrote_and_what_it_left_out(tmp_path: Path) -> None:
     )
 
 
+def test_the_weights_of_a_run(tmp_path: Path) -> None:
+    model = small_model()
+    (tmp_path / "run").mkdir()
+    refused = vipnp("convert", tmp_path / "run", tmp_path / "m.pth")
+    assert (refused.exit_code, refused.output.partition(":")[2]) == (
+        2,
+        f" source: {tmp_path / 'run'} holds no best.safetensors: it is no run folder, or its first epoch is not over\n",
+    )
+    model.save(tmp_path / "run" / "best.safetensors")
+    assert vipnp("convert", tmp_path / "run", tmp_path / "m.pth").exit_code == 0
+    assert set(load_weights(tmp_path / "m.pth")) == set(model.state_dict())
+
+
 def test_no_file_is_lost(tmp_path: Path) -> None:
     save_pytorch(tmp_path / "w.pth", {"x": np.ones((2, 3), np.float32)})
     (tmp_path / "old.safetensors").write_text("mine")
@@ -214,8 +227,8 @@ def test_converting_loads_no_pytorch(tmp_path: Path) -> None:
     save_pytorch(tmp_path / "w.pth", model.state_dict())
     code = (
         "import sys; sys.modules['torch'] = None\n"
-        "from pathlib import Path; from vipnp.cli.convert import convert_weights\n"
-        f"convert_weights(Path({str(tmp_path / 'w.pth')!r}), Path({str(tmp_path / 'w.safetensors')!r}), False)\n"
+        "from pathlib import Path; from vipnp.cli.convert import convert\n"
+        f"convert(Path({str(tmp_path / 'w.pth')!r}), Path({str(tmp_path / 'w.safetensors')!r}), False)\n"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr

@@ -13,6 +13,7 @@ from vipnp.checkpoint import load_metadata, load_weights
 from vipnp.core import HostArray
 from vipnp.core.checks import check_whole, listed, shown
 from vipnp.data.transforms import IMAGENET_MEAN, IMAGENET_STD, Transform
+from vipnp.models.checks import differing
 from vipnp.models.config import PUBLISHED, PUBLISHED_CROP_PCT, ViPConfig, get_config
 from vipnp.models.initialization import parameter_shapes
 from vipnp.models.model import VisionPermutator
@@ -163,7 +164,7 @@ def _published(where: str, tensors: Mapping[str, HostArray], name: str | None) -
         return fits
     if fits is not None:
         raise ValueError(f"{where} holds weights of {fits[0]}, not of {name}")
-    nearest = name or min(PUBLISHED, key=lambda known: len(_differing(PUBLISHED[known], tensors)))
+    nearest = name or min(PUBLISHED, key=lambda known: sum(map(len, differing(PUBLISHED[known], tensors))))
     what = f"does not fit {name}" if name else f"fits no published model; nearest is {nearest}"
     raise ValueError(f"{where} {what}{_differences(PUBLISHED[nearest], tensors)}; {NO_CONFIGURATION}")
 
@@ -200,21 +201,12 @@ def published_model(tensors: Mapping[str, HostArray]) -> tuple[str, ViPConfig] |
     return None
 
 
-def _differing(config: ViPConfig, tensors: Mapping[str, HostArray]) -> list[str]:
-    expected = parameter_shapes(config)
-    shapes = {name: tensor.shape for name, tensor in tensors.items()}
-    return [name for name in {**expected, **shapes} if expected.get(name) != shapes.get(name)]
-
-
 def _differences(config: ViPConfig, tensors: Mapping[str, HostArray]) -> str:
     """How many names differ, and the first few of each kind; empty where none does."""
+    missing, unexpected, unlike = differing(config, tensors)
     expected = parameter_shapes(config)
-    kinds: dict[str, list[str]] = {"missing": [], "unexpected": [], "of another shape": []}
-    for name in _differing(config, tensors):
-        kind = "missing" if name not in tensors else "unexpected" if name not in expected else "of another shape"
-        kinds[kind].append(
-            name if kind != "of another shape" else f"{name} {tensors[name].shape}, not {expected[name]}"
-        )
+    shapes = [f"{name} {tensors[name].shape}, not {expected[name]}" for name in unlike]
+    kinds = {"missing": missing, "unexpected": unexpected, "of another shape": shapes}
     return "".join(f"; {len(names)} {kind}: {listed(names)}" for kind, names in kinds.items() if names)
 
 

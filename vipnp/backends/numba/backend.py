@@ -33,9 +33,9 @@ def create(*, shards: int | None = None, products: str = "auto", keep_memory: bo
         "numpy", whatever NumPy calls; "auto", for every kind of product the one that was the fastest when this was
         measured on this machine, once, which is kept in the folder of the compiled kernels (choice.py); "ranked", the
         first that is there of onednn, openblas, numpy, and on processors other than AMD's of mkl before these, where
-        nothing is measured. With both, a batch that is not divided, such as one image, is left to openblas, and in
-        inference in float32 the stages of one image, and of a batch below the number of shards, are multiplied by
-        kernels of their own (inference.py): all threads share an image, whose bits then do not depend on their number.
+        nothing is measured. With both, a batch that is not divided, such as one image in training, is left to
+        openblas, and in inference in float32 the stages are multiplied by kernels of their own, image by image
+        (inference.py): their bits depend neither on the number of threads nor on the batch.
     keep_memory : see vipnp.backends.numpy.create.
 
     Raises RuntimeError where Numba is told to compile nothing, ImportError naming the extra where Numba, oneDNN, MKL or

@@ -1,8 +1,8 @@
-"""A stage in inference for a batch smaller than the crew: image by image on panels of tokens, all threads on one image.
+"""A stage in inference, image by image on panels of tokens.
 
-One compiled call has all blocks of a stage, matrix products included (kernels/image.py). How many threads there are
-does not change the result. From one image a thread on, every thread goes through the blocks by itself (shards.py): the
-products of a library read the weights once for several images.
+One compiled call has all blocks of a stage for an image, matrix products included (kernels/image.py). As long as there
+is an image for every thread, each goes through the blocks by itself and then takes the next image; all together take
+those that are left. Neither who does it nor how many threads there are changes the result.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def leaf(tree: Any, name: str) -> HostArray:
 
 
 class Shared:
-    """What the threads that work on one image share: its memory and the counters of its steps."""
+    """What works on one image takes, or shares where several threads do: its memory and the counters of its steps."""
 
     def __init__(self, shape: tuple[int, int, int], segments: int, hidden: tuple[int, int], blocks: int) -> None:
         H, W, C = shape
@@ -100,11 +100,10 @@ def stage_by_images(
     skip_lam: float = 1.0,
     masks: Sequence[BlockMasks] | None = None,
 ) -> tuple[Array, Callable[[Array], tuple[Array, dict[str, PermutatorParams]]]]:
-    """y = block_L(... block_2(block_1(x))), x, y (B, H, W, C) float32, B below the number of threads or 1; training,
-    larger batches and all that the kernel does not cover run in shards."""
+    """y = block_L(... block_2(block_1(x))), x, y (B, H, W, C) float32; training and all that the kernel does not cover
+    run in shards."""
     if not (
         not xp.keep
-        and are_few(xp, x)
         and masks is None
         and len(params) > 0
         and x.dtype == np.float32
@@ -123,14 +122,28 @@ def stage_by_images(
     addresses = np.array([[leaf(block, name).ctypes.data for name in PARAMS] for block in blocks], np.int64)
     hidden = widths(blocks[0])
     y = np.empty_like(x)
+    threads = xp.crew.size
+    alone = B - B % threads
+    images = iter(range(alone))
 
-    def work(b: int, shared: Shared, thread: int) -> None:
-        memory, small, tickets = shared.memory, shared.small, shared.tickets
-        stage_chunks(x[b], addresses, N, hidden, 1 / skip_lam, EPS, memory, small, tickets, thread % 2, y[b])
+    def memory() -> Shared:
+        return Shared((H, W, C), N, hidden, len(blocks))
 
-    for b in range(B):
-        shared = Shared((H, W, C), N, hidden, len(blocks))
-        xp.crew.run(lambda thread, b=b, shared=shared: work(b, shared, thread), xp.crew.size)
+    def work(b: int, shared: Shared, side: int) -> None:
+        arrays = shared.memory, shared.small, shared.tickets
+        stage_chunks(x[b], addresses, N, hidden, 1 / skip_lam, EPS, *arrays, side, y[b])
+
+    def work_alone(_: int) -> None:
+        own = memory()
+        for b in images:
+            own.tickets[:] = 0
+            work(b, own, 0)
+
+    if alone:
+        xp.crew.run(work_alone, threads)
+    for b in range(alone, B):
+        shared = memory()
+        xp.crew.run(lambda thread, b=b, shared=shared: work(b, shared, thread % 2), threads)
     return y, not_kept
 
 

@@ -9,7 +9,9 @@ import numba
 import numpy as np
 from numba.extending import overload
 
-from vipnp.backends.numba.kernels.compiler import IN_ORDER, kernel
+from vipnp.backends.numba.kernels import machine
+from vipnp.backends.numba.kernels.compiler import IN_ORDER, kernel_with
+from vipnp.backends.numba.kernels.machine import whole_registers
 from vipnp.core import HostArray
 
 RSQRT_2 = math.sqrt(0.5)
@@ -105,13 +107,14 @@ def _normal(v):  # type: ignore[no-untyped-def]
     return double
 
 
-@kernel
+@kernel_with(machine)
 def bias_gelu(u: HostArray, bias: HostArray, scale: HostArray, g: HostArray) -> None:
     """g = scale[b] * v * Phi(v),  v = u + bias.
 
     u (B, T, R); bias (R,); scale (B,), the factor of the residual branch; out: g (B, T, R).
     Fuses the bias of fc1, GELU, and the drop path of the block's second branch.
     """
+    whole_registers()
     B, T, R = u.shape
     for b in range(B):
         for t in range(T):
@@ -121,7 +124,7 @@ def bias_gelu(u: HostArray, bias: HostArray, scale: HostArray, g: HostArray) -> 
                 g[b, t, r] = scale[b] * (v * cdf)
 
 
-@kernel
+@kernel_with(machine)
 def bias_gelu_backward(
     u: HostArray, bias: HostArray, scale: HostArray, dg: HostArray, g: HostArray, dbias: HostArray, rows: int
 ) -> None:
@@ -130,6 +133,7 @@ def bias_gelu_backward(
     u, dg (B, T, R); bias (R,); scale (B,); out: du in dg, the recomputed g (B, T, R), dbias (B, R) = sum_t du in groups
     of `rows` tokens. Fuses GELU forward and backward, drop path and the bias sum of fc1.
     """
+    whole_registers()
     B, T, R = u.shape
     row = np.empty(R, u.dtype)
     for b in range(B):

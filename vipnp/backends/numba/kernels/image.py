@@ -31,6 +31,7 @@ from vipnp.backends.numba.kernels.machine import (
     row_tile,
     tall_tile,
     wait_for,
+    whole_registers,
 )
 from vipnp.backends.numba.kernels.panels import (
     give_panel,
@@ -146,6 +147,7 @@ def dot(w: HostArray, row: int, x: HostArray) -> Any:
 @part
 def gelu_tile(u: HostArray, bias: HostArray, scale: float, tile: tuple[int, int, int, int]) -> None:
     """scale * v * Phi(v), v = u + bias, in the place of u (P, R, WIDTH) in a tile."""
+    whole_registers()
     first, end, start, stop = tile
     for p in range(start, stop):
         for r in range(first, end):

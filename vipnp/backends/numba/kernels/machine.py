@@ -192,6 +192,19 @@ transpose = transpose_of()
 
 
 @instruction
+def whole_registers(typing: Any) -> Any:
+    """Nothing, but the loops of the function that says it are vectorised for the widest registers. LLVM takes half of
+    them on some processors with AVX-512, since an instruction on the whole can make them slower for a while: here the
+    tiles of products do so anyhow."""
+
+    def generate(context: Any, builder: Any, _: Any, arguments: Any) -> Any:
+        set.add(builder.function.attributes, '"prefer-vector-width"="512"')  # whose own `add` knows no such attribute
+        return context.get_dummy_value()
+
+    return types.void(), generate
+
+
+@instruction
 def fetch_add(typing: Any, counter: Any) -> Any:
     """Add 1 to the integer at an address, as one act among threads; what it was before."""
 
