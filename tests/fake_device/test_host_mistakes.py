@@ -351,7 +351,8 @@ PLANTS += [
 
 def planted(plant: Plant) -> str:
     """The text of the module with the mistake in it."""
-    text = (FOLDER / f"{plant.module}.py").read_text()
+    first = "from __future__ import annotations\n"
+    text = (FOLDER / f"{plant.module}.py").read_text().replace(first, f"{first}\nimport cupy\n", 1)
     before, after, rest = text.partition(plant.after)
     assert after, f"{plant.module}: {plant.after!r} is not there"
     assert plant.old in rest, f"{plant.module}: {plant.old!r} is not there after {plant.after!r}"
@@ -383,6 +384,9 @@ def try_check(connection: Any, plant: Plant, text: str) -> None:
     try:
         plant.check()
         MACHINE.timeline.run_all()
+    except (NameError, ImportError) as error:
+        connection.send(("no mistake of the kind that it is for", repr(error)))
+        return
     except Exception as error:
         said = MACHINE.faults[0].reason if MACHINE.faults else f"{type(error).__name__}: {error}"
         connection.send(("caught", said))
