@@ -13,7 +13,7 @@ TRAIN_ARGS ?=
 AUDIT_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help train digits test coverage gradcheck lint format types docs kernels browser ranks readme timm test-gpu gpu-report audit proofs mutation accuracy package clean
+.PHONY: help train digits test coverage gradcheck lint format types docs kernels browser ranks readme timm test-gpu gpu-report audit whole-audit proofs mutation accuracy package clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -25,7 +25,7 @@ digits: .venv/.train ## train on all five splits of the digits and hold the accu
 	$(BIN)/python examples/five_splits.py
 
 test: .venv/.kernels ## the tests, in two processes
-	OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+	OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
 coverage: .venv/.test ## every line and branch of ops and layers, reached on the strict array library alone
 	$(BIN)/python -m coverage run --branch --source=vipnp/ops,vipnp/layers \
@@ -74,6 +74,11 @@ readme: .venv/.test ## the commands of README.md as they are printed, in a folde
 timm: .venv/.test ## the augmentations of training beside timm's, on the same draws
 	$(INSTALL) --no-deps --upgrade --target .venv/timm timm
 	PYTHONPATH=.:.venv/timm $(BIN)/python tools/against_timm.py
+
+whole-audit: .venv/.test ## the audit with planted mistakes, of which nothing regular may be left open
+	mkdir -p build
+	OPENBLAS_NUM_THREADS=1 $(BIN)/vipnp audit --sabotage --json build/audit.json
+	$(BIN)/python -m tools.undecided build/audit.json
 
 audit: .venv/.test ## every gradient against the ladder of checks; options in AUDIT_ARGS
 	OPENBLAS_NUM_THREADS=1 $(BIN)/vipnp audit $(AUDIT_ARGS)

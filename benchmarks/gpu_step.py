@@ -31,11 +31,13 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
 import numpy as np
 
 from vipnp import ViPConfig, create_model, get_backend, list_models
 from vipnp.backends.cupy import PRECISIONS, CupyBackend
-from vipnp.core.files import replaced_when_done, write_json
+from vipnp.core.files import check_outputs, replaced_when_done, write_json
 from vipnp.models import get_config
 from vipnp.optim import AdamW
 from vipnp.train import TrainingStep
@@ -116,7 +118,7 @@ def vipnp_step(case: Case, *, graph: bool = False) -> tuple[Step, CupyBackend]:
 def torch_step(case: Case, *, compiled: bool) -> Step:
     import torch
 
-    from vipnp.audit.torch_twins import torch_vip
+    from tools.torch_vip import torch_vip
 
     module = torch_vip(case.config).cuda()
     images, labels = (torch.from_numpy(array).cuda() for array in data(case))
@@ -449,6 +451,11 @@ def main(arguments: list[str] | None = None) -> int:
     contenders = tuple(name for name in CONTENDERS if name == "vipnp" or name in options.contenders)
     for path in (options.json, options.plot):
         path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        check_outputs({"--json": options.json, "--plot": options.plot})
+    except ValueError as error:
+        print(f"gpu_step: error: {error}", file=sys.stderr)
+        return 2
     measured = ceilings()
     where = environment()
     rows = []

@@ -190,9 +190,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = options.parse_args(arguments)
     if given.rounds < 1:
         options.error(f"--rounds: got {given.rounds}, expected a positive number")
-    for path in (given.json, given.png):
-        if path is not None and not path.absolute().parent.is_dir():
-            options.error(f"{path}: no such folder")
+    try:
+        files.check_outputs({"--json": given.json, "--png": given.png})
+    except ValueError as error:
+        options.error(str(error))
     found = growths(given.rounds, tell=lambda line: print(line, file=sys.stderr, flush=True))
     if given.json:
         content = [{**asdict(growth), "measured": growth.measured, "theory": growth.theory} for growth in found]

@@ -16,6 +16,7 @@ from tests.conftest import FENCE, ROOT, fenced
 from tools.formulas import MATH, sections
 from vipnp import layers, ops, optim
 from vipnp.models import get_config, parameter_shapes, vision_permutator
+from vipnp.verify import verify
 
 README = ROOT / "README.md"
 PAGES = [README, ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -148,6 +149,26 @@ def test_the_readme_examples_run(capsys: pytest.CaptureFixture[str]) -> None:
         assert len(promised) == block.count("print(")
         assert capsys.readouterr().out.splitlines() == promised
     assert np.isfinite(namespace["loss"])
+
+
+def test_the_options_of_verify() -> None:
+    """docs/audit.md gives the signature, and a line to every parameter but the op."""
+    text = (ROOT / "docs" / "audit.md").read_text(encoding="utf-8")
+    said = re.search(r"`verify\((.*?)\)`:\n\n((?:- .*\n|  .*\n)+)", text, re.DOTALL)
+    assert said is not None
+    parameters = inspect.signature(verify).parameters.values()
+    words = [p.name if p.default is p.empty else f"{p.name}={p.default!r}" for p in parameters]
+    assert said[1].replace("\n", " ").replace("'", '"') == ", ".join([*words[:2], "*", *words[2:]]).replace("'", '"')
+    lines = re.findall(r"^- (`.*?):", said[2], re.MULTILINE)
+    assert sorted(re.findall(r"`(\w+)`", " ".join(lines))) == sorted(p.name for p in parameters if p.name != "op")
+
+
+def test_the_ops_that_use_another_op() -> None:
+    sources = {name: inspect.getsource(importlib.import_module(f"vipnp.ops.{name}")) for name in ops.__all__}
+    used = {f"`{name}` calls `{other}`" for name, text in sources.items()
+            for other in re.findall(r"^from vipnp\.ops\.(\w+) import", text, re.MULTILINE)}  # fmt: skip
+    text = " ".join((ROOT / "docs" / "design.md").read_text(encoding="utf-8").split())
+    assert set(re.findall(r"`\w+` calls `\w+`", text)) == used
 
 
 def test_the_readme_fits_a_screen_of_120_columns() -> None:

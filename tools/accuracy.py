@@ -11,10 +11,8 @@ from __future__ import annotations
 
 import argparse
 import math
-import os
 import platform
 import sys
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -25,15 +23,17 @@ from typing import Any
 import numpy as np
 from scipy.special import ndtr
 
-from vipnp.audit import definitions, torch_twins
+from tools.torch_vip import torch_vip
+from vipnp.audit import torch_twins
 from vipnp.audit.cases import CASES, Case, Inputs, model_loss
 from vipnp.backends import get_backend
 from vipnp.backends.numpy import NumpyBackend
 from vipnp.core import Backend, Generator, HostArray
+from vipnp.core.files import check_outputs, write_text
 from vipnp.models import ViPConfig, get_config, unflatten
 from vipnp.models.initialization import initial_parameters
 from vipnp.verify.extras import need
-from vipnp.verify.trees import tree_arrays, tree_map
+from vipnp.verify.trees import argument_names, tree_arrays, tree_map
 
 UNIT = 2.0**-24
 """Half the distance from 1 to the next float32: the largest relative error of one rounding."""
@@ -158,7 +158,7 @@ def _widened(array: HostArray) -> HostArray:
 
 
 def _named(case: Case, value: Any, gradients: Sequence[Any]) -> dict[str, Any]:
-    named = zip(case.arguments, gradients, strict=True)
+    named = zip(argument_names(case.op, len(gradients)), gradients, strict=True)
     return dict(tree_arrays({VALUE: value, **{"" if name == "params" else name: tree for name, tree in named}}))
 
 
@@ -290,20 +290,23 @@ def _official_loss(images: Any, params: Any, *, config: ViPConfig, labels: Any, 
     """`model_loss` in PyTorch's usual form, through the module with the official names."""
     torch = need("torch", "test")
     with torch.device("meta"):
-        module = torch_twins.torch_vip(config)
+        module = torch_vip(config)
     logits = torch.func.functional_call(module, dict(tree_arrays(params)), (images,))
     return torch_twins.cross_entropy(logits, labels=labels, label_smoothing=label_smoothing)
 
 
-VIP_S7 = Case(
-    name="vip_s7",
+class _Published(Case):
+    """A published model, beside the module with the official names."""
+
+    name = "vip_s7"
+    twin = staticmethod(_official_loss)
+
+
+VIP_S7 = _Published(
     op=model_loss,
     draw=_published(get_config("vip_s7")),
     sizes=MappingProxyType({"B": 2}),
     ranges=MappingProxyType({"B": (2, 8)}),
-    definition=definitions.model_loss,
-    twin=_official_loss,
-    arguments=("images", "params"),
     kind="model",
     one_shot=True,
 )
@@ -442,14 +445,6 @@ def versions() -> str:
     return f"Python {platform.python_version()}, {packages}" + "".join(f", NumPy's {name}" for name in blas)
 
 
-def write(path: Path, text: str) -> None:
-    """Write `text` to a temporary name in the same folder, then rename."""
-    with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=path.name, delete=False, encoding="utf-8") as file:
-        file.write(text)
-    os.chmod(file.name, 0o644)
-    os.replace(file.name, path)
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; the exit status is 1 where a limit is not met."""
     parser = argparse.ArgumentParser(prog="python -m tools.accuracy", description=__doc__.split("\n")[0])
@@ -458,9 +453,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--backend", default="numpy", help="where our float32 runs (default numpy)")
     parser.add_argument("--output", type=Path, metavar="FILE", help="where to write the page (default: print it)")
     given = parser.parse_args(arguments)
-    if given.output is not None and not given.output.parent.is_dir():
-        parser.error(f"--output: there is no folder {given.output.parent}")
     try:
+        check_outputs({"--output": given.output})
         cases = selected(given.case)
         backend = get_backend(given.backend)
         results = []
@@ -476,7 +470,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if given.output is None:
         print(text)
     else:
-        write(given.output, text)
+        write_text(given.output, text)
     return 0 if all(result.ok for result in results) and all(row.ok for row in phi) else 1
 
 

@@ -24,6 +24,7 @@ from PIL import Image
 from vipnp import VisionPermutator
 from vipnp.cli.atlas import mixing_config
 from vipnp.core import HostArray
+from vipnp.core.files import check_outputs, text_when_done
 from vipnp.data import load_data_set
 from vipnp.optim import AdamW, cosine_lr
 from vipnp.train import evaluate, train_epoch
@@ -125,6 +126,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--csv", type=Path, help="a row a model and size")
     options = parser.parse_args(arguments)
+    try:
+        check_outputs({"--csv": options.csv})
+    except ValueError as error:
+        parser.error(str(error))
     found: list[Figures] = []
     for name in options.data or ["digits", "phototiles"]:
         for seed in range(options.seeds):
@@ -132,7 +137,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"{name} seed {seed}: {found[-len(FACTORS)]}", file=sys.stderr, flush=True)
     print(table(found))
     if options.csv is not None:
-        with options.csv.open("w", newline="") as file:
+        with text_when_done(options.csv) as file:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(Figures.__dataclass_fields__)
             writer.writerows(map(astuple, found))

@@ -63,6 +63,9 @@ def mistakes(function: Callable[..., Any], *, inside: bool = False, one_shot: bo
     """
     module = sys.modules[function.__module__]
     tree = ast.parse(inspect.getsource(module))
+    outer, _ = _pullback_of(tree, function.__name__)
+    place_of_outer = tree.body.index(outer)
+    texts = [ast.unparse(statement) for statement in tree.body]
     found = []
     seen = set()
     for place, site in _sites(tree, function.__name__):
@@ -70,7 +73,8 @@ def mistakes(function: Callable[..., Any], *, inside: bool = False, one_shot: bo
             for replacement in plant(site):
                 before, after = _text(site.node), _text(replacement)
                 place.put(replacement)
-                source = ast.unparse(ast.fix_missing_locations(tree))
+                texts[place_of_outer] = ast.unparse(outer)  # the rest of the module stays as it is
+                source = "\n".join(texts)
                 place.put(site.node)
                 if before != after and source not in seen:
                     seen.add(source)
@@ -80,7 +84,7 @@ def mistakes(function: Callable[..., Any], *, inside: bool = False, one_shot: bo
         if one_shot and rewrite is state_between_calls:
             continue
         for changed, line, before, after in rewrite(tree, function.__name__):
-            source = ast.unparse(ast.fix_missing_locations(changed))
+            source = ast.unparse(changed)
             found.append(Mistake(function.__name__, kind, line, before, after, source, function.__module__))
     return found
 
@@ -466,7 +470,7 @@ def _expression(template: str, *parts: ast.expr) -> ast.expr:
 
 
 def _text(node: ast.expr) -> str:
-    return ast.unparse(ast.fix_missing_locations(node))
+    return ast.unparse(node)
 
 
 def _is_docstring(statement: ast.stmt) -> bool:

@@ -21,7 +21,7 @@ from numpy.polynomial.polynomial import polyval, polyvander
 from scipy.special import erfcx
 
 from vipnp.backends.numba.kernels.gelu import PHI_TAIL_DENOMINATOR, PHI_TAIL_NUMERATOR
-from vipnp.core.files import replaced_when_done
+from vipnp.core.files import check_outputs, replaced_when_done
 
 END = 15.0
 NUMERATOR, DENOMINATOR = 4, 5
@@ -87,6 +87,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--plot", type=Path, metavar="FILE", help="write the error of the kernels' fit as a PNG")
     options = parser.parse_args()
+    try:
+        check_outputs({"--plot": options.plot})
+    except ValueError as refused:
+        parser.error(str(refused))
     for title, (p, q) in (("made now", fit()), ("in the kernels", (PHI_TAIL_NUMERATOR, PHI_TAIL_DENOMINATOR))):
         error = relative_error(p, q, points())
         print(f"{title}: largest relative error {np.abs(error).max():.3e}, {alternations(error)} alternations")

@@ -20,6 +20,7 @@ from benchmarks.cpu.profile import profile
 from benchmarks.cpu.report import draw, machine, markdown, profile_table, read_json, table, write_json
 from benchmarks.cpu.work import TASKS, Work
 from vipnp.backends.numpy.threads import available_cores
+from vipnp.core.files import check_outputs
 from vipnp.models import list_models
 
 SCALING_CONTENDERS = ("torch", "numba")
@@ -176,9 +177,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options.error("--rounds and --batch: expected positive numbers")
     if not 1 <= given.cores <= available_cores():
         options.error(f"--cores: got {given.cores}, expected 1 to {available_cores()}")
-    for path in (given.json, given.png):
-        if path is not None and not path.absolute().parent.is_dir():
-            options.error(f"{path}: no such folder")
+    try:
+        check_outputs({"--json": given.json, "--png": given.png})
+    except ValueError as error:
+        options.error(str(error))
     if (given.resume or given.markdown) and given.json is None:
         options.error("--resume and --markdown need --json FILE")
     known: list[Result] = []

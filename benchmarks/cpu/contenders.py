@@ -52,7 +52,7 @@ def torch_step(
     def build(work: Work, cores: int) -> Step:
         import torch
 
-        from vipnp.audit.torch_twins import torch_vip
+        from tools.torch_vip import torch_vip
         from vipnp.backends.numpy import keep_freed_memory
 
         if keep_memory and not keep_freed_memory():

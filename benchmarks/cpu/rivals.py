@@ -36,7 +36,7 @@ def torch_logits(work: Work, cores: int) -> tuple[Any, HostArray, HostArray]:
     """PyTorch's module in inference, the images, and its logits."""
     import torch
 
-    from vipnp.audit.torch_twins import torch_vip
+    from tools.torch_vip import torch_vip
 
     torch.set_num_threads(cores)
     config = work.config()

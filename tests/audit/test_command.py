@@ -16,6 +16,7 @@ import pytest
 from latex2mathml.converter import convert
 from typer.testing import CliRunner
 
+from tests.conftest import ROOT
 from tools.formulas import FORMULAS, MATH, formulas
 from vipnp import ops
 from vipnp.audit import gradcheck
@@ -32,11 +33,14 @@ def run(*arguments: str) -> Any:
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Path, Path]:
+    """Planted by this process alone: others take longer to start."""
     folder = tmp_path_factory.mktemp("audit")
-    result = run(
-        *("--op", "gelu", "--op", "drop_path", "--sabotage", "--seed", "3"),
-        *("--json", str(folder / "audit.json"), "--html", str(folder / "audit.html")),
-    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tools.planting.available_cores", lambda: 1)
+        result = run(
+            *("--op", "gelu", "--op", "drop_path", "--sabotage", "--seed", "3"),
+            *("--json", str(folder / "audit.json"), "--html", str(folder / "audit.html")),
+        )
     return result, folder / "audit.json", folder / "audit.html"
 
 
@@ -63,6 +67,14 @@ def test_the_json_file(written: tuple[Any, Path, Path]) -> None:
     assert content["sabotage"]["survivors"] == []
     assert content["sabotage"]["planted"] == len(content["sabotage"]["mistakes"]) > 20
     assert [p.name for p in path.parent.iterdir() if p.suffix == ".part"] == []
+
+
+def test_the_documentation_names_every_field_of_the_json_file(written: tuple[Any, Path, Path]) -> None:
+    content = json.loads(written[1].read_text())
+    text = (ROOT / "docs" / "audit.md").read_text(encoding="utf-8").partition("## The JSON file")[2]
+    table = dict(re.findall(r"^\| `(\w+)` \| (.+) \|$", text, re.MULTILINE))
+    assert set(table) == set(content)
+    assert set(re.findall(r"`(\w+)`", table["sabotage"])) == {*content["sabotage"], *content["sabotage"]["mistakes"][0]}
 
 
 class Page(HTMLParser):
@@ -112,10 +124,22 @@ def test_the_page_is_whole_and_self_contained(written: tuple[Any, Path, Path]) -
     assert "$" not in re.sub(r"<pre.*?</pre>", "", text, flags=re.DOTALL)
 
 
-def test_failures_set_the_exit_status(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    from vipnp.verify.rungs import complex_step
+def test_the_page_says_which_of_several_figures_it_shows(tmp_path: Path) -> None:
+    """Bounds differ: the largest error of a rung need not be the one nearest its bound, and that is the one shown."""
+    files = tmp_path / "audit.json", tmp_path / "audit.html"
+    run("--op", "layer_norm", "--rung", "certified", "--json", str(files[0]), "--html", str(files[1]))
+    rows = [row for row in json.loads(files[0].read_text())["rows"] if row["verdict"] == "PASS"]
+    nearest = max(rows, key=lambda row: row["error"] / row["bound"])
+    assert nearest["error"] < max(row["error"] for row in rows)
+    text = files[1].read_text(encoding="utf-8")
+    assert f'class="cell pass" title="PASS certified: layer_norm ({nearest["case"]}), argument' in text
+    assert f"error {nearest['error']:.3g} (bound {nearest['bound']:.3g})" in text
+    assert "Each cell shows the figure that is nearest to its bound" in text
+    assert "largest error" not in text
 
-    monkeypatch.setattr(complex_step, "OP_BOUND", 0.0)
+
+def test_failures_set_the_exit_status(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("vipnp.verify.subject.OP_BOUND", 0.0)
     result = run("--op", "gelu", "--rung", "complex_step", "--html", str(tmp_path / "page.html"))
     assert result.exit_code == 1
     assert "FAIL complex_step: gelu, argument x" in result.output
@@ -177,7 +201,7 @@ def test_gradcheck_prints_every_case_and_can_fail(
     printed = capsys.readouterr().out
     assert "3 cases, 4 gradients: all PASS" in printed
     assert printed.count("zero") >= 3
-    monkeypatch.setattr("vipnp.verify.rungs.complex_step.OP_BOUND", 0.0)
+    monkeypatch.setattr("vipnp.verify.subject.OP_BOUND", 0.0)
     assert gradcheck.main() == 1
     assert "FAIL complex_step: gelu, argument x" in capsys.readouterr().out
 

@@ -1,4 +1,4 @@
-"""The library holds the bounds it claims, on every case; and the audit goes on when one op fails."""
+"""The audit: what it climbs, at which sizes, and that it goes on when one op fails."""
 
 from __future__ import annotations
 
@@ -25,19 +25,12 @@ PROVED = ("linear", "layer_norm", "gelu", "softmax", "cross_entropy", "permute_h
 PROVED += ("global_average_pool", "residual", "drop_path")
 
 
-def test_every_case_passes_the_rungs_without_other_libraries() -> None:
-    report = audit(rungs=["contract", "value", "adjoint", "complex_step", "finite_field"])
+def test_every_case_passes_the_rungs_that_are_not_about_derivatives() -> None:
+    """The others are climbed by `make whole-audit`."""
+    report = audit(rungs=["contract", "value", "adjoint"])
     assert report.ok, str(report)
     passed = {(row.op, row.case) for row in report.rows if row.verdict is Verdict.PASS}
     assert len(passed) == len(CASES)
-
-
-@pytest.mark.parametrize("rung", ["differences", "certified", "pytorch"])
-def test_every_case_passes(rung: str) -> None:
-    report = audit(rungs=[rung])
-    assert not report.failures, str(report)
-    regular = [row for row in report.rows if (f"{row.op}/{row.case}" if row.case else row.op) in REGULAR]
-    assert {row.verdict for row in regular} == {Verdict.PASS}, [row for row in regular if row.verdict != "PASS"]
 
 
 def test_float32_is_as_good_as_pytorch_on_every_op() -> None:

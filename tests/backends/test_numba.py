@@ -231,7 +231,7 @@ def test_a_step_uses_every_replacement() -> None:
     assert not KERNELS & {*xp.ran, *xp.shard.ran}
 
 
-@pytest.mark.parametrize("case", ["permutator", "permutator/masks", "model_loss"])
+@pytest.mark.parametrize("case", ["permutator", "model_loss"])
 def test_float32_gradients_are_as_good_as_those_of_pytorch(case: str) -> None:
     result = measure(CASES[case], SIZES[case], seeds=8, backend=fused(2, "openblas"))
     assert result.ratio <= 1.1
@@ -971,12 +971,13 @@ def test_a_cache_folder_that_cannot_be_written(tmp_path: Path) -> None:
 
 
 CACHED = """
-import sys
 import numpy as np
-from vipnp import get_backend, ops
-xp = get_backend("numba", shards=1)
-y, _ = xp.run(ops.layer_norm, np.ones((2, 2, 2, 4), np.float32), np.ones(4, np.float32), np.full(4, 3, np.float32))
-print(float(y.sum()))
+from vipnp import get_backend
+get_backend("numba", shards=1, products="openblas")
+from vipnp.backends.numba.kernels import token_sums
+sums = np.empty((1, 4), np.float32)
+token_sums(np.ones((1, 2, 3, 4), np.float32), sums)
+print(float(sums.sum()))
 """
 
 
@@ -990,20 +991,29 @@ def run_cached(folder: Path, **environment: str) -> subprocess.CompletedProcess[
     )
 
 
+@pytest.fixture(scope="module")
+def whole_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("cache")
+    assert run_cached(folder).stdout == "24.0\n"
+    return folder
+
+
 @pytest.mark.parametrize("damage", ["garbage in the index", "empty index", "cut data", "garbage in the data"])
-def test_a_damaged_cache_is_told_of_and_written_anew(tmp_path: Path, damage: str) -> None:
-    assert run_cached(tmp_path).stdout == "96.0\n"
-    for file in tmp_path.rglob("*.nbi" if "index" in damage else "*.nbc"):
+def test_a_damaged_cache_is_told_of_and_written_anew(whole_cache: Path, tmp_path: Path, damage: str) -> None:
+    shutil.copytree(whole_cache, tmp_path, dirs_exist_ok=True)
+    files = list(tmp_path.rglob("*.nbi" if "index" in damage else "*.nbc"))
+    assert files
+    for file in files:
         contents = file.read_bytes()
         file.write_bytes(
             {"empty": b"", "cut": contents[: len(contents) // 2]}.get(damage.split()[0], b"\x80\x05garbage")
         )
     damaged = run_cached(tmp_path)
-    assert (damaged.returncode, damaged.stdout) == (0, "96.0\n"), damaged.stderr
+    assert (damaged.returncode, damaged.stdout) == (0, "24.0\n"), damaged.stderr
     assert "cannot be read" in damaged.stderr
     assert str(tmp_path) in damaged.stderr
     mended = run_cached(tmp_path)
-    assert (mended.returncode, mended.stdout, mended.stderr) == (0, "96.0\n", "")
+    assert (mended.returncode, mended.stdout, mended.stderr) == (0, "24.0\n", "")
 
 
 def test_a_cache_that_cannot_be_written_to_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:

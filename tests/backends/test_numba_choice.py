@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.conftest import as_nobody
 from vipnp import create_model, get_backend
 from vipnp.backends.numba import choice, products
 from vipnp.backends.numba.choice import KINDS, by_kind, fastest, file_of, kept, kind_of, read
@@ -118,6 +119,7 @@ DAMAGED = {
     "another library": json.dumps({"choice": dict.fromkeys(KINDS, "three")}),
     "no name": json.dumps({"choice": {kind: ["one"] for kind in KINDS}}),
     "bytes": "\udcff",
+    "nested": "[" * 100_000,
 }
 
 
@@ -129,6 +131,21 @@ def test_a_damaged_file_is_named_and_left(damage: str, two: Any, tmp_path: Path)
     with pytest.warns(RuntimeWarning, match=rf"{file.name}: got .*the order of products=\"ranked\" holds; remove"):
         assert kept(two[0], MACHINE, tmp_path) == (None, f"not measured: {file} cannot be read")
     assert file.read_bytes() == before
+
+
+def test_a_pipe_in_the_place_of_the_file_is_not_waited_for(two: Any, tmp_path: Path) -> None:
+    file = file_of(tmp_path, MACHINE)
+    os.mkfifo(file)
+    with pytest.warns(RuntimeWarning, match="it is no regular file"):
+        assert kept(two[0], MACHINE, tmp_path)[0] is None
+
+
+def test_a_folder_that_may_not_be_looked_into(two: Any, open_folder: Path) -> None:
+    (open_folder / "locked").mkdir(mode=0o700)
+    with as_nobody(), pytest.warns(RuntimeWarning, match="got PermissionError"):
+        choice, source = kept(two[0], MACHINE, open_folder / "locked")
+    assert choice is None
+    assert source.endswith("cannot be written")
 
 
 def test_without_a_folder_nothing_is_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

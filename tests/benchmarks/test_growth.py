@@ -89,9 +89,22 @@ def test_the_mixing_has_as_many_multiplications_as_it_is_said_to_have(monkeypatc
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [(["--rounds", "0"], "--rounds: got 0, expected a positive number"), (["--png", "/nowhere/x.png"], "no such")],
+    [
+        (["--rounds", "0"], "--rounds: got 0, expected a positive number"),
+        (["--png", "/nowhere/x.png"], "there is no folder"),
+    ],
 )
 def test_wrong_arguments(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(arguments)
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", ["--json", "--png"])
+def test_an_output_that_cannot_be_written_is_told_before_the_measurements(
+    option: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(growth, "growths", lambda rounds, tell: pytest.fail("measured"))
+    with pytest.raises(SystemExit):
+        main([option, ""])
+    assert f"{option}: . is a folder, expected the name of a file" in capsys.readouterr().err

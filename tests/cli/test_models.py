@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import itertools
 import math
 import subprocess
 import sys
@@ -151,10 +152,13 @@ def contained(state: dict[str, Any], container: str) -> Any:
     }[container]
 
 
-@pytest.mark.parametrize("name", PUBLISHED)
-@pytest.mark.parametrize("container", ["bare", "state_dict", "model", "parallel"])
-@pytest.mark.parametrize("legacy", [False, True])
-def test_every_published_model_in_every_container_both_ways(
+KINDS_OF_FILES = list(itertools.product(["bare", "state_dict", "model", "parallel"], [False, True]))
+
+
+@pytest.mark.parametrize(("name", "container", "legacy"), [
+    (name, *kind) for name, kind in zip(itertools.cycle(PUBLISHED), KINDS_OF_FILES, strict=False)
+])  # fmt: skip
+def test_every_published_model_and_every_container_both_ways(
     tmp_path: Path, name: str, container: str, legacy: bool
 ) -> None:
     state = random_state(name)
@@ -188,6 +192,19 @@ def test_it_says_what_it_wrote_and_what_it_left_out(tmp_path: Path) -> None:
     )
 
 
+def test_the_weights_of_a_run(tmp_path: Path) -> None:
+    model = small_model()
+    (tmp_path / "run").mkdir()
+    refused = vipnp("convert", tmp_path / "run", tmp_path / "m.pth")
+    assert (refused.exit_code, refused.output.partition(":")[2]) == (
+        2,
+        f" source: {tmp_path / 'run'} holds no best.safetensors: it is no run folder, or its first epoch is not over\n",
+    )
+    model.save(tmp_path / "run" / "best.safetensors")
+    assert vipnp("convert", tmp_path / "run", tmp_path / "m.pth").exit_code == 0
+    assert set(load_weights(tmp_path / "m.pth")) == set(model.state_dict())
+
+
 def test_no_file_is_lost(tmp_path: Path) -> None:
     save_pytorch(tmp_path / "w.pth", {"x": np.ones((2, 3), np.float32)})
     (tmp_path / "old.safetensors").write_text("mine")
@@ -210,8 +227,8 @@ def test_converting_loads_no_pytorch(tmp_path: Path) -> None:
     save_pytorch(tmp_path / "w.pth", model.state_dict())
     code = (
         "import sys; sys.modules['torch'] = None\n"
-        "from pathlib import Path; from vipnp.cli.convert import convert_weights\n"
-        f"convert_weights(Path({str(tmp_path / 'w.pth')!r}), Path({str(tmp_path / 'w.safetensors')!r}), False)\n"
+        "from pathlib import Path; from vipnp.cli.convert import convert\n"
+        f"convert(Path({str(tmp_path / 'w.pth')!r}), Path({str(tmp_path / 'w.safetensors')!r}), False)\n"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr

@@ -6,10 +6,12 @@ import json
 import os
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
+from tests.conftest import command_line
 from vipnp.core.output import CLOSED_PIPE
 
 VIPNP = [sys.executable, "-c", "from vipnp.cli import app; app()"]
@@ -78,3 +80,8 @@ def test_the_command_line_is_a_module_too(module: str) -> None:
     wrong = subprocess.run([sys.executable, "-m", module, "trian"], capture_output=True, text=True)
     assert wrong.returncode == 2
     assert "Usage: vipnp " in wrong.stderr
+
+
+def test_the_version() -> None:
+    result = command_line("--version")
+    assert (result.exit_code, result.output) == (0, f"vipnp {version('vipnp')}\n")

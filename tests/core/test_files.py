@@ -183,7 +183,8 @@ print(weights.load_weights({str(path)!r})["w"].sum())
 
 def started(tmp_path: Path, *arguments: str, **options: Any) -> subprocess.Popen[str]:
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
-    command = [sys.executable, str(EXAMPLE), "--save", str(tmp_path / "w.safetensors"), *arguments]
+    command = [sys.executable, str(EXAMPLE), "--save", str(tmp_path / "w.safetensors"), "--batch-size", "500"]
+    command += arguments
     # A test run in the background of a shell ignores SIGINT, and its children would too.
     restore = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)  # noqa: E731
     return subprocess.Popen(command, env=environment, text=True, preexec_fn=restore, **options)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from tests.namespaces import StrictBackend
 from vipnp.backends import get_backend
 from vipnp.core.flat import FlatTensors, layout
 from vipnp.optim import AdamW
-from vipnp.verify.worlds.namespaces import StrictBackend
 
 TENSORS = {"gain": np.float32([1, 2, 3]), "scale": np.array(4, np.float32), "weight": np.float32([[5, 6], [7, 8]])}
 ORDER = ["weight", "gain", "scale"]

@@ -30,7 +30,7 @@ from tests.cuda_emulator.sass import (
     product_seconds,
     total,
 )
-from vipnp.audit.torch_twins import torch_vip
+from tools.torch_vip import torch_vip
 from vipnp.models import get_config
 
 aten = torch.ops.aten

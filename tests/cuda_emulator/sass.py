@@ -181,7 +181,7 @@ WORK = {
     "residual_forward": "STG 1",
     "residual_backward": "STG 1",
     "dropout": "thread",
-    "column_sum": "LDG 1",
+    "sum_rows": "LDG 1",
     "exchange": "STG 1",
     "convert": "thread",
     "pool_forward": "LDG branches",
@@ -297,10 +297,10 @@ def record(precision: str) -> None:
         def __init__(self, name: str, dtype: str, template: tuple[str, ...]) -> None:
             self.expression = kernels.expression(name, dtype, template)
 
-        def start(self, grid: tuple[int, ...], block: tuple[int, ...], arguments: tuple[Any, ...]) -> None:
-            arrays = [each for each in arguments if hasattr(each, "nbytes")]
+        def start(self, grid: tuple[int, ...], block: tuple[int, ...], arguments: dict[str, Any]) -> None:
+            arrays = [each for each in arguments.values() if hasattr(each, "nbytes")]
             largest = max(arrays, key=lambda array: array.size)
-            bundled = any(isinstance(each, bytes) for each in arguments)
+            bundled = any(isinstance(each, bytes) for each in arguments.values())
             bytes_moved = sum(array.nbytes for array in arrays) + bundled * largest.nbytes
             launches.append(
                 Launch(self.expression, math.prod(grid), math.prod(block), int(bytes_moved), int(largest.size))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import math
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -97,6 +98,12 @@ def test_the_share_that_is_held_out() -> None:
     names = [f"a/{i}" for i in range(4000)]
     share = np.mean(hold_out(names, np.zeros(4000, int), 0.2, 1))
     assert abs(share - 0.2) < 4 * math.sqrt(0.2 * 0.8 / 4000)
+
+
+def test_nothing_is_left_to_train_on(tmp_path: Path) -> None:
+    data = load_data_set(make_folder(tmp_path / "d", {"cat": 3, "dog": 1}), validation=1)
+    assert (len(data.train), len(data.validation), data.classes) == (0, 4, ("cat", "dog"))
+    assert list(data.validation.labels) == [0, 0, 0, 1]
 
 
 def test_train_and_validation_folders(tmp_path: Path) -> None:
@@ -278,6 +285,7 @@ def test_a_process_at_its_limits_calls_no_file_unreadable(
     def fails(*_: Any) -> None:
         raise error
 
+    (tmp_path / "fine.png").touch()
     monkeypatch.setattr(Image, "open", fails)
     with pytest.raises(type(error)):
         check_image(tmp_path / "fine.png")
@@ -430,3 +438,51 @@ def test_natural_order() -> None:
 def test_pictures_of_a_split_of_arrays() -> None:
     split = Split(("a",), np.array([0]), pixels=np.full((1, 2, 3), 7, np.uint8))
     assert np.asarray(split.picture(0, 3)).shape == (2, 3, 3)
+
+
+# --- what is no picture, and what is a strange one ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("strip", [(1, 10**6), (10**6, 1)])
+def test_a_strip_of_a_few_kilobytes_takes_no_gigabytes(strip: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+    resize = Image.Image.resize
+
+    def watched(picture: Image.Image, size: tuple[int, int], *args: Any, **kwargs: Any) -> Image.Image:
+        asked.append(size[0] * size[1])
+        assert asked[-1] < 2**27, size
+        return resize(picture, size, *args, **kwargs)
+
+    monkeypatch.setattr(Image.Image, "resize", watched)
+    for crop in (1.0, 0.9, 1e-9):
+        assert centre_crop(Image.new("RGB", strip), (28, 20), crop, "bicubic").size == (20, 28)
+    assert asked == [20 * 28] * 3
+
+
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
+@pytest.mark.parametrize("size", [(40, 97), (113, 31), (28, 29)])
+def test_the_middle_of_a_strip_is_that_of_the_whole(
+    size: tuple[int, int], interpolation: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
+    whole = centre_crop(Image.fromarray(pixels), (28, 20), 0.9, interpolation)
+    monkeypatch.setattr("vipnp.data.transforms.MOST_RESIZED", 0)
+    middle = centre_crop(Image.fromarray(pixels), (28, 20), 0.9, interpolation)
+    assert np.abs(np.asarray(whole, int) - np.asarray(middle, int)).max() <= 1
+
+
+def test_a_pipe_among_images_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.png")
+    with pytest.raises(UnreadableImageError, match=r"pipe\.png: is a folder, a pipe or a device, expected an image"):
+        check_image(tmp_path / "pipe.png")
+
+
+def test_a_link_that_leads_in_a_circle_is_no_image(tmp_path: Path) -> None:
+    root = make_folder(tmp_path / "d", {"a": 3, "b": 3})
+    (root / "a" / "circle.png").symlink_to("circle.png")
+    (root / "circle").symlink_to("circle")
+    data = load_data_set(root)
+    assert data.classes == ("a", "b")
+    (problem,) = unreadable(root, files_of(data, root), 2).items()
+    assert problem[0] == "a/circle.png"
+    assert "cannot be read (Too many levels of symbolic links)" in problem[1]

@@ -14,13 +14,13 @@ import numpy as np
 import pytest
 
 from tests.conftest import ROOT
+from tests.namespaces import StrictBackend
 from vipnp import ViPConfig, VisionPermutator, get_backend
 from vipnp.checkpoint import load_weights, weights_sha256
 from vipnp.core import Backend
 from vipnp.data import load_digits
 from vipnp.train import Evaluation
 from vipnp.train.report import confusion_table
-from vipnp.verify.worlds.namespaces import StrictBackend
 
 EXAMPLES = ROOT / "examples"
 sys.path.insert(0, str(EXAMPLES))

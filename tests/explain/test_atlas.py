@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import io
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -70,7 +71,8 @@ def test_bad_input(tmp_path: Path) -> None:
     assert "is a file, expected a folder" in result.stderr
 
 
-def test_the_time_of_a_step_is_taken_for_every_mixing() -> None:
+def test_the_time_of_a_step_is_taken_for_every_mixing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(import_module("vipnp.cli.atlas"), "TURNS", 1)
     seconds = step_seconds("digits", load_data_set("digits"))
     assert list(seconds) == list(MIXINGS)
     assert min(seconds.values()) > 0

@@ -195,6 +195,16 @@ def test_a_weight_file_and_a_folder_of_choice(run: Path, photo: Path, tmp_path: 
     assert (tmp_path / "out" / "deep" / "gradient.png").is_file()
 
 
+def test_the_line_that_is_printed_names_the_class_that_was_asked_for(run: Path, photo: Path, tmp_path: Path) -> None:
+    likeliest, _, page = vipnp("explain", run, photo, "-o", tmp_path / "out").output.partition(": see ")
+    assert page == f"{tmp_path / 'out' / 'index.html'}\n"
+    for number in range(CONFIG.num_classes):
+        name = f"class <{number}>"
+        asked = "" if name == likeliest else f", with the gradients of {name}"
+        result = vipnp("explain", run, photo, "-o", tmp_path / "out", "--class", name)
+        assert result.output == f"{likeliest}{asked}: see {page}"
+
+
 def test_summed_branches_have_no_attention(photo: Path, tmp_path: Path) -> None:
     folder = make_run(tmp_path / "sum", dataclasses.replace(CONFIG, fusion="sum"))
     assert vipnp("explain", folder, photo, "-o", tmp_path / "out").exit_code == 0

@@ -19,10 +19,6 @@ if not collect_ignore_glob:
 
     install()
 
-    from tests.fake_device.argument_types import watch_types
-
-    watch_types()
-
 
 @pytest.fixture(autouse=True)
 def machine() -> Iterator[Any]:

@@ -12,6 +12,7 @@ from tests.backends.cupy.training import SIZES
 from tests.fake_device.nccl import GROUPS, REMOTE_ERROR
 from tests.fake_device.pool import watch_pool
 from vipnp.audit.cases import small_config
+from vipnp.backends.numpy.threads import bounds
 from vipnp.data import DataSet, Split
 from vipnp.models import ViPConfig
 from vipnp.train.parts import Part
@@ -19,7 +20,7 @@ from vipnp.train.ranks import Ranks
 from vipnp.train.recipe import Recipe
 from vipnp.train.run import Run
 from vipnp.train.settings import Settings
-from vipnp.train.shards import shard_bounds, shards_of
+from vipnp.train.shards import shards_of
 
 SHARDS, BATCH, STEPS = 4, 6, 2
 LIMIT = 300.0
@@ -78,7 +79,7 @@ def weights_after(run: Run) -> dict[str, Any]:
     for size in (*[BATCH] * STEPS, 1):
         images = rng.normal(size=(size, config.in_channels, *config.image_size)).astype(run.settings.precision)
         targets = np.eye(config.num_classes, dtype=run.settings.precision)[rng.integers(0, config.num_classes, size)]
-        places = [shard_bounds(size, SHARDS)[shard] for shard in run.shards]
+        places = [bounds(size, SHARDS)[shard] for shard in run.shards]
         parts = [Part(images[at], targets[at], shard) for at, shard in zip(places, run.shards, strict=True)]
         run._one_step(size, parts, 0.0)
     return run.model.state_dict()

@@ -198,8 +198,11 @@ class Plant(NamedTuple):
 
 
 ASIDE = "with cupy.cuda.Stream(non_blocking=True):"
-COPIED = "(lambda freed: type('Freed', (), {{'data': type('At', (), {{'ptr': freed}})}}))({}.copy().data.ptr)"
-"""Something with the address of a copy that is gone."""
+COPIED = (
+    "(lambda at: cupy.ndarray({0}.shape, {0}.dtype, "
+    "cupy.cuda.MemoryPointer(cupy.cuda.UnownedMemory(at, 1, None, 0), 0)))({0}.copy().data.ptr)"
+)
+"""An array at the address of a copy that is gone."""
 
 PLANTS = [
     Plant(DEVICE, "backend", "def asarray", "with self.device:", "if True:", on_the_second_device),
@@ -208,13 +211,13 @@ PLANTS = [
     Plant(DEVICE, "backend", "super().__init__(", "Device(device_id)", "Device(0)", on_the_second_device),
     Plant(ORDER, "kernels", "def start", "        driver.", f"        {ASIDE}\n         driver."),
     Plant(ORDER, "products", "def product", "    libs.cublas.gemmEx(", f"    {ASIDE}\n         libs.cublas.gemmEx("),
-    Plant(ORDER, "common", "def column_sum", "    launch(", f"    {ASIDE}\n     launch("),
+    Plant(ORDER, "common", "def sum_rows", "    launch(", f"    {ASIDE}\n     launch("),
     Plant(
         ORDER,
         "gelu",
         "def gelu_forward",
-        "    launch(",
-        "    with cupy.cuda.Stream.null:\n     launch(",
+        "    launch_columns(",
+        "    with cupy.cuda.Stream.null:\n     launch_columns(",
         on_another_stream,
     ),
     Plant(ORDER, "arrays", "def convert", "    launch(", f"    {ASIDE}\n     launch(", in_bfloat16),
@@ -223,7 +226,7 @@ PLANTS = [
     ),
     Plant(FREED, "products", "arguments =", "b.data.ptr", "b.copy().data.ptr"),
     Plant(FREED, "products", "arguments =", "a.data.ptr", "a.copy().data.ptr"),
-    Plant(FREED, "common", 'launch("column_sum"', "partial, out", f"{COPIED.format('partial')}, out"),
+    Plant(FREED, "common", 'launch("sum_rows"', "partial=partial", f"partial={COPIED.format('partial')}"),
     Plant(FREED, "kernels", "def start", "value.data.ptr", "(value + 0).data.ptr"),
     Plant(LEADING, "products", "arguments =", "b.shape[1]", "b.shape[0]"),
     Plant(LEADING, "products", "arguments =", "a.shape[1]", "a.shape[0]"),
@@ -238,23 +241,39 @@ PLANTS = [
     Plant(SWAPPED, "products", "arguments =", "_operation(transpose_b)", "_operation(transpose_a)"),
     Plant(SWAPPED, "products", "arguments =", "        one,", "        zero,"),
     Plant(SWAPPED, "products", "CUDA_TYPES[name],\n        a.shape[1]", "        zero,", "        one,"),
-    Plant(SWAPPED, "layer_norm", '"norm_forward"', "weight,\n        bias,", "bias,\n        weight,"),
     Plant(
-        SWAPPED, "layer_norm", '"norm_backward"', "saved.mean,\n        saved.rstd", "saved.rstd,\n        saved.mean"
+        SWAPPED,
+        "layer_norm",
+        '"norm_forward"',
+        "weight=weight,\n        bias=bias,",
+        "weight=bias,\n        bias=weight,",
     ),
-    Plant(SWAPPED, "gelu", '"gelu_backward"', "dy,\n        z,", "z,\n        dy,"),
-    Plant(SWAPPED, "residual", '"residual_forward"', "rows,\n        width", "width,\n        rows"),
-    Plant(SWAPPED, "permutations", '"exchange"', "first, middle", "middle, first"),
+    Plant(
+        SWAPPED,
+        "layer_norm",
+        '"norm_backward"',
+        "mean=saved.mean,\n        rstd=saved.rstd",
+        "mean=saved.rstd,\n        rstd=saved.mean",
+    ),
+    Plant(SWAPPED, "gelu", '"gelu_backward"', "dy=dy,\n        u=u,", "dy=u,\n        u=dy,"),
+    Plant(SWAPPED, "common", "def launch_columns", "M=rows, K=width", "M=width, K=rows"),
+    Plant(SWAPPED, "permutations", "sizes =", '"I": first, "M": middle', '"I": middle, "M": first'),
     Plant(
         SWAPPED,
         "cross_entropy",
         "def _cross_entropy",
-        "label_smoothing, label_smoothing / K",
-        "label_smoothing / K, label_smoothing",
+        '"smoothing": label_smoothing,\n        "share": label_smoothing / K',
+        '"smoothing": label_smoothing / K,\n        "share": label_smoothing',
     ),
     Plant(SWAPPED, "optimizer", "def adamw_cuda", "(p, g, m, v)", "(p, g, v, m)"),
-    Plant(SWAPPED, "optimizer", '"adamw_update"', "beta1,\n        1 - beta1", "1 - beta1,\n        beta1"),
-    Plant(SIZE, "common", "class ColumnSums", "self._ends[-1])", "self._ends[-1] - 1)", in_float32),
+    Plant(
+        SWAPPED,
+        "optimizer",
+        '"adamw_update"',
+        "beta1=beta1,\n        rest1=1 - beta1",
+        "beta1=1 - beta1,\n        rest1=beta1",
+    ),
+    Plant(SIZE, "common", "class RowSums", "self._ends[-1])", "self._ends[-1] - 1)", in_float32),
     Plant(
         SIZE,
         "split_attention",
@@ -262,15 +281,15 @@ PLANTS = [
         "empty((grid.rows, grid.C)",
         "empty((grid.rows - 1, grid.C)",
     ),
-    Plant(SIZE, "common", "def column_sum", "out, rows,", "out, rows + 1,"),
-    Plant(SIZE, "optimizer", '"adamw_update"', "        p.size,\n", "        p.size - 1,\n"),
+    Plant(SIZE, "common", "def sum_rows", "P=rows,", "P=rows + 1,"),
+    Plant(SIZE, "optimizer", '"adamw_update"', "size=p.size,\n", "size=p.size - 1,\n"),
     Plant(SIZE, "optimizer", "def joined", "flat[done :", "flat["),
     Plant(FREED, "optimizer", "def joined", "[array.data.ptr for", "[(array + 0).data.ptr for"),
     Plant(SIZE, "optimizer", "def named_parts", "* dtype.itemsize", ""),
-    Plant(SIZE, "kernels", "real =", '"d" if', '"f" if', in_float64),
+    Plant(SIZE, "kernels", "real =", '("d" if', '("f" if', in_float64),
     Plant(DEVICE, "kernels", "    key =", "runtime.getDevice()", "0", on_both_devices),
     Plant(SIZE, "products", "def product", "empty((rows, columns)", "empty((rows, columns - 1)"),
-    Plant(WAIT, "common", "def column_sum", "    launch(", "    float(partial.sum()); launch("),
+    Plant(WAIT, "common", "def sum_rows", "    launch(", "    float(partial.sum()); launch("),
     Plant(WAIT, "optimizer", "def adamw_cuda", "    t = state.step + 1", "    t = state.step + 1; xp.synchronize()"),
     Plant(WAIT, "optimizer", "def adamw_cuda", "    t = state.step + 1", "    t = state.step + 1; xp.asarray([lr])"),
     Plant(ORDER, "graph", "def __call__", "self._stream.wait_event(outside.record())", "outside.record()", by_graph),

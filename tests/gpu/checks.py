@@ -19,9 +19,9 @@ import numpy as np
 
 from tests.backends.cupy.comparison import EPS
 from tests.backends.cupy.training import SIZES, Training, batch
+from tools.torch_vip import torch_vip
 from vipnp import create_model
 from vipnp.audit.cases import small_config
-from vipnp.audit.torch_twins import torch_vip
 from vipnp.backends import get_backend
 from vipnp.train import TrainingStep
 

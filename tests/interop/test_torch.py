@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 import torch
 from torch.autograd.gradcheck import GradcheckError
+from torch.nn.utils import prune
 
+from tools.torch_vip import torch_vip
 from vipnp import VisionPermutator, get_backend
 from vipnp.audit.cases import CASES, Case, small_config
-from vipnp.audit.torch_twins import torch_vip
 from vipnp.interop.torch import TorchModule, differentiable
-from vipnp.ops import gelu, linear
+from vipnp.ops import gelu, linear, softmax
 
 SIZES = {"B": 3, "H": 2, "W": 1, "N": 2, "S": 4, "P": 2, "K": 5}
 
@@ -260,3 +261,90 @@ def test_parameters_of_another_dtype_are_refused() -> None:
         change()
         with pytest.raises(TypeError, match=r"got a parameter of torch\.(float16|float64), expected float32"):
             module(images)
+
+
+@pytest.mark.parametrize("change", [lambda y: y.mul_(3), lambda y: y.detach().zero_()], ids=["mul_", "detach"])
+def test_what_is_done_to_y_spoils_no_gradient(change: Any) -> None:
+    """The pullback of softmax looks at its y, which was the memory of the tensor handed out."""
+    x = torch.randn(3, 4, dtype=torch.float64, requires_grad=True)
+    dy = torch.randn(3, 4, dtype=torch.float64)
+    y = differentiable(softmax)(x)
+    (twin,) = torch.autograd.grad(torch.softmax(x, -1), x, dy)
+    grown = 3 if change(y) is y else 1
+    y.backward(dy)
+    torch.testing.assert_close(x.grad, grown * twin, rtol=1e-13, atol=1e-15)
+
+
+def test_a_value_that_is_a_view_of_its_argument_is_a_copy() -> None:
+    x = torch.zeros(2, 3, requires_grad=True)
+    inner = x * 1
+    differentiable(lambda xp, x: (x.T, lambda dy: (dy.T,)))(inner).add_(5)
+    assert not inner.any()
+
+
+@pytest.mark.parametrize("pullback", [lambda dy: (dy,), lambda dy: (dy[:],), lambda dy: (dy.T.T,)])
+def test_a_gradient_is_no_memory_of_the_callers(pullback: Any) -> None:
+    """PyTorch keeps what it gets, and clip_grad_norm_ then wrote to the cotangent."""
+    x, dy = torch.ones(2, 3, requires_grad=True), torch.ones(2, 3)
+    differentiable(lambda xp, x: (x + 1, pullback))(x).backward(dy)
+    assert x.grad is not None
+    x.grad.zero_()
+    assert dy.all()
+
+
+def test_reversed_arrays_and_negated_views() -> None:
+    flip = differentiable(lambda xp, x: (x[::-1], lambda dy: (dy[::-1],)))
+    x = torch.randn(4, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(flip, [x])
+    negated = torch.randn(3, dtype=torch.complex128).conj().imag
+    torch.testing.assert_close(differentiable(gelu)(negated), torch.nn.functional.gelu(negated))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.complex64, torch.int64, torch.bool])
+def test_other_dtypes_are_refused(dtype: torch.dtype) -> None:
+    """float16 came back as float64, and the gradient of a complex number is another one in PyTorch."""
+    with pytest.raises(TypeError, match=rf"gelu: got {dtype} for args\[0\], expected torch\.float32 or torch\.float64"):
+        differentiable(gelu)(torch.ones(3, dtype=dtype))
+
+
+def test_what_numpy_has_not_is_refused_by_name() -> None:
+    with pytest.raises(TypeError, match=r"tensor: got torch\.float32 of layout torch\.sparse_coo, expected a dense"):
+        differentiable(gelu)(torch.eye(3).to_sparse())
+
+
+def _assigned(module: TorchModule) -> None:
+    module.load_state_dict({name: value + 1 for name, value in module.state_dict().items()}, assign=True)
+
+
+def _in_data(module: TorchModule) -> None:
+    for parameter in module.parameters():
+        parameter.data = parameter.data + 1
+
+
+@pytest.mark.parametrize("change", [_assigned, _in_data, lambda module: module.share_memory()])
+def test_other_tensors_in_the_place_of_the_parameters_are_the_models_too(change: Any) -> None:
+    """The model kept its old weights, and was saved with them."""
+    model = VisionPermutator(small_config(SIZES))
+    module = TorchModule(model)
+    change(module)
+    images = torch.randn(2, model.config.in_channels, *model.config.image_size)
+    logits = module(images).detach().numpy()
+    np.testing.assert_array_equal(model(images.numpy()), logits)
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.mul_(0)
+    assert not any(weight.any() for weight in model.parameters().values())
+
+
+def test_pruned_and_parametrized_weights() -> None:
+    module = TorchModule(VisionPermutator(small_config(SIZES)))
+    config = module.vip.config
+    images = torch.randn(2, config.in_channels, *config.image_size)
+    before = module(images)
+    torch.nn.utils.parametrizations.weight_norm(module.get_submodule("head"), "weight")
+    torch.testing.assert_close(module(images), before)
+    prune.l1_unstructured(module.get_submodule("network.0.0.norm1"), "weight", 0.5)
+    module(images).sum().backward()
+    grads = {name: value.grad for name, value in module.named_parameters()}
+    assert grads["head.parametrizations.weight.original0"] is not None
+    assert grads["network.0.0.norm1.weight_orig"] is not None

@@ -10,9 +10,9 @@ import pytest
 import torch
 
 import vipnp
+from tests.namespaces import StrictBackend
 from vipnp import ViPConfig, VisionPermutator
 from vipnp.audit.cases import small_config
-from vipnp.verify.worlds.namespaces import StrictBackend
 
 CONFIG = small_config({"B": 2, "H": 2, "W": 1, "N": 3, "S": 4, "P": 2, "K": 4})
 IMAGES = np.random.default_rng(0).normal(size=(3, 2, 8, 4)).astype(np.float32)

@@ -15,9 +15,9 @@ import pytest
 import torch
 
 import vipnp
+from tools.torch_vip import torch_vip
 from vipnp import ViPConfig, VisionPermutator
 from vipnp.audit.cases import small_config
-from vipnp.audit.torch_twins import torch_vip
 from vipnp.layers import Mask
 from vipnp.models import PUBLISHED, PUBLISHED_DROP_PATH, draw_masks, get_config, initial_parameters, parameter_shapes
 from vipnp.verify.trees import tree_arrays

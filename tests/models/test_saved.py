@@ -126,6 +126,10 @@ def test_another_size_keeps_classes_and_moves_the_transform() -> None:
         ({"transform": {"mean": ["a", 1, 2]}}, "has metadata of another kind (mean[0]: got 'a'"),
         ({"transform": {"std": [0, 1, 2]}}, "has metadata of another kind (std[0]: got 0"),
         ({"transform": {"crop_pct": "all"}}, "has metadata of another kind (crop_pct: got 'all'"),
+        ({"transform": {"crop_pct": 1e-320}}, "has metadata of another kind (crop_pct: got 1e-320"),
+        ({"transform": {"interpolation": "x" * 10**6}}, "has metadata of another kind (interpolation: got str"),
+        ({"config": {"branches": "x" * 10**6}}, "has metadata of another kind (branches: got str"),
+        ({"config": {"x" * 10**6: 1}}, "has metadata of another kind"),
         ({"transform": 3}, "has metadata of another kind"),
     ],
 )
@@ -143,6 +147,7 @@ def test_metadata_is_held_against_the_tensors(tmp_path: Path, changes: dict[str,
         vipnp.load(tmp_path / "m")
     assert str(caught.value).startswith(f"path: '{tmp_path / 'm'}' ")
     assert message in str(caught.value)
+    assert len(str(caught.value)) < 1000
 
 
 # --- published weights ------------------------------------------------------------------------------------------------

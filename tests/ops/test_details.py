@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 
 from tests.conftest import cotangent, lists
+from tests.namespaces import StrictBackend
 from vipnp import get_backend
 from vipnp.audit.cases import CASES, Case
 from vipnp.backends.numpy import NumpyBackend
 from vipnp.layers import BlockMasks, Mask, masked, stage
 from vipnp.ops import cross_entropy, drop_path, dropout, layer_norm, soft_cross_entropy, softmax
 from vipnp.verify.trees import tree_arrays, tree_map
-from vipnp.verify.worlds.namespaces import StrictBackend
 
 XP = NumpyBackend()
 STRICT = StrictBackend()

@@ -75,3 +75,9 @@ def test_one_op_a_file_named_after_it(path: Path) -> None:
     assert [function.name for function in functions(path.read_text())] == [path.stem]
     docstring = inspect.getdoc(getattr(ops, path.stem)) or ""
     assert "Saves:" in docstring
+
+
+@pytest.mark.parametrize("name", [*ops.__all__, *(n for n in layers.__all__ if inspect.isfunction(getattr(layers, n)))])
+def test_every_op_and_layer_names_its_source(name: str) -> None:
+    function = getattr(ops, name, None) or getattr(layers, name)
+    assert "\nSource: " in (inspect.getdoc(function) or "")

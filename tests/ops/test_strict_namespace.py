@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.namespaces import StrictBackend, TorchBackend
 from vipnp import ViPConfig, VisionPermutator, get_backend
 from vipnp.audit.cases import CASES, Case, small_config
 from vipnp.verify.trees import tree_arrays, tree_map
-from vipnp.verify.worlds.namespaces import StrictBackend, TorchBackend
 
 NUMPY = get_backend("numpy")
 

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 
+from tests.namespaces import StrictBackend
 from vipnp import get_backend
 from vipnp.core import Backend
 from vipnp.optim import SGD, AdamW, adamw, clip_grad_norm, cosine_lr, sgd
-from vipnp.verify.worlds.namespaces import StrictBackend
 
 SHAPES = {"matrix": (5, 7), "bias": (7,), "convolution": (4, 3, 2, 2), "scale": (6,), "temperature": ()}
 STEPS = 20

@@ -257,6 +257,7 @@ def test_the_command_fails_where_phi_is_not_accurate(
         (["--case", "gelu", "--seeds", "0"], "seeds: got 0, expected at least 1"),
         (["--backend", "numpi"], "did you mean 'numpy'?"),
         (["--output", "no/such/folder/page.md"], "there is no folder no/such/folder"),
+        (["--output", ""], "--output: . is a folder"),
     ],
 )
 def test_the_command_names_what_is_wrong(

@@ -45,3 +45,12 @@ def test_every_size_is_measured_and_its_own_only_once(tmp_path: Path, monkeypatc
     with (tmp_path / "f.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [(int(row["height"]), int(row["width"])) for row in rows] == sizes
+
+
+def test_an_output_that_cannot_be_written_is_told_before_the_training(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(image_sizes, "measured", lambda *_: pytest.fail("trained"))
+    with pytest.raises(SystemExit):
+        image_sizes.main(["--csv", ""])
+    assert "--csv: . is a folder, expected the name of a file" in capsys.readouterr().err

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from tests.conftest import ROOT
 from tools import planting
 from tools.mistakes import KINDS, STATEMENT_KINDS, Mistake, mistakes
 from tools.planting import EQUIVALENT, Outcome, Sabotage, plantings, print_sabotage, sabotage
@@ -82,6 +83,12 @@ def test_equivalents_are_few_and_real() -> None:
     names = ["permute_width", "shift", "weighted_permute_mlp", "permutator"]
     planted_keys = {mistake.key for _, mistake, _ in plantings(names)}
     assert set(EQUIVALENT) <= planted_keys
+
+
+def test_the_documentation_counts_kinds_and_equivalents() -> None:
+    text = " ".join((ROOT / "docs" / "audit.md").read_text(encoding="utf-8").split())
+    assert f"one of {len(KINDS) + len(STATEMENT_KINDS)} kinds of mistake fits" in text
+    assert f"{len(EQUIVALENT)} planted changes are no mistakes" in text
 
 
 def survivor() -> Outcome:

@@ -15,8 +15,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tools.torch_vip import torch_vip
 from vipnp import ViPConfig, VisionPermutator
-from vipnp.audit.torch_twins import torch_vip
 from vipnp.data import SPLITS, load_digits, mixup, rotate_and_shift
 from vipnp.optim import SGD, AdamW, cosine_lr
 from vipnp.train import confusion_matrix, evaluate, train_epoch

@@ -343,6 +343,24 @@ def test_images_that_have_moved_are_evaluated_where_they_are(photos: Path, tmp_p
     assert {json.dumps(row["file"]) for row in rows_of(evaluated)} == held_out
 
 
+def test_all_images_of_another_folder(whole: Path, tmp_path: Path) -> None:
+    """A test set of its own: by default a part of it, which is said, and all of it where that is asked for."""
+    folder, other = tmp_path / "r", tmp_path / "test"
+    shutil.copytree(whole, folder)
+    make_folder(other, {"cat": 5, "dog": 3, "emu": 2}, (20, 18))
+    part = vipnp("eval", folder, "--data", other, "--backend", "numpy")
+    assert re.search(r" on [2-8] images held out of 10; details in ", part.output), part.output
+    every = vipnp("eval", folder, "--data", other, "--all", "--backend", "numpy")
+    assert " on 10 images; details in " in every.output, every.output
+    for options, message in (
+        (("--all",), "--all: got no --data, expected a folder of other images than the run's own"),
+        (("--all", "--data", "digits"), "--all: got digits, which has a part for training, expected one folder of"),
+    ):
+        result = vipnp("eval", folder, *options)
+        assert result.exit_code == 2
+        assert result.output.startswith(f"error: {message}")
+
+
 def test_the_settings_of_another_program_are_not_a_run(whole: Path, photos: Path, tmp_path: Path) -> None:
     shutil.copy(whole / "best.safetensors", tmp_path / "my.safetensors")
     (tmp_path / "config.toml").write_text("[server]\nport = 80\n")
@@ -426,7 +444,10 @@ def test_the_loss_that_is_told_is_that_of_the_epoch(whole: Path) -> None:
         (("train", "{photos}", "-o", "{tmp}/r", "--recipe", "smal"), "did you mean 'small'?"),
         (("train", "{photos}", "-o", "{tmp}/r", "--img-size", "16", "15"), "img_size: got (16, 15), expected sides"),
         (("train", "{photos}", "-o", "{tmp}/r", "--model", "vip_s8"), "vip_m7, vip_l7 (did you mean 'vip_s7'?)"),
-        (("train", "{photos}", "-o", "{tmp}/r", "--crop-pct", "7"), "crop_pct: got 7.0, expected a number in (0, 1]"),
+        (
+            ("train", "{photos}", "-o", "{tmp}/r", "--crop-pct", "7"),
+            "crop_pct: got 7.0, expected a number in [0.01, 1]",
+        ),
         (("train", "{photos}", "-o", "{tmp}/r", "--config", "{tmp}/none.toml"), "none.toml cannot be read (No such"),
         (("train", "--resume", "{tmp}"), "holds no config.toml: it is no run folder"),
         (("eval", "{tmp}"), "holds no best.safetensors"),
@@ -437,7 +458,7 @@ def test_the_loss_that_is_told_is_that_of_the_epoch(whole: Path) -> None:
         (("train", "{photos}", "-o", "{photos}/cat/0.png/run"), "0.png is a file, expected a folder"),
         (("train", "", "-o", "{tmp}/r"), "error: data: got '', expected the name of a file or folder"),
         (("train", "--resume", "{whole}", "--epochs", "2"), "--epochs: got 2, expected 3 or more: so many are done"),
-        (("predict", "{whole}", "{tmp}/none.jpg"), "there is no file"),
+        (("predict", "{whole}", "{tmp}/none.jpg"), "is not there, expected an image or a folder of them"),
         (("predict", "vip_s7", "{photos}/cat/0.png", "--weights", "no.pth"), "--weights: there is no file 'no.pth'"),
         (("predict", "runs/none", "{photos}/cat/0.png"), "model: there is no file or folder 'runs/none', expected a"),
         (("predict", "vip_s7", "{photos}/cat/0.png"), "needs its weights: --weights FILE"),

@@ -13,7 +13,7 @@ from hypothesis import settings as profile
 from hypothesis import strategies as st
 
 from tests.train.test_run import assert_same_bits
-from vipnp.backends.numpy.threads import Crew
+from vipnp.backends.numpy.threads import Crew, bounds
 from vipnp.core import HostArray
 from vipnp.core.tree import flatten
 from vipnp.data import load_data_set
@@ -22,7 +22,7 @@ from vipnp.train.ranks import Ranks
 from vipnp.train.recipe import RECIPES
 from vipnp.train.run import Run, blocks_of
 from vipnp.train.settings import Settings
-from vipnp.train.shards import shard_bounds, tree_sum
+from vipnp.train.shards import tree_sum
 
 
 def test_the_tree_adds_neighbours() -> None:
@@ -53,7 +53,7 @@ def test_subtrees_by_others_give_the_same_sum(depth: int, split: int, data: st.D
 @profile(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.integers(0, 40), st.sampled_from([1, 2, 4, 8, 16]))
 def test_shards_are_the_batch_once_over(samples: int, shards: int) -> None:
-    cut = shard_bounds(samples, shards)
+    cut = bounds(samples, shards)
     assert [i for places in cut for i in range(samples)[places]] == list(range(samples))
     sizes = [places.stop - places.start for places in cut]
     assert max(sizes) - min(sizes) <= 1

@@ -100,12 +100,19 @@ def test_other_classes_get_a_new_head_and_it_is_said(
     assert not np.array_equal(head, load_weights(first / "last.safetensors")["head.weight"])
 
 
+def test_the_weights_of_a_run_folder_are_its_best(first: Path, tmp_path: Path) -> None:
+    result = vipnp("train", first.parent / "two", "-o", tmp_path / "r", "--weights", first, *OPTIONS, "--lr", "0")
+    assert result.exit_code == 0, result.output
+    state, best = load_weights(states(tmp_path / "r")[-1]), load_weights(first / "best.safetensors")
+    assert all(state[f"weight/{name}"].tobytes() == value.tobytes() for name, value in best.items())
+
+
 def test_published_weights_are_fitted(first: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     save_pytorch(tmp_path / "w.pth.tar", create_model("vip_s14", image_size=(28, 28)).state_dict())
     command = ("train", first.parent / "two", "-o", tmp_path / "r", *OPTIONS, "--weights", tmp_path / "w.pth.tar")
     wrong = vipnp(*command, "--img-size", "28", "28")
     assert wrong.exit_code == 2
-    assert "holds another model than vip_tiny for images of 28 x 28" in wrong.output
+    assert "holds another model than vip_tiny for images of 28 x 28: layers " in wrong.output
     assert not (tmp_path / "r").exists()
     caplog.clear()
     settings = Settings("d", "vip_s14", (28, 42), 3, 1, 0.2, "numpy", 2, Recipe(drop_path=0.1),
@@ -121,12 +128,25 @@ def test_published_weights_are_fitted(first: Path, tmp_path: Path, caplog: pytes
     assert after["network.0.0.attn.mlp_h.weight"].tobytes() == before["network.0.0.attn.mlp_h.weight"].tobytes()
 
 
+def test_what_makes_it_another_model_is_named(first: Path, tmp_path: Path) -> None:
+    """The patch of vip_tiny follows from the size of the images."""
+    result = tune(first, "two", tmp_path / "r", "--img-size", "32", "32", "--drop-path", "0.1")
+    assert result.exit_code == 2
+    assert result.output.endswith(
+        f"error: --weights: {first / 'last.safetensors'} holds another model than vip_tiny for images of 32 x 32: "
+        "patch_size 2, expected 4\n"
+    )
+
+
 def test_what_does_not_go_together(first: Path, tmp_path: Path) -> None:
     both = tune(first, "two", tmp_path / "r", "--head-only", "--backbone-lr", "0.1")
     assert both.exit_code == 2
     assert "--head-only: got --backbone-lr 0.1 with it" in both.output
     resumed = vipnp("train", "--resume", first, "--weights", first / "best.safetensors")
     assert "--resume: got --weights with it" in resumed.output
+    no_run = vipnp("train", first.parent / "two", "-o", tmp_path / "r", "--weights", first.parent, *OPTIONS)
+    assert no_run.exit_code == 2
+    assert f"--weights: {first.parent} holds no best.safetensors: it is no run folder" in no_run.output
     missing = vipnp("train", first.parent / "two", "-o", tmp_path / "r", "--weights", tmp_path / "none", *OPTIONS)
     assert missing.exit_code == 2
     assert "none" in missing.output

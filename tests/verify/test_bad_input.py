@@ -34,9 +34,6 @@ def op_returning(gradients: Callable[[Any, Any], Any]) -> Callable[..., Any]:
 @pytest.mark.parametrize(
     ("gradients", "message"),
     [
-        (lambda x, dy: (dy,), "returned 1 gradients, expected 2, one for each of x, weight"),
-        (lambda x, dy: dy, "returned a ndarray, expected a tuple"),
-        (lambda x, dy: None, "returned None, expected a tuple"),
         (lambda x, dy: (dy, None), "the gradient is None, expected an array"),
         (lambda x, dy: (dy, dy[:1]), "the gradient has shape (1, 3), expected (2, 3)"),
         (lambda x, dy: (dy, dy.astype(np.int64)), "dtype int64"),
@@ -54,6 +51,34 @@ def test_broken_pullbacks(gradients: Callable[[Any, Any], Any], message: str, ru
     assert message in text
 
 
+@pytest.mark.parametrize(
+    ("gradients", "message"),
+    [
+        (lambda x, dy: (dy,), "my_op: the pullback returned 1 gradients, expected 2, one for each of x, weight"),
+        (lambda x, dy: dy, "my_op: the pullback returned a ndarray, expected a tuple"),
+        (lambda x, dy: None, "my_op: the pullback returned None, expected a tuple"),
+    ],
+)
+def test_what_is_no_pullback_is_one_error(gradients: Callable[[Any, Any], Any], message: str) -> None:
+    with pytest.raises(TypeError, match=f"^{message}"):
+        verify(op_returning(gradients), [X, X + 1])
+
+
+@pytest.mark.parametrize(
+    ("op", "message"),
+    [
+        (lambda x: (x, lambda dy: (dy,)), r"^op: got <lambda>\(x\), expected one that takes \(xp, array\): too many"),
+        (lambda xp, x, w: None, r"^op: got <lambda>\(xp, x, w\), expected .*: missing a required argument: 'w'$"),
+        (lambda xp, *, x: None, r"^op: got <lambda>\(xp, \*, x\), expected one that takes \(xp, array\)"),
+    ],
+)
+def test_what_does_not_take_the_arguments_is_one_error(op: Any, message: str) -> None:
+    with pytest.raises(TypeError, match=message):
+        verify(op, [X])
+    with pytest.raises(TypeError, match=r"expected one that takes \(xp, array, mask=\): got an unexpected keyword"):
+        verify(ops.gelu, [X], kwargs={"mask": X})
+
+
 def test_the_argument_of_a_wrong_shape_is_named() -> None:
     report = verify(op_returning(lambda x, dy: (dy, dy[:1])), [X, X + 1], rungs=["complex_step"])
     assert [row.argument for row in report.failures] == ["weight"]
@@ -61,22 +86,33 @@ def test_the_argument_of_a_wrong_shape_is_named() -> None:
 
 @pytest.mark.parametrize(
     ("result", "message"),
-    [(None, "returned None"), ((1, 2, 3), "a tuple of 3"), (X, "a ndarray"), ((X, 5), "a tuple of 2")],
+    [(None, "None"), ((1, 2, 3), "a tuple of 3"), (X, "a ndarray"), ((X, 5), "a tuple of 2")],
 )
 def test_ops_that_return_no_pair(result: Any, message: str) -> None:
-    report = verify(lambda xp, x: result, [X])
-    assert not report.ok
-    assert all(message in row.detail for row in report.failures)
-    assert "contract" in {row.rung for row in report.failures}
+    with pytest.raises(TypeError, match=f"^<lambda>: the op returned {message}, expected the pair"):
+        verify(lambda xp, x: result, [X])
+
+
+def raises(xp: Any, x: Any) -> Any:
+    raise ValueError("no such thing")
 
 
 def test_an_exception_in_the_forward_pass_is_reported_by_every_float64_rung() -> None:
-    def broken(xp: Any, x: Any) -> Any:
-        raise ValueError("no such thing")
-
-    report = verify(broken, [X], rungs=["contract", "differences", "finite_field"])
+    report = verify(raises, [X], rungs=["contract", "differences", "finite_field"])
     assert "the forward raised ValueError: no such thing" in report.failures[0].detail
     assert [row.verdict for row in report.rows] == [Verdict.FAIL, Verdict.FAIL, Verdict.INCONCLUSIVE]
+
+
+def test_what_several_rungs_say_alike_is_printed_once() -> None:
+    lines = str(verify(raises, [X], rungs=["adjoint", "differences", "certified"])).splitlines()
+    where, what = lines[0].split(": raises, argument x (2, 3): ")
+    assert where == "FAIL adjoint, differences, certified"
+    assert what.startswith("the forward raised ValueError: no such thing")
+
+
+def test_without_a_definition_nothing_is_said_about_the_value() -> None:
+    (row,) = verify(raises, [X], rungs=["value"]).rows
+    assert (row.verdict, row.detail) == (Verdict.INCONCLUSIVE, "no definition to compare with was given")
 
 
 def test_a_broken_definition_is_a_failure_of_that_rung_alone() -> None:
@@ -339,3 +375,28 @@ def test_the_time_limit_does_not_cut_off_an_import() -> None:
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == "{'PASS': 3, 'FAIL': 0, 'INCONCLUSIVE': 0}"
+
+
+def test_what_stops_every_clause_is_said_once_with_the_line_it_comes_from() -> None:
+    def broken(xp: Any, x: Any) -> Any:
+        return xp.matmul(x, x), lambda dy: (dy,)  # (2, 3) by (2, 3)
+
+    (row,) = verify(broken, [X], rungs=["contract"]).failures
+    line = broken.__code__.co_firstlineno + 1
+    assert row.detail.startswith("shapes and dtypes, writes nothing, shares no memory, repeatable, ")
+    assert row.detail.count("the forward raised ValueError: ") == 1
+    assert row.detail.endswith(f" (test_bad_input.py, line {line})")
+
+
+def test_the_line_of_a_pullback_of_several_values() -> None:
+    def broken(xp: Any, x: Any) -> Any:
+        return (x * 2, x * 3), lambda dy: (xp.matmul(*dy),)
+
+    (row,) = verify(broken, [X], rungs=["differences"]).failures
+    assert row.detail.endswith(f" (test_bad_input.py, line {broken.__code__.co_firstlineno + 1})")
+
+
+def test_an_op_that_is_not_of_python_has_no_line() -> None:
+    (row,) = verify(divmod, [X], rungs=["differences"]).failures
+    assert "the forward raised TypeError: " in row.detail
+    assert " line " not in row.detail

@@ -30,7 +30,7 @@ def test_a_wrong_op_raises_the_report() -> None:
 
 
 def test_without_a_twin_a_wrong_op_does_not_fail_against_pytorch() -> None:
-    report = verify(lambda xp, x: (x * x, lambda dy: 2 * x * dy), [X])
+    report = verify(lambda xp, x: (2 * x, lambda dy: (dy,)), [X])
     assert not report.ok
     verdicts = {row.rung: row.verdict for row in report.rows}
     assert verdicts["adjoint"] is Verdict.FAIL

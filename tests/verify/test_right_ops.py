@@ -15,6 +15,7 @@ from tests.verify.ops_of_users import IMAGE, POSITIVE, B, Table, W, X, Z
 from vipnp.verify import RUNGS, Verdict, verify
 
 OPS = Table()
+RNG = np.random.default_rng(8)
 right, elementwise = OPS.add, OPS.elementwise
 
 SQRT_2_PI = math.sqrt(2 / math.pi)
@@ -321,8 +322,204 @@ def in_place_on_its_own_copy(xp: Any, x: Any) -> Any:
     return y, lambda dy: (3 * dy,)
 
 
-def test_there_are_forty() -> None:
-    assert len(OPS) >= 40
+# --- of several steps, with kinks, or of linear algebra ---------------------------------------------------------------
+
+SERIES = 1e-4
+
+elementwise(
+    "elu",
+    lambda x: np.where(x > 0, x, np.expm1(np.minimum(x, 0))),
+    lambda x: np.where(x > 0, 1, np.exp(np.minimum(x, 0))).astype(x.dtype),
+)
+elementwise(
+    "hard_swish",
+    lambda x: x * np.clip(x + 3, 0, 6) / 6,
+    lambda x: np.where(x < -3, 0, np.where(x > 3, 1, (2 * x + 3) / 6)).astype(x.dtype),
+)
+elementwise("softsign", lambda x: x / (1 + abs(x)), lambda x: 1 / (1 + abs(x)) ** 2)
+elementwise("hinge", lambda x: np.maximum(0, 1 - x), lambda x: -(x < 1).astype(x.dtype))
+elementwise("entropy", lambda x: -x * np.log(x + 1e-9), lambda x: -np.log(x + 1e-9) - x / (x + 1e-9), POSITIVE)
+elementwise(
+    "sinc_with_its_series",
+    lambda x: np.where(abs(x) < SERIES, 1 - x * x / 6, np.sin(x) / np.where(x == 0, 1, x)),
+    lambda x: np.where(
+        abs(x) < SERIES, -x / 3, (np.cos(x) - np.sin(x) / np.where(x == 0, 1, x)) / np.where(x == 0, 1, x)
+    ).astype(x.dtype),
+)
+
+
+@right(X)
+def log_softmax(xp: Any, x: Any) -> Any:
+    z = x - x.max(axis=-1, keepdims=True)
+    y = z - np.log(np.exp(z).sum(axis=-1, keepdims=True))
+    return y, lambda dy: (dy - np.exp(y) * dy.sum(axis=-1, keepdims=True),)
+
+
+@right(X)
+def maximum_shared_among_ties(xp: Any, x: Any) -> Any:
+    y = x.max(axis=-1)
+    share = (x == y[:, None]).astype(x.dtype)
+    share /= share.sum(axis=-1, keepdims=True)
+    return y, lambda dy: (share * dy[:, None],)
+
+
+@right(X)
+def norm_with_nothing_at_nought(xp: Any, x: Any) -> Any:
+    n = np.sqrt((x * x).sum(axis=-1))
+    return n, lambda dy: ((dy / np.where(n == 0, 1, n).astype(x.dtype))[:, None] * x,)
+
+
+@right(X)
+def median(xp: Any, x: Any) -> Any:
+    n = x.shape[-1]
+    order = np.argsort(x, axis=-1)
+
+    def back(dy: Any) -> Any:
+        dx = np.zeros_like(x)
+        for middle in ((n - 1) // 2, n // 2):
+            np.add.at(dx, (np.arange(len(x)), order[:, middle]), dy / 2)
+        return (dx,)
+
+    return np.median(x, axis=-1), back
+
+
+@right(X, Z)
+def maximum_of_two(xp: Any, a: Any, b: Any) -> Any:
+    return np.maximum(a, b), lambda dy: (np.where(a >= b, dy, 0), np.where(a >= b, 0, dy))
+
+
+@right(X, Z)
+def squared_distances(xp: Any, a: Any, b: Any) -> Any:
+    d = a[:, None] - b[None]
+    return (d**2).sum(-1), lambda dy: (2 * (dy[..., None] * d).sum(1), -2 * (dy[..., None] * d).sum(0))
+
+
+@right(X)
+def running_product(xp: Any, x: Any) -> Any:
+    n = x.shape[-1]
+
+    def back(dy: Any) -> Any:
+        dx = np.zeros_like(x)
+        for j in range(n):
+            for k in range(j, n):
+                dx[:, j] += dy[:, k] * np.prod(x[:, :j], axis=-1) * np.prod(x[:, j + 1 : k + 1], axis=-1)
+        return (dx,)
+
+    return np.cumprod(x, axis=-1), back
+
+
+@right(RNG.normal(size=(4, 4)) + 4 * np.eye(4))
+def determinant(xp: Any, a: Any) -> Any:
+    y, inverse = np.linalg.det(a), np.linalg.inv(a)
+    return y, lambda dy: (dy * y * inverse.T,)
+
+
+@right(RNG.normal(size=(4, 4)) + 4 * np.eye(4), X[0])
+def solution_of_a_system(xp: Any, a: Any, b: Any) -> Any:
+    y = np.linalg.solve(a, b)
+
+    def back(dy: Any) -> Any:
+        db = np.linalg.solve(a.T, dy)
+        return -np.outer(db, y), db
+
+    return y, back
+
+
+@right(X)
+def spectrum(xp: Any, x: Any) -> Any:
+    angles = 2 * np.pi * np.outer(np.arange(x.shape[-1]), np.arange(x.shape[-1] // 2 + 1)) / x.shape[-1]
+    return np.fft.rfft(x).real.astype(x.dtype), lambda dy: ((dy @ np.cos(angles).T).astype(x.dtype),)
+
+
+@right(RNG.normal(size=(2, 5, 6)), RNG.normal(size=(3, 2)))
+def convolution_by_windows(xp: Any, x: Any, w: Any) -> Any:
+    windows = np.lib.stride_tricks.sliding_window_view(x, w.shape, axis=(1, 2))
+
+    def back(dy: Any) -> Any:
+        dx = np.zeros_like(x)
+        for i, j in np.ndindex(*w.shape):
+            dx[:, i : i + dy.shape[1], j : j + dy.shape[2]] += w[i, j] * dy
+        return dx, np.einsum("bhw,bhwij->ij", dy, windows)
+
+    return np.einsum("bhwij,ij->bhw", windows, w), back
+
+
+@right(RNG.normal(size=(2, 4, 6)))
+def maximum_of_windows(xp: Any, x: Any) -> Any:
+    b, h, w = x.shape
+    windows = x.reshape(b, h // 2, 2, w // 2, 2).transpose(0, 1, 3, 2, 4).reshape(b, h // 2, w // 2, 4)
+    first = windows.argmax(axis=-1)[..., None]
+
+    def back(dy: Any) -> Any:
+        d = np.zeros_like(windows)
+        np.put_along_axis(d, first, dy[..., None], -1)
+        return (d.reshape(b, h // 2, w // 2, 2, 2).transpose(0, 1, 3, 2, 4).reshape(x.shape),)
+
+    return np.take_along_axis(windows, first, -1)[..., 0], back
+
+
+@right(RNG.normal(size=(2, 6, 3)))
+def group_norm(xp: Any, x: Any) -> Any:
+    groups = x.reshape(len(x), 2, -1)
+    mean = groups.mean(axis=-1, keepdims=True)
+    deviation = np.sqrt(((groups - mean) ** 2).mean(axis=-1, keepdims=True) + 1e-5)
+    h = (groups - mean) / deviation
+
+    def back(dy: Any) -> Any:
+        d = dy.reshape(h.shape)
+        inner = d - d.mean(axis=-1, keepdims=True) - h * (d * h).mean(axis=-1, keepdims=True)
+        return ((inner / deviation).reshape(x.shape),)
+
+    return h.reshape(x.shape), back
+
+
+@right(X, X[0], Z[0])
+def batch_norm_in_small_steps(xp: Any, x: Any, g: Any, b: Any) -> Any:
+    n = len(x)
+    centred = x - 1.0 / n * np.sum(x, axis=0)
+    root = np.sqrt(1.0 / n * np.sum(centred**2, axis=0) + 1e-5)
+    h = centred * (1.0 / root)
+
+    def back(dy: Any) -> Any:
+        dh = dy * g
+        dvar = 0.5 / root * (-1.0 / root**2) * np.sum(dh * centred, axis=0)
+        dcentred = dh * (1.0 / root) + 2 * centred * (1.0 / n * np.ones_like(x) * dvar)
+        dx = dcentred + 1.0 / n * np.ones_like(x) * (-1 * np.sum(dcentred, axis=0))
+        return dx, np.sum(dy * h, axis=0), np.sum(dy, axis=0)
+
+    return g * h + b, back
+
+
+@right(X, *(np.random.default_rng(12).normal(size=size) for size in ((3, 2), (3, 2), (8, 4), (8, 2))))
+def lstm_cell(xp: Any, x: Any, h: Any, c: Any, wx: Any, wh: Any) -> Any:
+    i, f, o, g = np.split(x @ wx.T + h @ wh.T, 4, axis=1)
+    i, f, o, g = 1 / (1 + np.exp(-i)), 1 / (1 + np.exp(-f)), 1 / (1 + np.exp(-o)), np.tanh(g)
+    new = f * c + i * g
+    t = np.tanh(new)
+
+    def back(dys: Any) -> Any:
+        dh, dc = dys
+        dnew = dc + dh * o * (1 - t * t)
+        gates = [dnew * g * i * (1 - i), dnew * c * f * (1 - f), dh * t * o * (1 - o), dnew * i * (1 - g * g)]
+        da = np.concatenate(gates, axis=1)
+        return da @ wx, da @ wh, dnew * f, da.T @ x, da.T @ h
+
+    return (o * t, new), back
+
+
+@right(X, angle=np.array([0.3, 1.1]))
+def rotary_embedding(xp: Any, x: Any, angle: Any) -> Any:
+    cos, sin = np.cos(angle).astype(x.dtype), np.sin(angle).astype(x.dtype)
+
+    def turned(v: Any, s: Any) -> Any:
+        a, b = np.split(v, 2, axis=1)
+        return np.concatenate([a * cos - b * s, a * s + b * cos], axis=1)
+
+    return turned(x, sin), lambda dy: (turned(dy, -sin),)
+
+
+def test_there_are_eighty() -> None:
+    assert len(OPS) > 80
 
 
 @pytest.mark.parametrize("name", OPS)

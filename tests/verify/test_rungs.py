@@ -284,7 +284,7 @@ def test_elsewhere_leaves_out_what_an_op_is_not_made_for() -> None:
 
     (row,) = verify(of_these_sizes, [np.abs(X) + 1], rungs=["elsewhere"]).rows
     assert row.verdict is Verdict.PASS
-    assert row.detail == "4 other kinds of inputs"
+    assert row.detail == "10 other kinds of inputs"
 
     def of_these_inputs(xp: Any, x: Any) -> Any:
         if not np.array_equal(x, X):
@@ -694,3 +694,22 @@ def test_not_checked_is_not_right() -> None:
     assert not report.decided
     assert "nothing fails, but no gradient was checked" in str(report)
     assert not report.to_json()["decided"]
+
+
+def test_ill_conditioned_inputs_are_no_mistake_and_a_formula_that_cancels_is() -> None:
+    """Both are off by more than the bound, the first since rounding the inputs moves the exact gradient as far."""
+
+    def steep(xp: Any, x: Any) -> Any:
+        y = xp.exp(300 * x)
+        return y, lambda dy: (300 * y * dy,)
+
+    def cancelling(xp: Any, x: Any) -> Any:
+        return x * x, lambda dy: (2 * ((x + 1e4) - 1e4) * dy,)
+
+    (right,) = verify(steep, [X], rungs=["certified"]).rows
+    assert right.error is not None
+    assert right.error > 16
+    assert right.verdict is Verdict.INCONCLUSIVE
+    assert "rounding the inputs alone moves the gradient by" in right.detail
+    (wrong,) = verify(cancelling, [X], rungs=["certified"]).rows
+    assert wrong.verdict is Verdict.FAIL

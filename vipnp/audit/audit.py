@@ -108,7 +108,7 @@ def applies(rung: str, case: Case) -> bool:
     elsewhere about ops (a layer is made of them), theorem about functions that have one,
     float32 about inputs that are not ill-conditioned on purpose."""
     if rung == "adjoint":
-        return bool(case.linear_in)
+        return case.linear
     if rung in ("proof", "elsewhere"):
         return case.kind == "op" and not case.hard
     if rung == theorem.NAME:

@@ -260,30 +260,23 @@ BRANCHES = {
 }
 
 
+STANDARD = ("height", "width", "channel")
+
+
 def _branches(x: Nested, params: Any, segments: int, kinds: Sequence[str]) -> list[Nested]:
     places = zip(kinds, ("mlp_h", "mlp_w", "mlp_c"), strict=True)
     return [BRANCHES[kind](x, params[place], segments=segments) for kind, place in places]
 
 
 def permute_mlp(
-    x: Nested,
-    params: Any,
-    *,
-    segments: int,
-    branches: Sequence[str] = ("height", "width", "channel"),
-    mask: Any = None,
+    x: Nested, params: Any, *, segments: int, branches: Sequence[str] = STANDARD, mask: Any = None
 ) -> Nested:
     total = _each(lambda h, w, c: math.fsum((h, w, c)), *_branches(x, params, segments, branches))
     return _masked(dropout, linear(total, params["proj"]["weight"], params["proj"]["bias"]), mask)
 
 
 def weighted_permute_mlp(
-    x: Nested,
-    params: Any,
-    *,
-    segments: int,
-    branches: Sequence[str] = ("height", "width", "channel"),
-    mask: Any = None,
+    x: Nested, params: Any, *, segments: int, branches: Sequence[str] = STANDARD, mask: Any = None
 ) -> Nested:
     h, w, c = _branches(x, params, segments, branches)
     pooled = global_average_pool(_each(lambda u, v, t: math.fsum((u, v, t)), h, w, c))
@@ -299,7 +292,7 @@ def permutator(
     *,
     segments: int,
     fusion: str = "weighted",
-    branches: Sequence[str] = ("height", "width", "channel"),
+    branches: Sequence[str] = STANDARD,
     skip_lam: float = 1.0,
     masks: Any = (None, None, None, None, None),
 ) -> Nested:

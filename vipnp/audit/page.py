@@ -130,7 +130,7 @@ def _matrix(report: Report, by_function: dict[str, list[Case]], rungs: Sequence[
         )
         body.append(f'<tr><th scope="row" class="name"><a href="#{name}">{escape(name)}</a></th>{cells}</tr>')
     titles = ["function", *(_title(rung) for rung in rungs)]
-    return table("The largest error of every function on every rung", titles, body, kind="matrix")
+    return table("The figure nearest to its bound, of every function on every rung", titles, body, kind="matrix")
 
 
 def _cell(rows: Sequence[Row]) -> str:
@@ -279,8 +279,8 @@ def _rung_table(name: str, rows: Sequence[Row]) -> str:
             f'<tr><td>{_title(rung)}</td><td class="number">{_figure_html(shown.error)}</td>'
             f'<td class="number">{_figure_html(shown.bound)}</td><td>{_powers(shown.unit)}</td><td>{verdict}</td></tr>'
         )
-    titles = ("rung", "largest error", "bound", "unit", "verdict")
-    return table(f"What every rung found about {name}", titles, body, numbers=("largest error", "bound"))
+    titles = ("rung", "nearest to its bound", "bound", "unit", "verdict")
+    return table(f"What every rung found about {name}", titles, body, numbers=("nearest to its bound", "bound"))
 
 
 def _row_table(name: str, rows: Sequence[Row]) -> str:

@@ -42,10 +42,7 @@ def curves(subject: Subject) -> dict[str, Curve]:
 
 def svg(found: dict[str, Curve], title: str) -> str:
     """The curves as an SVG element; colours come from the page's style sheet."""
-    parts = [
-        f'<svg class="picture" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{title}">',
-        *_axes(),
-    ]
+    parts = [f'<svg class="picture" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{title}">', *_axes()]
     for number, (name, curve) in enumerate(found.items()):
         points = " ".join(f"{_x(step):.1f},{_y(error):.1f}" for step, error in curve if math.isfinite(error))
         parts.append(f'<polyline class="curve curve{number}" points="{points}"><title>{name}</title></polyline>')

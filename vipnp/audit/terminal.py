@@ -61,7 +61,7 @@ def audit_with_progress(console: Console, **options: Any) -> Report:
 def print_report(console: Console, report: Report, *, every_argument: bool) -> None:
     """The table, then failures with their details, then the totals.
 
-    With `every_argument` a line for each row, else one for each case and rung: the argument with the largest error.
+    With `every_argument` a line for each row, else one for each case and rung: the argument nearest to its bound.
     """
     table = Table(header_style="bold", box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column("op", overflow="fold", min_width=10)
@@ -115,7 +115,7 @@ def grouped(rows: Sequence[Row]) -> list[tuple[str, str, str, list[Row]]]:
 
 
 def summary(rows: Sequence[Row]) -> Row:
-    """The row to show for many: a failing one, else the one with the largest error, else the first."""
+    """The row to show for many: a failing one, else the one nearest to its bound, else the first."""
     failing = [row for row in rows if row.verdict is Verdict.FAIL]
     return worst(failing or rows) or (failing or list(rows))[0]
 

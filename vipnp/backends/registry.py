@@ -28,9 +28,7 @@ class BuiltIn(NamedTuple):
 BUILT_IN = {
     "numpy": BuiltIn("vipnp.backends.numpy"),
     "cupy": BuiltIn(
-        "vipnp.backends.cupy",
-        ("cupy",),
-        'pip install "vipnp[cuda13]" (or "vipnp[cuda12]" for a driver of CUDA 12)',
+        "vipnp.backends.cupy", ("cupy",), 'pip install "vipnp[cuda13]" (or "vipnp[cuda12]" for a driver of CUDA 12)'
     ),
     "array_api": BuiltIn("vipnp.backends.array_api"),
     "numba": BuiltIn("vipnp.backends.numba", ("numba", "threadpoolctl"), 'pip install "vipnp[numba]"'),

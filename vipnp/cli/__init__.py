@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
+from typing import Annotated, Any
 
 try:
     import rich  # noqa: F401 - imported here so that a missing one is reported like a missing typer
@@ -13,6 +13,7 @@ except ModuleNotFoundError as error:
 
 from typer.core import TyperGroup
 
+from vipnp import __version__
 from vipnp.cli.atlas import atlas
 from vipnp.cli.audit import audit
 from vipnp.cli.convert import convert
@@ -36,8 +37,19 @@ class Program(TyperGroup):
 app = typer.Typer(cls=Program, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
 
+def show_version(wanted: bool) -> None:
+    """Print the version and end, where that is asked for."""
+    if wanted:
+        typer.echo(f"vipnp {__version__}")
+        raise typer.Exit
+
+
 @app.callback()
-def main() -> None:
+def main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
     """The Vision Permutator, derived by hand."""
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from vipnp.cli.errors import told
+from vipnp.cli.paths import path
 
 if TYPE_CHECKING:
     from vipnp.core import HostArray
@@ -28,25 +29,23 @@ TURNS = 25
 """Steps of each mixing whose time is taken."""
 
 
+@told()
 def atlas(
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for atlas.png and atlas.csv.")] = Path("atlas"),
+    output: Annotated[
+        Path, typer.Option("--output", "-o", parser=path, help="Folder for atlas.png and atlas.csv.")
+    ] = Path("atlas"),
     epochs: Annotated[int, typer.Option(help="Passes over digits; over phototiles a quarter of them.", min=1)] = 8,
     seeds: Annotated[int, typer.Option(help="Models of each kind.", min=1)] = 3,
     data: Annotated[list[str] | None, typer.Option(help="digits, phototiles, or both (given twice).")] = None,
 ) -> None:
     """Train the same network with four mixings, and draw what they see and reach."""
-    with told():
-        run_atlas(output, epochs, seeds, data or list(PATCHES))
-
-
-def run_atlas(output: Path, epochs: int, seeds: int, names: Sequence[str]) -> None:
-    """Train, print a line a model, and write the figures and the picture."""
     from vipnp.core.checks import one_line
     from vipnp.core.files import check_output_folder, check_outputs, write_text
     from vipnp.data import load_data_set
     from vipnp.explain.atlas import draw, table
     from vipnp.layers import MIXINGS
 
+    names = data or list(PATCHES)
     for name in names:
         if name not in PATCHES:
             raise ValueError(f"--data: got {name!r}, expected one of {', '.join(PATCHES)}")
@@ -55,12 +54,12 @@ def run_atlas(output: Path, epochs: int, seeds: int, names: Sequence[str]) -> No
     check_outputs({f"--output: {name}": output / name for name in ("atlas.csv", "atlas.png")})
     found: list[Trained] = []
     for name in names:
-        data = load_data_set(name)
+        images = load_data_set(name)
         passes = epochs if name == "digits" else max(1, epochs // 4)
-        seconds = step_seconds(name, data)
+        seconds = step_seconds(name, images)
         for mixing in MIXINGS:
             for seed in range(seeds):
-                found.append(train_one(name, data, mixing, seed, passes, seconds[mixing]))
+                found.append(train_one(name, images, mixing, seed, passes, seconds[mixing]))
                 last = found[-1]
                 typer.echo(f"{name} {mixing} seed {seed}: {last.accuracy:.1%}, {1000 * last.seconds:.1f} ms a step")
                 write_text(output / "atlas.csv", table(found))

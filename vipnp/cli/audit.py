@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from vipnp.cli.errors import told
+from vipnp.cli.paths import path
 
 UNDECIDED = 3
 """The exit status where nothing fails and no rung that looks at derivatives was climbed: not checked is not right."""
@@ -20,64 +20,50 @@ def audit(
     rung: Annotated[list[str] | None, typer.Option(help="A rung of the ladder to climb; all by default.")] = None,
     backend: Annotated[str | None, typer.Option(help="A backend to hold to the readable ops.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of inputs, cotangents and field elements.", min=0)] = 0,
-    json: Annotated[Path | None, typer.Option(help="Write every row to this JSON file.")] = None,
-    html: Annotated[Path | None, typer.Option(help="Write the audit as one self-contained page.")] = None,
+    json: Annotated[Path | None, typer.Option(parser=path, help="Write every row to this JSON file.")] = None,
+    html: Annotated[Path | None, typer.Option(parser=path, help="Write the audit as one self-contained page.")] = None,
     sabotage: Annotated[bool, typer.Option("--sabotage", help="Plant mistakes; each must fail the ladder.")] = False,
 ) -> None:
     """Hold every hand-written gradient against the ladder of checks. Exit status 1 if anything fails, 3 if no
     gradient was checked."""
     with told():
-        status = run_audit(op, rung, backend, seed, json, html, sabotage)
+        from vipnp.audit import page, terminal
+        from vipnp.backends import get_backend
+        from vipnp.core.files import check_outputs, write_json, write_text
+
+        try:
+            check_outputs({"--json": json, "--html": html})
+        except ValueError as error:
+            raise typer.BadParameter(str(error)) from error
+        if sabotage:
+            _reach_tools()
+        console = terminal.new_console()
+        try:
+            held = None if backend is None else get_backend(backend)
+            report = terminal.audit_with_progress(console, ops=op, rungs=rung, backend=held, seed=seed)
+        except (ValueError, ImportError, RuntimeError) as error:
+            raise typer.BadParameter(str(error)) from error
+        planted: Any = None
+
+        def write(appendix: Any = None) -> None:
+            if json is not None:
+                content = report.to_json()
+                write_json(json, content if planted is None else {**content, "sabotage": planted.to_json()})
+            if html is not None:
+                write_text(html, page.render(report, appendix, ops=op))
+
+        write()  # before anything is printed, so that a closed pipe loses none
+        terminal.print_report(console, report, every_argument=op is not None)
+        if sabotage:
+            from tools import planting, planting_page
+
+            planted = planting.sabotage_with_progress(console, ops=op, seed=seed)
+            write(planting_page.appendix(planted))
+            planting.print_sabotage(console, planted)
+        right = report.ok and (planted is None or planted.ok)
+        status = 1 if not right else 0 if report.decided else UNDECIDED
     if status:
         raise typer.Exit(status)
-
-
-def run_audit(
-    op: Sequence[str] | None,
-    rung: Sequence[str] | None,
-    backend: str | None,
-    seed: int,
-    json: Path | None,
-    html: Path | None,
-    sabotage: bool,
-) -> int:
-    """Audit, write the files, and only then print, so that a closed pipe loses none; the exit status."""
-    from vipnp.audit import page, terminal
-    from vipnp.backends import get_backend
-    from vipnp.core.files import check_outputs, write_json, write_text
-
-    try:
-        check_outputs({"--json": json, "--html": html})
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from error
-    if sabotage:
-        _reach_tools()
-    console = terminal.new_console()
-    try:
-        held = None if backend is None else get_backend(backend)
-        report = terminal.audit_with_progress(console, ops=op, rungs=rung, backend=held, seed=seed)
-    except (ValueError, ImportError, RuntimeError) as error:
-        raise typer.BadParameter(str(error)) from error
-    planted: Any = None
-
-    def write(appendix: Any = None) -> None:
-        if json is not None:
-            content = report.to_json()
-            write_json(json, content if planted is None else {**content, "sabotage": planted.to_json()})
-        if html is not None:
-            write_text(html, page.render(report, appendix, ops=op))
-
-    write()
-    terminal.print_report(console, report, every_argument=op is not None)
-    if sabotage:
-        from tools import planting, planting_page
-
-        planted = planting.sabotage_with_progress(console, ops=op, seed=seed)
-        write(planting_page.appendix(planted))
-        planting.print_sabotage(console, planted)
-    if not report.ok or (planted is not None and not planted.ok):
-        return 1
-    return 0 if report.decided else UNDECIDED
 
 
 def _reach_tools() -> None:

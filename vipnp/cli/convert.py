@@ -8,24 +8,25 @@ from typing import Annotated
 import typer
 
 from vipnp.cli.errors import told
+from vipnp.cli.paths import path
 
 
+@told()
 def convert(
-    source: Annotated[Path, typer.Argument(help="A weight file: safetensors or PyTorch's.")],
-    target: Annotated[Path, typer.Argument(help="The file to write: .safetensors, .pth, .pth.tar or .pt.")],
+    source: Annotated[
+        Path, typer.Argument(parser=path, help="A run folder, or a weight file: safetensors or PyTorch's.")
+    ],
+    target: Annotated[
+        Path, typer.Argument(parser=path, help="The file to write: .safetensors, .pth, .pth.tar or .pt.")
+    ],
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a file that is there.")] = False,
 ) -> None:
     """Write weights in the other format, bit for bit; PyTorch is not needed."""
-    with told():
-        convert_weights(source, target, overwrite)
-
-
-def convert_weights(source: Path, target: Path, overwrite: bool) -> None:
-    """`source` as a safetensors file or as PyTorch's, by the name of `target`."""
     from vipnp.checkpoint import load_metadata, load_weights, save_pytorch, save_weights
     from vipnp.core.checks import one_line
     from vipnp.core.files import check_outputs
     from vipnp.models import published_model
+    from vipnp.train.saved import weight_file
 
     to_pytorch = target.name.lower().endswith((".pth", ".pth.tar", ".pt"))
     if not to_pytorch and target.suffix.lower() != ".safetensors":
@@ -33,6 +34,7 @@ def convert_weights(source: Path, target: Path, overwrite: bool) -> None:
     check_outputs({"target": target})
     if target.exists() and not overwrite:
         raise ValueError(f"target: {str(target)!r} is there already: --overwrite replaces it")
+    source = weight_file("source", source)
     tensors, described = load_weights(source), load_metadata(source)
     if to_pytorch:
         save_pytorch(target, tensors)

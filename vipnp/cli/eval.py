@@ -9,36 +9,21 @@ from typing import Annotated
 import typer
 
 from vipnp.cli.errors import told
+from vipnp.cli.paths import path
 
 
+@told()
 def evaluate(
-    model: Annotated[Path, typer.Argument(help="A run folder or a weight file that a run wrote.")],
+    model: Annotated[Path, typer.Argument(parser=path, help="A run folder or a weight file that a run wrote.")],
     data: Annotated[
-        str | None, typer.Option(help="Images to evaluate on; the run's held-out images by default.")
+        str | None,
+        typer.Option(help="Other images: of a folder of classes the part that the run would hold out, or --all."),
     ] = None,
+    take_all: Annotated[bool, typer.Option("--all", help="All images of the folder in --data.")] = False,
     backend: Annotated[str, typer.Option(help="numba, numpy or cupy.")] = "numba",
     workers: Annotated[int, typer.Option("--workers", "-j", help="Threads that decode images.", min=0)] = 2,
 ) -> None:
     """Evaluate a trained model; writes eval-DATE/ into the run folder."""
-    with told():
-        run_evaluation(model, data, backend, workers)
-
-
-def new_folder(wanted: Path) -> Path:
-    """Make a folder of this name, or with a number behind it: another evaluation may have begun in the same second."""
-    folder, number = wanted, 1
-    while True:
-        try:
-            folder.mkdir()
-        except FileExistsError:
-            number += 1
-            folder = wanted.with_name(f"{wanted.name}-{number}")
-        else:
-            return folder
-
-
-def run_evaluation(model: Path, data: str | None, backend: str, workers: int) -> None:
-    """Accuracy, predictions.csv, per_class.csv, confusion.png, worst.png."""
     import numpy as np
 
     from vipnp.core.checks import one_line
@@ -54,9 +39,15 @@ def run_evaluation(model: Path, data: str | None, backend: str, workers: int) ->
     folder = model if model.is_dir() else model.parent
     check_output_folder("model", folder)
     if data is None:
+        if take_all:
+            raise ValueError("--all: got no --data, expected a folder of other images than the run's own")
         elsewhere = f"evaluate others by vipnp eval {folder} --data FOLDER"
         images = images_of(folder, read_settings(folder), otherwise=elsewhere)
         check_unseen(folder, images)
+    elif take_all:
+        images = load_data_set(data, validation=1)
+        if len(images.train):
+            raise ValueError(f"--all: got {data}, which has a part for training, expected one folder of images a class")
     else:
         # Divided as for the run: of its own images, in another place, those that were trained on are left out again.
         of_a_run = (folder / FILE).is_file() and (model.is_dir() or model.name == BEST)
@@ -88,4 +79,19 @@ def run_evaluation(model: Path, data: str | None, backend: str, workers: int) ->
         [report.answer_beside_truth(split.names[i], split.labels[i], logits[i], saved.classes) for i in least],
     )
     accuracy = f"accuracy {float(np.mean(answers == split.labels)):.2%} on {len(split)} images"
+    if data is not None and not take_all:
+        accuracy += f" held out of {len(split) + len(images.train)}"
     typer.echo(one_line(f"{accuracy}; details in {output}"))
+
+
+def new_folder(wanted: Path) -> Path:
+    """Make a folder of this name, or with a number behind it: another evaluation may have begun in the same second."""
+    folder, number = wanted, 1
+    while True:
+        try:
+            folder.mkdir()
+        except FileExistsError:
+            number += 1
+            folder = wanted.with_name(f"{wanted.name}-{number}")
+        else:
+            return folder

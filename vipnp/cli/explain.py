@@ -8,29 +8,27 @@ from typing import Annotated
 import typer
 
 from vipnp.cli.errors import told
+from vipnp.cli.paths import path
 
 PAGE = "index.html"
 
 
+@told()
 def explain(
     model: Annotated[
         str, typer.Argument(help="A run folder, a weight file of a run, or a published name with --weights.")
     ],
-    image: Annotated[Path, typer.Argument(help="An image file.")],
+    image: Annotated[Path, typer.Argument(parser=path, help="An image file.")],
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="Folder for the page; explain-NAME in the run folder, else here."),
+        typer.Option(
+            "--output", "-o", parser=path, help="Folder for the page; explain-NAME in the run folder, else here."
+        ),
     ] = None,
-    weights: Annotated[Path | None, typer.Option(help="Weights of a published model.")] = None,
+    weights: Annotated[Path | None, typer.Option(parser=path, help="Weights of a published model.")] = None,
     of: Annotated[str | None, typer.Option("--class", help="The class to explain; the likeliest by default.")] = None,
 ) -> None:
     """Show what a model looks at in an image."""
-    with told():
-        run_explanation(model, image, output, weights, of)
-
-
-def run_explanation(source: str, file: Path, output: Path | None, weights: Path | None, of: str | None) -> None:
-    """The pictures and the page of one image."""
     import numpy as np
 
     from vipnp.core.checks import one_line
@@ -41,13 +39,13 @@ def run_explanation(source: str, file: Path, output: Path | None, weights: Path 
     from vipnp.explain.pictures import NAMES, write_pictures
     from vipnp.train.saved import load_saved
 
-    if not file.is_file():
-        what = "a folder" if file.is_dir() else "no file"
-        raise FileNotFoundError(f"image: {str(file)!r} is {what}, expected an image")
-    saved = load_saved(source, weights=weights)
+    if not image.is_file():
+        what = "a folder" if image.is_dir() else "no file"
+        raise FileNotFoundError(f"image: {str(image)!r} is {what}, expected an image")
+    saved = load_saved(model, weights=weights)
     if of is not None and of not in saved.classes:
         raise ValueError(f"--class: got {of!r}, expected a class of the model: {', '.join(saved.classes[:20])}")
-    picture = open_image(file, saved.transform.channels, exif=saved.transform.exif)
+    picture = open_image(image, saved.transform.channels, exif=saved.transform.exif)
     patch = saved.model.config.patch_size
     if min(picture.size) < patch:
         raise ValueError(
@@ -55,7 +53,7 @@ def run_explanation(source: str, file: Path, output: Path | None, weights: Path 
         )
     folder = output
     if folder is None:
-        folder = (Path(source) if Path(source).is_dir() else Path()) / f"explain-{file.stem}"
+        folder = (Path(model) if Path(model).is_dir() else Path()) / f"explain-{image.stem}"
     check_output_folder("--output", folder)
     there = [name for name in (PAGE, *NAMES) if (folder / name).exists()]
     if there and not ((folder / PAGE).is_file() and GENERATOR in (folder / PAGE).read_text("utf-8", "replace")):
@@ -64,14 +62,16 @@ def run_explanation(source: str, file: Path, output: Path | None, weights: Path 
             "another folder"
         )
     if folder.is_dir():
-        check_outputs({f"--output: {name}": folder / name for name in (PAGE, *NAMES)}, inputs=[file])
+        check_outputs({f"--output: {name}": folder / name for name in (PAGE, *NAMES)}, inputs=[image])
     x = saved.transform.evaluation(picture)[None].astype(saved.model.dtype)
     found = explained(saved.model, x, None if of is None else saved.classes.index(of))
     if not np.isfinite(found.logits).all():
-        raise FloatingPointError(f"the logits of {file} are not finite")
+        raise FloatingPointError(f"the logits of {image} are not finite")
     folder.mkdir(parents=True, exist_ok=True)
     pixels = saved.transform.pixels(found.image)
     page = folder / PAGE
-    write_text(page, render(found, pixels, saved.classes, file.name))  # first: it marks the pictures as ours
+    write_text(page, render(found, pixels, saved.classes, image.name))  # first: it marks the pictures as ours
     write_pictures(found, pixels, folder)
-    typer.echo(one_line(f"{saved.classes[int(found.logits.argmax())]}: see {page}"))
+    answer = int(found.logits.argmax())
+    asked = "" if found.target == answer else f", with the gradients of {saved.classes[found.target]}"
+    typer.echo(one_line(f"{saved.classes[answer]}{asked}: see {page}"))

@@ -7,14 +7,9 @@ import typer
 from vipnp.cli.errors import told
 
 
+@told()
 def models() -> None:
     """List the published models."""
-    with told():
-        print_models()
-
-
-def print_models() -> None:
-    """A line for each."""
     import math
 
     from vipnp.models import PUBLISHED, PUBLISHED_CROP_PCT, PUBLISHED_DROP_PATH, parameter_shapes

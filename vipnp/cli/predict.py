@@ -9,61 +9,49 @@ from typing import Annotated
 import typer
 
 from vipnp.cli.errors import told
+from vipnp.cli.paths import path
 
 
+@told()
 def predict(
     model: Annotated[
         str, typer.Argument(help="A run folder, a weight file of a run, or a published name with --weights.")
     ],
-    images: Annotated[list[Path], typer.Argument(help="Image files, or folders of them.")],
-    weights: Annotated[Path | None, typer.Option(help="Weights of a published model.")] = None,
+    images: Annotated[list[Path], typer.Argument(parser=path, help="Image files, or folders of them.")],
+    weights: Annotated[Path | None, typer.Option(parser=path, help="Weights of a published model.")] = None,
     topk: Annotated[int, typer.Option(help="Answers an image.", min=1)] = 5,
-    csv: Annotated[Path | None, typer.Option(help="Write the answers to this CSV file.")] = None,
-    json: Annotated[Path | None, typer.Option(help="Write the answers to this JSON file.")] = None,
+    csv: Annotated[Path | None, typer.Option(parser=path, help="Write the answers to this CSV file.")] = None,
+    json: Annotated[Path | None, typer.Option(parser=path, help="Write the answers to this JSON file.")] = None,
     backend: Annotated[str, typer.Option(help="numba, numpy or cupy.")] = "numpy",
     skip_unreadable: Annotated[
         bool, typer.Option("--skip-unreadable", help="Leave out files that are no whole images.")
     ] = False,
 ) -> None:
     """Say what is in images."""
-    with told():
-        run_prediction(model, images, weights, topk, csv, json, backend, skip_unreadable)
-
-
-def run_prediction(
-    source: str,
-    paths: list[Path],
-    weights: Path | None,
-    topk: int,
-    csv: Path | None,
-    json: Path | None,
-    backend: str,
-    skip_unreadable: bool,
-) -> None:
-    """The `topk` likeliest classes of every image."""
     import numpy as np
+    from scipy.special import softmax
 
     from vipnp.core.checks import one_line
     from vipnp.core.files import check_outputs, text_when_done, write_json
     from vipnp.data.images import UnreadableImageError, open_image
     from vipnp.data.sets import images_below, natural
-    from vipnp.train.report import probabilities
     from vipnp.train.saved import files_of, load_saved
 
     outputs = {"--csv": csv, "--json": json}
     check_outputs(outputs)
-    saved = load_saved(source, weights=weights, backend=backend)
+    saved = load_saved(model, weights=weights, backend=backend)
     files = []
-    for path in paths:
-        if path.is_dir():
-            files += [Path(name) for name in sorted(images_below(path, str(path)), key=natural)]
-        elif path.is_file():
-            files.append(path)
+    for given in images:
+        if given.is_dir():
+            files += [Path(name) for name in sorted(images_below(given, str(given)), key=natural)]
+        elif given.is_file():
+            files.append(given)
         else:
-            raise FileNotFoundError(f"images: there is no file {str(path)!r}")
+            what = "is a pipe or a device" if given.exists() else "is not there"
+            raise FileNotFoundError(f"images: {str(given)!r} {what}, expected an image or a folder of them")
     if not files:
         raise ValueError("images: the folders hold no images")
-    check_outputs(outputs, inputs=[*files, *files_of(source, weights)])
+    check_outputs(outputs, inputs=[*files, *files_of(model, weights)])
     topk = min(topk, len(saved.classes))
     rows = []
     for file in files:
@@ -78,7 +66,7 @@ def run_prediction(
         logits = saved.model.backend.to_numpy(saved.model(x))
         if not np.isfinite(logits).all():
             raise FloatingPointError(f"the logits of {file} are not finite")
-        p = probabilities(logits)[0]
+        p = softmax(logits[0])
         best = np.argsort(-p, kind="stable")[:topk]
         rows.append((str(file), [(saved.classes[k], float(p[k])) for k in best]))
     if csv is not None:

@@ -6,16 +6,18 @@ import os
 import platform
 import shlex
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
-from vipnp.cli.events import Events
 from vipnp.core.checks import one_line
+from vipnp.train.folder import EVENTS, LOG
 from vipnp.train.ranks import StoppedError
 
 if TYPE_CHECKING:
+    from vipnp.train.run import Progress as Told
     from vipnp.train.run import Run
 
 
@@ -34,13 +36,37 @@ def in_shell(folder: Path) -> str:
     return one_line(shlex.quote(str(folder)))
 
 
+class Events:
+    """The writer of a run's events. It opens its file with the first step, and has TensorBoard drop
+    what an earlier, killed process wrote of later ones."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder / EVENTS
+        self.writer: Any = None
+
+    def add(self, done: Told) -> None:
+        """What is told of a step, or of the end of an epoch."""
+        from tensorboardX import SummaryWriter
+
+        step = done.epoch * done.steps + done.step
+        if self.writer is None:
+            self.writer = SummaryWriter(str(self.folder), purge_step=step)
+        found = {"loss": done.loss, "lr": done.lr} if done.accuracy is None else {"accuracy": done.accuracy}
+        for name, value in found.items():
+            self.writer.add_scalar(name, value, step)
+
+    def close(self) -> None:
+        """Nothing more is to be told."""
+        if self.writer is not None:
+            self.writer.close()
+
+
 def carry_out(run: Run, workers: int, save_every: int, *, tensorboard: bool) -> None:
     """Train, with a progress bar on rank 0, and events there where they are asked for."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
     from vipnp.train import report
-    from vipnp.train.folder import LOG
 
     first = run.ranks.rank == 0
     console = Console(quiet=not first)
@@ -77,7 +103,7 @@ def carry_out(run: Run, workers: int, save_every: int, *, tensorboard: bool) -> 
     )
     with (
         Progress(*columns, console=console, transient=True, disable=not (first and console.is_terminal)) as bar,
-        Events(run.folder) as events,
+        closing(Events(run.folder)) as events,
     ):
         task = bar.add_task("", total=run.settings.recipe.passes * run.steps_per_epoch, figures="")
         trained = False

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from vipnp.cli.errors import told
+from vipnp.cli.paths import path
 from vipnp.core.checks import check_library, did_you_mean, shown
 from vipnp.train.ranks import get_ranks
 
@@ -21,19 +22,24 @@ FREE = ("resume", "epochs", "workers", "save_every", "shard_optimizer", "tensorb
 NOT_IN_A_FILE = ("config", "help", "overwrite", "resume")
 
 
-def take_options(context: typer.Context, path: Path | None) -> Path | None:
+def fine(text: str, *names: str, **options: Any) -> Any:
+    """An option of the second panel of the help."""
+    return typer.Option(*names, help=text, rich_help_panel=FINE, **options)
+
+
+def take_options(context: typer.Context, file: Path | None) -> Path | None:
     """Make the options in a TOML file the defaults of the others."""
-    if path is not None:
+    if file is not None:
         with told():
             from vipnp.train.recipe import read_toml
 
             known = [parameter.name for parameter in context.command.params if parameter.name not in NOT_IN_A_FILE]
-            found = read_toml(path)
+            found = read_toml(file)
             for name in found:
                 if name not in known:
-                    raise ValueError(f"config: {path} has {shown(name)}, which is no option{did_you_mean(name, known)}")
+                    raise ValueError(f"config: {file} has {shown(name)}, which is no option{did_you_mean(name, known)}")
             context.default_map = {name: as_written(value) for name, value in found.items()}
-    return path
+    return file
 
 
 def as_written(value: Any) -> Any:
@@ -41,6 +47,7 @@ def as_written(value: Any) -> Any:
     return [str(part) for part in value] if isinstance(value, list) else str(value)
 
 
+@told()
 def train(
     context: typer.Context,
     data: Annotated[
@@ -50,9 +57,9 @@ def train(
             "or CIFAR's archive; or digits, mnist5k or phototiles (a folder of such a name is ./digits)."
         ),
     ] = None,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="The run folder to make.")] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", parser=path, help="The run folder to make.")] = None,
     resume: Annotated[
-        Path | None, typer.Option(help="Go on with the run in this folder; only --epochs may change.")
+        Path | None, typer.Option(parser=path, help="Go on with the run in this folder; only --epochs may change.")
     ] = None,
     model: Annotated[str, typer.Option(help="vip_tiny or a published name.")] = "vip_tiny",
     img_size: Annotated[tuple[int, int] | None, typer.Option(help="Height and width, pixels.", metavar="H W")] = None,
@@ -63,7 +70,7 @@ def train(
     workers: Annotated[int, typer.Option("--workers", "-j", help="Threads that decode images.", min=0)] = 2,
     seed: Annotated[int, typer.Option(help="Of weights, order, augmentation and held-out images.", min=0)] = 0,
     weights: Annotated[
-        Path | None, typer.Option(help="Begin from the weights in this file: of a run, or published ones.")
+        Path | None, typer.Option(parser=path, help="Begin from the weights in this file, or in the folder of a run.")
     ] = None,
     head_only: Annotated[bool, typer.Option("--head-only", help="Train the head, leave the rest as it is.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a run that stands in the folder.")] = False,
@@ -73,128 +80,98 @@ def train(
     recipe: Annotated[str | None, typer.Option(help="small, tiles, digits, mnist or vip-imagenet.")] = None,
     config: Annotated[
         Path | None,
-        typer.Option(
-            help="A TOML file with any of these options by name; the command line goes first.",
+        fine(
+            "A TOML file with any of these options by name; the command line goes first.",
+            parser=path,
             is_eager=True,
             callback=take_options,
-            rich_help_panel=FINE,
         ),
     ] = None,
-    validation: Annotated[float, typer.Option(help="Share of the images held out.", rich_help_panel=FINE)] = 0.2,
-    min_lr: Annotated[float | None, typer.Option(help="Lowest learning rate.", rich_help_panel=FINE)] = None,
-    warmup_lr: Annotated[float | None, typer.Option(help="First learning rate.", rich_help_panel=FINE)] = None,
-    cooldown_epochs: Annotated[
-        int | None, typer.Option(help="Epochs at --min-lr after --epochs.", rich_help_panel=FINE)
-    ] = None,
-    sched_on_updates: Annotated[
-        bool | None, typer.Option(help="Change the rate with every step, not every epoch.", rich_help_panel=FINE)
-    ] = None,
-    warmup_epochs: Annotated[int | None, typer.Option(help="Epochs up to --lr.", rich_help_panel=FINE)] = None,
-    weight_decay: Annotated[float | None, typer.Option(help="AdamW's.", rich_help_panel=FINE)] = None,
-    clip_grad: Annotated[
-        float | None, typer.Option(help="Largest norm of the gradients; 0: any.", rich_help_panel=FINE)
-    ] = None,
-    smoothing: Annotated[float | None, typer.Option(help="Label smoothing.", rich_help_panel=FINE)] = None,
-    mixup: Annotated[float | None, typer.Option(help="Alpha of mixup; 0: none.", rich_help_panel=FINE)] = None,
-    cutmix: Annotated[float | None, typer.Option(help="Alpha of cutmix; 0: none.", rich_help_panel=FINE)] = None,
-    reprob: Annotated[float | None, typer.Option(help="Probability of random erasing.", rich_help_panel=FINE)] = None,
-    scale: Annotated[
-        tuple[float, float] | None,
-        typer.Option(help="Area of the random crop.", metavar="LOW HIGH", rich_help_panel=FINE),
-    ] = None,
-    flip: Annotated[float | None, typer.Option(help="Probability of mirroring.", rich_help_panel=FINE)] = None,
-    aa: Annotated[
-        str | None, typer.Option(help='RandAugment, such as rand-m9-mstd0.5-inc1; "": none.', rich_help_panel=FINE)
-    ] = None,
-    drop_path: Annotated[float | None, typer.Option(help="Largest drop-path rate.", rich_help_panel=FINE)] = None,
-    ema: Annotated[
-        float | None, typer.Option(help="Decay of the mean of the weights; 0: none.", rich_help_panel=FINE)
-    ] = None,
-    grad_accum_steps: Annotated[int | None, typer.Option(help="Parts of a batch.", rich_help_panel=FINE)] = None,
-    backbone_lr: Annotated[
-        float | None, typer.Option(help="Factor on --lr of all but the head.", rich_help_panel=FINE)
-    ] = None,
-    layer_decay: Annotated[
-        float | None, typer.Option(help="Factor on --lr from each block to the one before it.", rich_help_panel=FINE)
-    ] = None,
-    crop_pct: Annotated[
-        float | None, typer.Option(help="Share of the image in evaluation.", rich_help_panel=FINE)
-    ] = None,
-    interpolation: Annotated[
-        str | None, typer.Option(help="nearest, bilinear or bicubic.", rich_help_panel=FINE)
-    ] = None,
-    shards: Annotated[
-        int, typer.Option(help="Parts of a batch, a power of two; the result depends on it.", rich_help_panel=FINE)
-    ] = 8,
-    precision: Annotated[str, typer.Option(help="float32 or float64.", rich_help_panel=FINE)] = "float32",
-    reduce: Annotated[
-        str,
-        typer.Option(help="Under mpirun: exact, the same bits for any number of ranks, or fast.", rich_help_panel=FINE),
-    ] = "exact",
+    validation: Annotated[float, fine("Share of the images held out.")] = 0.2,
+    min_lr: Annotated[float | None, fine("Lowest learning rate.")] = None,
+    warmup_lr: Annotated[float | None, fine("First learning rate.")] = None,
+    cooldown_epochs: Annotated[int | None, fine("Epochs at --min-lr after --epochs.")] = None,
+    sched_on_updates: Annotated[bool | None, fine("Change the rate with every step, not every epoch.")] = None,
+    warmup_epochs: Annotated[int | None, fine("Epochs up to --lr.")] = None,
+    weight_decay: Annotated[float | None, fine("AdamW's.")] = None,
+    clip_grad: Annotated[float | None, fine("Largest norm of the gradients; 0: any.")] = None,
+    smoothing: Annotated[float | None, fine("Label smoothing.")] = None,
+    mixup: Annotated[float | None, fine("Alpha of mixup; 0: none.")] = None,
+    cutmix: Annotated[float | None, fine("Alpha of cutmix; 0: none.")] = None,
+    reprob: Annotated[float | None, fine("Probability of random erasing.")] = None,
+    scale: Annotated[tuple[float, float] | None, fine("Area of the random crop.", metavar="LOW HIGH")] = None,
+    flip: Annotated[float | None, fine("Probability of mirroring.")] = None,
+    aa: Annotated[str | None, fine('RandAugment, such as rand-m9-mstd0.5-inc1; "": none.')] = None,
+    drop_path: Annotated[float | None, fine("Largest drop-path rate.")] = None,
+    ema: Annotated[float | None, fine("Decay of the mean of the weights; 0: none.")] = None,
+    grad_accum_steps: Annotated[int | None, fine("Parts of a batch.")] = None,
+    backbone_lr: Annotated[float | None, fine("Factor on --lr of all but the head.")] = None,
+    layer_decay: Annotated[float | None, fine("Factor on --lr from each block to the one before it.")] = None,
+    crop_pct: Annotated[float | None, fine("Share of the image in evaluation.")] = None,
+    interpolation: Annotated[str | None, fine("nearest, bilinear or bicubic.")] = None,
+    shards: Annotated[int, fine("Parts of a batch, a power of two; the result depends on it.")] = 8,
+    precision: Annotated[str, fine("float32 or float64.")] = "float32",
+    reduce: Annotated[str, fine("Under mpirun: exact, the same bits for any number of ranks, or fast.")] = "exact",
     shard_optimizer: Annotated[
         bool,
-        typer.Option(
+        fine(
+            "Under mpirun: a rank updates its part of the weights, and keeps the running means of that alone.",
             "--shard-optimizer",
-            help="Under mpirun: a rank updates its part of the weights, and keeps the running means of that alone.",
-            rich_help_panel=FINE,
         ),
     ] = False,
-    tensorboard: Annotated[
-        bool, typer.Option("--tensorboard", help="Write events for TensorBoard.", rich_help_panel=FINE)
-    ] = False,
-    save_every: Annotated[int, typer.Option(help="Steps between two saved states.", min=1, rich_help_panel=FINE)] = 200,
+    tensorboard: Annotated[bool, fine("Write events for TensorBoard.", "--tensorboard")] = False,
+    save_every: Annotated[int, fine("Steps between two saved states.", min=1)] = 200,
 ) -> None:
     """Train a Vision Permutator on a folder of images."""
-    with told():
-        from vipnp.cli.progress import carry_out
-        from vipnp.train.folder import held_alone
-        from vipnp.train.recipe import Recipe
-        from vipnp.train.start import new_run, new_settings, resumed, run_identity, write_start
+    from vipnp.cli.progress import carry_out
+    from vipnp.train.folder import held_alone
+    from vipnp.train.recipe import Recipe
+    from vipnp.train.start import new_run, new_settings, resumed, run_identity, write_start
 
-        given = {field.name: context.params[field.name] for field in dataclasses.fields(Recipe)}
-        given = {name: value for name, value in given.items() if value is not None}
-        if head_only:
-            if backbone_lr:
-                raise ValueError(f"--head-only: got --backbone-lr {backbone_lr:g} with it, expected one of the two")
-            given["backbone_lr"] = 0.0
-        if tensorboard:
-            check_library("--tensorboard", "tensorboardX", extra="tensorboard")
-        ranks = get_ranks()
-        with ranks.together(), ExitStack() as while_at_work:
-            if resume is not None:
-                with ranks.agreed():
-                    check_nothing_else(context)
-                    run = resumed(resume, epochs, ranks)
-            else:
-                with ranks.agreed():
-                    if data is None or output is None:
-                        raise ValueError("train: expected DATA and --output FOLDER, or --resume FOLDER")
-                    settings = new_settings(
-                        output,
-                        data,
-                        given,
-                        recipe=recipe,
-                        img_size=img_size,
-                        weights=weights,
-                        overwrite=overwrite,
-                        model=model,
-                        seed=seed,
-                        validation=validation,
-                        backend=backend,
-                        shards=shards,
-                        precision=precision,
-                        reduce=reduce,
-                    )
-                run = new_run(output, settings, ranks, workers, skip_unreadable=skip_unreadable)
-            if shard_optimizer:
-                run.shard_optimizer()
-            ranks.compare(run_identity(run, save_every))
-            run.connect()
+    given = {field.name: context.params[field.name] for field in dataclasses.fields(Recipe)}
+    given = {name: value for name, value in given.items() if value is not None}
+    if head_only:
+        if backbone_lr:
+            raise ValueError(f"--head-only: got --backbone-lr {backbone_lr:g} with it, expected one of the two")
+        given["backbone_lr"] = 0.0
+    if tensorboard:
+        check_library("--tensorboard", "tensorboardX", extra="tensorboard")
+    ranks = get_ranks()
+    with ranks.together(), ExitStack() as while_at_work:
+        if resume is not None:
             with ranks.agreed():
-                if ranks.rank == 0:
-                    while_at_work.enter_context(held_alone(run.folder))
-                    write_start(run, new=resume is None, epochs=epochs)
-            carry_out(run, workers, save_every, tensorboard=tensorboard)
+                check_nothing_else(context)
+                run = resumed(resume, epochs, ranks)
+        else:
+            with ranks.agreed():
+                if data is None or output is None:
+                    raise ValueError("train: expected DATA and --output FOLDER, or --resume FOLDER")
+                settings = new_settings(
+                    output,
+                    data,
+                    given,
+                    recipe=recipe,
+                    img_size=img_size,
+                    weights=weights,
+                    overwrite=overwrite,
+                    model=model,
+                    seed=seed,
+                    validation=validation,
+                    backend=backend,
+                    shards=shards,
+                    precision=precision,
+                    reduce=reduce,
+                )
+            run = new_run(output, settings, ranks, workers, skip_unreadable=skip_unreadable)
+        if shard_optimizer:
+            run.shard_optimizer()
+        ranks.compare(run_identity(run, save_every))
+        run.connect()
+        with ranks.agreed():
+            if ranks.rank == 0:
+                while_at_work.enter_context(held_alone(run.folder))
+                write_start(run, new=resume is None, epochs=epochs)
+        carry_out(run, workers, save_every, tensorboard=tensorboard)
 
 
 def check_nothing_else(context: typer.Context) -> None:

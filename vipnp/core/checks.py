@@ -66,13 +66,7 @@ def check_library(option: str, module: str, *, extra: str) -> None:
 
 
 def check_real(
-    name: str,
-    value: Any,
-    *,
-    low: float,
-    high: float = math.inf,
-    low_included: bool = True,
-    high_included: bool = False,
+    name: str, value: Any, *, low: float, high: float = math.inf, low_included: bool = True, high_included: bool = False
 ) -> float:
     """`value` as a Python float, which never changes the dtype of an array it meets, as a NumPy scalar may.
 

@@ -14,12 +14,7 @@ LARGEST_ALPHA = 1e6
 
 
 def rotate_and_shift(
-    images: HostArray,
-    rng: np.random.Generator,
-    *,
-    max_degrees: float,
-    max_shift: float,
-    background: float,
+    images: HostArray, rng: np.random.Generator, *, max_degrees: float, max_shift: float, background: float
 ) -> HostArray:
     """Every image turned about its centre and moved, by its own random angle and offsets.
 
@@ -104,15 +99,8 @@ def mixup(
     ValueError
         For other shapes, labels of no class and numbers outside their bounds.
     """
-    check_host_images(images)
-    check_generator(rng)
-    alpha = check_real("alpha", alpha, low=0, high=LARGEST_ALPHA, high_included=True)
-    num_classes = check_whole("num_classes", num_classes, low=1)
-    label_smoothing = check_real("label_smoothing", label_smoothing, low=0, high=1)
-    check_labels(labels, len(images), num_classes)
+    targets = _targets(images, labels, rng, alpha, num_classes, label_smoothing)
     lam = rng.beta(alpha, alpha) if alpha else 1.0
-    onehot = labels[:, None] == np.arange(num_classes)
-    targets = (1 - label_smoothing) * onehot + label_smoothing / num_classes
     mixed = (lam * values + (1 - lam) * values[::-1] for values in (images, targets))
     blended, soft = (values.astype(images.dtype) for values in mixed)
     return blended, soft
@@ -150,12 +138,7 @@ def cutmix(
     TypeError, ValueError
         As `mixup`.
     """
-    check_host_images(images)
-    check_generator(rng)
-    alpha = check_real("alpha", alpha, low=0, high=LARGEST_ALPHA, high_included=True)
-    num_classes = check_whole("num_classes", num_classes, low=1)
-    label_smoothing = check_real("label_smoothing", label_smoothing, low=0, high=1)
-    check_labels(labels, len(images), num_classes)
+    targets = _targets(images, labels, rng, alpha, num_classes, label_smoothing)
     lam = rng.beta(alpha, alpha) if alpha else 1.0
     height, width = images.shape[2:]
     side = math.sqrt(1 - lam)
@@ -167,6 +150,24 @@ def cutmix(
     mixed = images.copy()
     mixed[:, :, top:bottom, left:right] = images[::-1, :, top:bottom, left:right]
     lam = 1 - (bottom - top) * (right - left) / (height * width)
-    onehot = labels[:, None] == np.arange(num_classes)
-    targets = (1 - label_smoothing) * onehot + label_smoothing / num_classes
     return mixed, (lam * targets + (1 - lam) * targets[::-1]).astype(images.dtype)
+
+
+def _targets(
+    images: HostArray,
+    labels: HostArray,
+    rng: np.random.Generator,
+    alpha: float,
+    num_classes: int,
+    label_smoothing: float,
+) -> HostArray:
+    """The smoothed distributions (B, K) of the labels, once all that mixup and cutmix are given is checked."""
+    check_host_images(images)
+    check_generator(rng)
+    check_real("alpha", alpha, low=0, high=LARGEST_ALPHA, high_included=True)
+    num_classes = check_whole("num_classes", num_classes, low=1)
+    label_smoothing = check_real("label_smoothing", label_smoothing, low=0, high=1)
+    check_labels(labels, len(images), num_classes)
+    onehot = labels[:, None] == np.arange(num_classes)
+    targets: HostArray = (1 - label_smoothing) * onehot + label_smoothing / num_classes
+    return targets

@@ -72,11 +72,7 @@ def mnist5k() -> DataSet:
     training = np.zeros(len(labels), bool)
     for digit in range(10):
         training[np.flatnonzero(labels == digit)[:400]] = True
-    parts = [
-        Split(tuple(f"mnist5k/{i}" for i in np.flatnonzero(chosen)), labels[chosen], pixels=pixels[chosen])
-        for chosen in (training, ~training)
-    ]
-    return DataSet(tuple("0123456789"), *parts)
+    return _in_two("mnist5k", tuple("0123456789"), pixels, labels, training)
 
 
 def phototiles(side: int = 32) -> DataSet:
@@ -90,7 +86,7 @@ def phototiles(side: int = 32) -> DataSet:
 
     tiles: list[HostArray] = []
     labels: list[int] = []
-    held_out: list[bool] = []
+    training: list[bool] = []
     for label, name in enumerate(PHOTOGRAPHS):
         with Image.open(_inside("skimage", "data", name)) as opened:
             grey = opened.convert("L")
@@ -105,13 +101,18 @@ def phototiles(side: int = 32) -> DataSet:
                     even = (tile - tile.mean()) / (tile.std() + 4)
                     tiles.append(np.clip(np.rint(128 + CONTRAST * even), 0, 255).astype(np.uint8))
                     labels.append(label)
-                    held_out.append(strip == HELD_OUT_STRIP)
-    everything, classes, test = np.array(tiles), np.array(labels, np.int64), np.array(held_out)
+                    training.append(strip != HELD_OUT_STRIP)
+    names = tuple(name.partition(".")[0] for name in PHOTOGRAPHS)
+    return _in_two("phototiles", names, np.array(tiles), np.array(labels, np.int64), np.array(training))
+
+
+def _in_two(name: str, classes: tuple[str, ...], pixels: HostArray, labels: HostArray, training: HostArray) -> DataSet:
+    """A set called `name`, of which the pictures are trained on for which `training` is true."""
     parts = [
-        Split(tuple(f"phototiles/{i}" for i in np.flatnonzero(chosen)), classes[chosen], pixels=everything[chosen])
-        for chosen in (~test, test)
+        Split(tuple(f"{name}/{i}" for i in np.flatnonzero(chosen)), labels[chosen], pixels=pixels[chosen])
+        for chosen in (training, ~training)
     ]
-    return DataSet(tuple(name.partition(".")[0] for name in PHOTOGRAPHS), *parts)
+    return DataSet(classes, *parts)
 
 
 def _inside(package: str, *path: str) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import stat
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -59,6 +60,8 @@ def _decoded(path: Path, *, exif: bool, coarse: bool) -> Image.Image:
     from PIL import Image, ImageOps
 
     try:
+        if not stat.S_ISREG(path.stat().st_mode):  # a pipe is waited for
+            raise UnreadableImageError(f"{path}: is a folder, a pipe or a device, expected an image")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             with Image.open(path) as opened:

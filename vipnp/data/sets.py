@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import re
@@ -104,11 +105,7 @@ def natural(name: str) -> list[Any]:
 
 
 def load_data_set(
-    source: str | Path,
-    *,
-    validation: float = DEFAULT_VALIDATION,
-    seed: int = 0,
-    leave_out: Collection[str] = (),
+    source: str | Path, *, validation: float = DEFAULT_VALIDATION, seed: int = 0, leave_out: Collection[str] = ()
 ) -> DataSet:
     """A data set by the name of an embedded one, from a folder of images, or from files of MNIST's or CIFAR's kind.
 
@@ -117,8 +114,8 @@ def load_data_set(
     source : one of `EMBEDDED`, also where there is a folder of that name ("./digits" is one); or a folder: one folder
         of images a class, or train/ and val/ (valid/, validation/, test/) with those; or what `vipnp.data.packed`
         reads.
-    validation : the share held out of a folder that has no validation part, in (0, 1). Which files it takes depends on
-        `seed` and their names alone: adding files moves none.
+    validation : the share held out of a folder that has no validation part, in (0, 1]. Which files it takes depends on
+        `seed` and their names alone: adding files moves none. 1 leaves none to train on.
     seed : of that choice.
     leave_out : files below the source that are not taken, as `vipnp.data.unreadable` gives them.
 
@@ -139,7 +136,7 @@ def load_data_set(
         Where the package that carries an embedded set is missing.
     """
     check_path("data", source)
-    validation = check_real("validation", validation, low=0, high=1, low_included=False)
+    validation = check_real("validation", validation, low=0, high=1, low_included=False, high_included=True)
     if isinstance(source, str) and source in EMBEDDED:
         from vipnp.data import embedded
 
@@ -197,7 +194,7 @@ def scan(root: Path, leave_out: Collection[str] = ()) -> tuple[tuple[str, ...], 
     UTF-8.
     """
     found: dict[str, list[str]] = {}
-    for folder in sorted((entry.name for entry in os.scandir(root) if entry.is_dir()), key=natural):
+    for folder in sorted((entry.name for entry in os.scandir(root) if _is_folder(entry)), key=natural):
         if folder.startswith(".") or root.resolve().is_relative_to((root / folder).resolve()):
             continue
         files = sorted((name for name in images_below(root / folder, folder) if name not in leave_out), key=natural)
@@ -227,7 +224,7 @@ def images_below(folder: Path, prefix: str, above: Collection[Path] = ()) -> lis
         if entry.name.startswith("."):
             continue
         path = f"{prefix}/{entry.name}"
-        if entry.is_dir():
+        if _is_folder(entry):
             if not (entry.is_symlink() and Path(os.path.realpath(entry.path)) in above):
                 names += images_below(folder / entry.name, path, above)
         elif os.path.splitext(entry.name)[1].lower() in SUFFIXES:
@@ -235,12 +232,24 @@ def images_below(folder: Path, prefix: str, above: Collection[Path] = ()) -> lis
     return names
 
 
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    """Whether this is a folder or leads to one; a link that leads in a circle leads nowhere."""
+    try:
+        return entry.is_dir()
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        return False
+
+
 def hold_out(names: Sequence[str], labels: HostArray, share: float, seed: int) -> list[bool]:
     """Whether each file is held out: by a hash of (seed, name) below `share`, and at least one file of every class on
-    either side.
+    either side; all of them for a share of 1.
 
-    Raises ValueError if a class has one file only.
+    Raises ValueError if a class has one file only, and is to be divided.
     """
+    if share == 1:
+        return [True] * len(names)
     places = [_place(seed, name) for name in names]
     chosen = [place < share for place in places]
     for label in range(int(labels.max()) + 1):

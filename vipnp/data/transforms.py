@@ -24,6 +24,12 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 LARGEST_SIDE = 2**14
 """Pixels of a side of what the network sees, at most: more are a slip of the hand."""
 
+LEAST_CROP = 0.01
+"""Share of the image that evaluation sees, at least."""
+
+MOST_RESIZED = 2**26
+"""Pixels of a resized picture whose middle is then cut out: a strip of a few kilobytes would become gigabytes."""
+
 TRIES = 10
 """Random crops that are drawn before `random_resized_crop` falls back to the middle."""
 
@@ -70,10 +76,10 @@ class Transform:
                 raise ValueError(
                     f"{name}: got {len(getattr(self, name))} numbers, expected {self.channels}, one a channel"
                 )
-        check_real("crop_pct", self.crop_pct, low=0, low_included=False, high=1, high_included=True)
+        check_real("crop_pct", self.crop_pct, low=LEAST_CROP, high=1, high_included=True)
         check_real("flip", self.flip, low=0, high=1, high_included=True)
         if self.interpolation not in ("nearest", "bilinear", "bicubic"):
-            raise ValueError(f"interpolation: got {self.interpolation!r}, expected nearest, bilinear or bicubic")
+            raise ValueError(f"interpolation: got {shown(self.interpolation)}, expected nearest, bilinear or bicubic")
         check_scale(self.scale)
         if self.aa != "":
             parse(self.aa)
@@ -172,9 +178,15 @@ def centre_crop(
         new = (target_width, max(target_height, int(target_width * old_height / old_width)))
     else:
         new = (max(target_width, int(target_height * old_width / old_height)), target_height)
+    left, top = round((new[0] - width) / 2), round((new[1] - height) / 2)
+    if new[0] * new[1] > MOST_RESIZED:
+        # Of a strip, which covers the size many thousand times as long as it is wide, the middle alone is resized.
+        across, down = old_width / new[0], old_height / new[1]
+        box = (left * across, top * down, (left + width) * across, (top + height) * down)
+        inside = (*box[:2], min(box[2], old_width), min(box[3], old_height))
+        return picture.resize((width, height), _filter(interpolation), box=inside)
     if new != picture.size:
         picture = picture.resize(new, _filter(interpolation))
-    left, top = round((picture.size[0] - width) / 2), round((picture.size[1] - height) / 2)
     return picture.crop((left, top, left + width, top + height))
 
 

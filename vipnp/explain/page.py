@@ -12,6 +12,7 @@ from string import Template
 from typing import Any
 
 import numpy as np
+from scipy.special import softmax
 
 import vipnp
 from vipnp.core import HostArray
@@ -33,8 +34,7 @@ def render(found: Explanation, pixels: HostArray, classes: Sequence[str], name: 
     name : of the image.
     """
     folder = files("vipnp.explain") / "templates"
-    e = np.exp(found.logits - found.logits.max())
-    p = e / e.sum()
+    p = softmax(found.logits)
     answer, target = classes[int(p.argmax())], classes[found.target]
     asked = "" if target == answer else f" The gradients are those of the score of {target} ({p[found.target]:.1%})."
     return Template((folder / "page.html").read_text(encoding="utf-8")).substitute(
@@ -100,10 +100,7 @@ def _data(found: Explanation) -> dict[str, Any]:
 
 
 def _array(values: HostArray) -> dict[str, Any]:
-    return {
-        "shape": values.shape,
-        "float32": base64.b64encode(np.ascontiguousarray(values, "<f4").tobytes()).decode(),
-    }
+    return {"shape": values.shape, "float32": base64.b64encode(np.ascontiguousarray(values, "<f4").tobytes()).decode()}
 
 
 def _attention(blocks: Sequence[Block]) -> str:

@@ -8,7 +8,7 @@ net = TorchModule(vipnp.create_model("vip_s7"))     # an nn.Module whose paramet
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,16 +49,20 @@ def to_array(xp: Backend, tensor: Tensor) -> Array:
     TypeError
         If the backend cannot hold them: a tensor on the host belongs to a backend of NumPy arrays.
     """
-    tensor = tensor.detach()
+    tensor = tensor.detach().resolve_conj().resolve_neg()
     if xp.array_type is np.ndarray:
         if tensor.device.type != "cpu":
             raise TypeError(f"tensor: got one on {tensor.device}, expected one on the cpu for backend {xp.name!r}")
+        if tensor.layout is not torch.strided or tensor.is_quantized or tensor.dtype is torch.bfloat16:
+            kind = "a quantized one" if tensor.is_quantized else f"{tensor.dtype} of layout {tensor.layout}"
+            raise TypeError(f"tensor: got {kind}, expected a dense one of a dtype that NumPy has")
         return tensor.numpy()
     return xp.namespace.from_dlpack(tensor.contiguous())
 
 
 def to_tensor(array: Array) -> Tensor:
-    """An array as a tensor, in the same memory; a copy of what is read-only, such as the broadcast gradient of a mean.
+    """An array as a tensor, in the same memory; a copy of what PyTorch cannot hold: what is read-only, such as the
+    broadcast gradient of a mean, or has a negative stride, such as a reversed array.
 
     Parameters
     ----------
@@ -70,7 +74,8 @@ def to_tensor(array: Array) -> Tensor:
         On the device of the array.
     """
     if isinstance(array, np.ndarray | np.generic):
-        return torch.from_numpy(np.require(array, requirements="W"))
+        reversed_ = any(stride < 0 for stride in array.strides)
+        return torch.from_numpy(array.copy() if reversed_ else np.require(array, requirements="W"))
     tensor: Tensor = torch.utils.dlpack.from_dlpack(array)
     return tensor
 
@@ -88,7 +93,8 @@ class _Function(torch.autograd.Function):
         y, ctx.pullback = run(*(to_array(xp, tensor) for tensor in tensors))
         ctx.run, ctx.xp, ctx.several = run, xp, isinstance(y, tuple)
         ctx.save_for_backward(*tensors)
-        return tuple(map(to_tensor, y)) if ctx.several else to_tensor(y)
+        # A copy, since y may be what the pullback looks at, or the memory of x: y.mul_(2) must spoil neither.
+        return tuple(to_tensor(part).clone() for part in y) if ctx.several else to_tensor(y).clone()
 
     @staticmethod
     def backward(ctx: Any, *cotangents: Tensor) -> tuple[Tensor | None, ...]:
@@ -98,9 +104,23 @@ class _Function(torch.autograd.Function):
             _, pullback = ctx.run(*(to_array(ctx.xp, tensor) for tensor in tensors))
         dy = tuple(to_array(ctx.xp, cotangent.contiguous()) for cotangent in cotangents)
         found = [to_tensor(gradient) for gradient in pullback(dy if ctx.several else dy[0])]
+        # PyTorch keeps a gradient as it comes, and writes to it: it must not be the memory of the caller's cotangent.
+        found = [gradient.clone() if _overlaps(gradient, cotangents) else gradient for gradient in found]
         if torch.is_grad_enabled():  # by create_graph=True
             found = [_Once.apply(gradient, *cotangents, *tensors) for gradient in found]  # type: ignore[no-untyped-call]
         return None, None, *found
+
+
+def _overlaps(tensor: Tensor, others: Sequence[Tensor]) -> bool:
+    """Whether a tensor lies in the memory of one of the others."""
+    start, end = _span(tensor)
+    return any(start < its_end and its_start < end for its_start, its_end in map(_span, others))
+
+
+def _span(tensor: Tensor) -> tuple[int, int]:
+    last = sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride(), strict=True))
+    start = tensor.data_ptr()
+    return start, start + (last + 1) * tensor.element_size() if tensor.numel() else start
 
 
 class _Once(torch.autograd.Function):
@@ -132,8 +152,8 @@ def differentiable(op: Callable[..., tuple[Any, Any]], *, backend: str | Backend
     Raises
     ------
     TypeError
-        If `op` is no function; from the function, if an argument is no tensor or y no array; from its backward pass,
-        if the pullback does not return a tuple of one gradient for each argument.
+        If `op` is no function; from the function, if an argument is no tensor of float32 or float64 or y no array; from
+        its backward pass, if the pullback does not return a tuple of one gradient for each argument.
     ValueError
         From the backward pass, if a gradient has another shape than its argument.
     """
@@ -156,6 +176,8 @@ class _Differentiable:
         for key, value in named.items():
             if not isinstance(value, Tensor):
                 raise TypeError(f"{_name(op)}: got {shown(value)} for {key}, expected a torch.Tensor")
+            if value.dtype not in (torch.float32, torch.float64):
+                raise TypeError(f"{_name(op)}: got {value.dtype} for {key}, expected torch.float32 or torch.float64")
 
         def run(*arrays: Array) -> tuple[Any, Callable[[Any], list[Array]]]:
             tree = unflatten(dict(zip(named, arrays, strict=True)))
@@ -191,7 +213,9 @@ def _name(op: Callable[..., Any]) -> str:
 class TorchModule(torch.nn.Module):
     """A Vision Permutator as an `nn.Module`: PyTorch's parameters are the memory of the model's weights.
 
-    An optimiser of PyTorch that writes in place so trains `model` too, and `state_dict` has the official names.
+    An optimiser of PyTorch that writes in place so trains `model` too, and `state_dict` has the official names. Other
+    tensors in the place of the parameters, such as `load_state_dict(assign=True)` puts there, are given to `model` with
+    the next forward pass. A weight that is computed from others, by pruning or a parametrization, is not the model's.
 
     Parameters
     ----------
@@ -224,18 +248,32 @@ class TorchModule(torch.nn.Module):
                 assert child is not None
                 owner = child
             owner.register_parameter(last, torch.nn.Parameter(to_tensor(array)))
-        self._shared = model.params
+        self._shared, self._places = model.params, self._where()
+
+    def _where(self) -> dict[str, int]:
+        return {name: parameter.data_ptr() for name, parameter in self.named_parameters()}
+
+    def _tie(self) -> None:
+        """Make the memory of the parameters that of the model's weights, where they are all there in its dtype."""
+        found, dtype = dict(self.named_parameters()), getattr(torch, self.vip.dtype)
+        names = list(self.vip.parameters())
+        if all(name in found and found[name].dtype == dtype for name in names):
+            self.vip.set_parameters({name: to_array(self.vip.backend, found[name]) for name in names})
+        self._shared, self._places = self.vip.params, self._where()
+
+    def _weight(self, name: str) -> Tensor:
+        """A parameter by its official name, or what pruning or a parametrization computes in its place."""
+        path, _, last = name.rpartition(".")
+        weight: Tensor = getattr(self.get_submodule(path), last)
+        return weight
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name != "_shared"}
+        return {name: value for name, value in vars(self).items() if name not in ("_shared", "_places")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """A copy, or what comes out of a pickle: its parameters are the memory of its own model, as here."""
         super().__setstate__(state)  # type: ignore[no-untyped-call]
-        parameters = dict(self.named_parameters())
-        if all(parameter.dtype == getattr(torch, self.vip.dtype) for parameter in parameters.values()):
-            self.vip.set_parameters({name: to_array(self.vip.backend, value) for name, value in parameters.items()})
-        self._shared = self.vip.params
+        self._tie()
 
     def forward(self, images: Tensor) -> Tensor:
         """The logits of images.
@@ -263,12 +301,14 @@ class TorchModule(torch.nn.Module):
             raise ValueError(f"images: got shape {tuple(images.shape)}, expected (B, {', '.join(map(str, expected))})")
         if images.dtype != getattr(torch, dtype):
             raise TypeError(f"images: got dtype {images.dtype}, expected {dtype}, that of the model")
-        parameters = dict(self.named_parameters())
         if self.vip.params is not self._shared:
             raise ValueError(
                 "model: got other weights than the parameters of this module, put there by set_parameters, "
                 "load_state_dict or reset_classifier of the model; expected the same memory: make a new TorchModule"
             )
+        if self._where() != self._places:
+            self._tie()
+        parameters = {name: self._weight(name) for name in self.vip.parameters()}
         for name, parameter in parameters.items():
             if parameter.dtype != getattr(torch, dtype):
                 raise TypeError(

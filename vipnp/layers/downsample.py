@@ -28,6 +28,8 @@ def downsample(
     """y = patch_embed(x with the channels first): P x P tokens become one, C channels become K.
 
     x (B, h*P, w*P, C) channels last; y (B, h, w, K). P is 2, or 1 where only the width changes.
+
+    Source: Hou et al., arXiv 2106.12368, the transition in the official code (`Downsample`).
     """
     y, embed_back = xp.run(patch_embed, xp.permute_dims(x, (0, 3, 1, 2)), **params["proj"])
 

@@ -37,6 +37,8 @@ def masked(xp: Backend, op: Callable[..., tuple[Array, Pullback1]], x: Array, ma
     """`op` (dropout or drop_path) with its mask, or the identity where there is none.
 
     dx = the pullback of `op` at dy, or dy itself.
+
+    Source: that of `op`.
     """
     if mask is None:
         return x, lambda dy: (dy,)

@@ -27,6 +27,8 @@ def stage(
 
     The pullback walks the blocks backwards and lets go of each as it passes, so that memory falls as it goes: it can be
     called once, and raises RuntimeError the second time.
+
+    Source: Hou et al., arXiv 2106.12368, figure 1.
     """
     block_masks = [BlockMasks()] * len(params) if masks is None else masks
     pullbacks = []

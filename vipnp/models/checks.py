@@ -43,6 +43,16 @@ def check_description(config: ViPConfig, classes: Sequence[str] | None, transfor
         )
 
 
+def differing(config: ViPConfig, tensors: Mapping[str, Any]) -> tuple[list[str], list[str], list[str]]:
+    """The names that `tensors` lack of those of the model of `config`, those that it lacks, and those of another
+    shape."""
+    expected = parameter_shapes(config)
+    missing = [name for name in expected if name not in tensors]
+    unexpected = [name for name in tensors if name not in expected]
+    shapes = {name: tuple(tensors[name].shape) for name in expected if name in tensors}
+    return missing, unexpected, [name for name, shape in shapes.items() if shape != expected[name]]
+
+
 def check_names(config: ViPConfig, tensors: Mapping[str, Any], *, strict: bool) -> IncompatibleKeys:
     """Hold names and shapes of `tensors` against those of the model of `config`; what strict=False passes over.
 
@@ -50,13 +60,8 @@ def check_names(config: ViPConfig, tensors: Mapping[str, Any], *, strict: bool) 
     each kind and how many more there are.
     """
     expected = parameter_shapes(config)
-    missing = [name for name in expected if name not in tensors]
-    unexpected = [name for name in tensors if name not in expected]
-    wrong = [
-        f"{name} {tuple(tensors[name].shape)} instead of {shape}"
-        for name, shape in expected.items()
-        if name in tensors and tuple(tensors[name].shape) != shape
-    ]
+    missing, unexpected, unlike = differing(config, tensors)
+    wrong = [f"{name} {tuple(tensors[name].shape)} instead of {expected[name]}" for name in unlike]
     problems = [f"wrong shapes: {listed(wrong)}"] if wrong else []
     if strict and missing:
         problems.append(f"missing: {listed(missing)}")

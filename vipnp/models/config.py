@@ -35,6 +35,22 @@ class StageShape(NamedTuple):
     segments: int
     merge: int
 
+    def side(self, kind: BranchKind) -> int:
+        """The rows, and as many columns, of the weight of a branch.
+
+        Parameters
+        ----------
+        kind : of the branch.
+
+        Returns
+        -------
+        int
+            The product of the sizes along which the branch mixes.
+        """
+        S = self.channels // self.segments
+        sides = {"height": self.height * S, "width": self.width * S, "plane": self.height * self.width}
+        return sides.get(kind, self.channels)
+
 
 @dataclass(frozen=True)
 class ViPConfig:
@@ -96,7 +112,7 @@ class ViPConfig:
         mixing: Any = self.branches
         if isinstance(mixing, str):
             if mixing not in MIXINGS:
-                raise ValueError(f"branches: got {mixing!r}, expected three kinds or one of {', '.join(MIXINGS)}")
+                raise ValueError(f"branches: got {shown(mixing)}, expected three kinds or one of {', '.join(MIXINGS)}")
             mixing = MIXINGS[mixing]
         object.__setattr__(self, "branches", _sequence("branches", mixing))
         self._check_lengths()
@@ -130,11 +146,8 @@ class ViPConfig:
     def _check_size(self, stages: list[StageShape]) -> None:
         weights = self.in_channels * self.patch_size**2 * self.embed_dims[0] + self.embed_dims[-1] * self.num_classes
         for shape in stages:
-            C = shape.channels
-            S = C // shape.segments
-            sides = {"height": shape.height * S, "width": shape.width * S, "plane": shape.height * shape.width}
-            mixing = sum(sides.get(kind, C) ** 2 for kind in self.branches)
-            weights += shape.depth * (mixing + (2 * self.mlp_ratio + 1) * C**2)
+            mixing = sum(shape.side(kind) ** 2 for kind in self.branches)
+            weights += shape.depth * (mixing + (2 * self.mlp_ratio + 1) * shape.channels**2)
         if weights > LARGEST:
             names = ("image_size", "patch_size", "layers", "embed_dims", "segments", "num_classes", "in_channels")
             made = ", ".join(f"{name} {shown(getattr(self, name))}" for name in names)
@@ -204,15 +217,13 @@ class ViPConfig:
         return {**counts, "head": shapes[-1].channels * self.num_classes}
 
     def _block_macs(self, shape: StageShape) -> dict[str, int]:
-        H, W, C, N = shape.height, shape.width, shape.channels, shape.segments
-        S = C // N
-        lines = {"height": N * W * (H * S) ** 2, "width": H * N * (W * S) ** 2, "plane": C * (H * W) ** 2}
-        of_h, of_w, of_c = (lines.get(kind, H * W * C**2) for kind in self.branches)
+        C, entries = shape.channels, shape.height * shape.width * shape.channels
+        of_h, of_w, of_c = (entries * shape.side(kind) for kind in self.branches)  # each entry meets a row of weights
         counts = {"attn.mlp_c": of_c, "attn.mlp_h": of_h, "attn.mlp_w": of_w}
         if self.fusion == "weighted":
             counts.update({"attn.reweight.fc1": C * (C // 4), "attn.reweight.fc2": (C // 4) * 3 * C})
-        hidden = H * W * C**2 * self.mlp_ratio
-        return {**counts, "attn.proj": H * W * C**2, "mlp.fc1": hidden, "mlp.fc2": hidden}
+        hidden = entries * C * self.mlp_ratio
+        return {**counts, "attn.proj": entries * C, "mlp.fc1": hidden, "mlp.fc2": hidden}
 
     @property
     def macs(self) -> int:

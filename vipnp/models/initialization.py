@@ -54,9 +54,7 @@ def _parameter_shapes(config: ViPConfig) -> dict[str, tuple[int, ...]]:
 
 def _block_shapes(config: ViPConfig, shape: StageShape) -> Iterator[tuple[str, tuple[int, ...]]]:
     C = shape.channels
-    S = C // shape.segments
-    lines = {"height": shape.height * S, "width": shape.width * S, "plane": shape.height * shape.width}
-    side_h, side_w, side_c = (lines.get(kind, C) for kind in config.branches)
+    side_h, side_w, side_c = (shape.side(kind) for kind in config.branches)
     yield from (("norm1.weight", (C,)), ("norm1.bias", (C,)))
     yield ("attn.mlp_c.weight", (side_c, side_c))
     yield ("attn.mlp_h.weight", (side_h, side_h))

@@ -11,13 +11,7 @@ from typing import Any
 from vipnp.backends import get_backend
 from vipnp.checkpoint import save_weights
 from vipnp.core import Array, Backend, Generator, HostArray
-from vipnp.core.boundary import (
-    check_rng,
-    host_parameter,
-    receive_images,
-    receive_labels_or_targets,
-    receive_parameter,
-)
+from vipnp.core.boundary import check_rng, host_parameter, receive_images, receive_labels_or_targets, receive_parameter
 from vipnp.core.checks import check_dtype, check_whole
 from vipnp.core.tree import flatten, unflatten
 from vipnp.data.transforms import Transform

@@ -13,6 +13,7 @@ from vipnp.checkpoint import load_metadata, load_weights
 from vipnp.core import HostArray
 from vipnp.core.checks import check_whole, listed, shown
 from vipnp.data.transforms import IMAGENET_MEAN, IMAGENET_STD, Transform
+from vipnp.models.checks import differing
 from vipnp.models.config import PUBLISHED, PUBLISHED_CROP_PCT, ViPConfig, get_config
 from vipnp.models.initialization import parameter_shapes
 from vipnp.models.model import VisionPermutator
@@ -24,6 +25,9 @@ NO_CONFIGURATION = (
     "vipnp.VisionPermutator(config).load_state_dict(vipnp.checkpoint.load_weights(path))"
 )
 """What to do with weights that do not say what they belong to."""
+
+LONGEST_REASON = 400
+"""Characters of an error that another one quotes."""
 
 
 def load(
@@ -131,7 +135,9 @@ def _described(
         if transform is not None:
             transform = Transform(**{key: _tupled(value) for key, value in transform.items()})
     except (TypeError, AttributeError, ValueError) as error:
-        raise ValueError(f"{where} has metadata of another kind ({error})") from error
+        reason = str(error)  # which may name what the file holds in full
+        reason = reason if len(reason) <= LONGEST_REASON else f"{reason[:LONGEST_REASON]}..."
+        raise ValueError(f"{where} has metadata of another kind ({reason})") from error
     classes = found.get("classes")
     if classes is not None:
         if not isinstance(classes, list) or not all(isinstance(label, str) for label in classes):
@@ -163,7 +169,7 @@ def _published(where: str, tensors: Mapping[str, HostArray], name: str | None) -
         return fits
     if fits is not None:
         raise ValueError(f"{where} holds weights of {fits[0]}, not of {name}")
-    nearest = name or min(PUBLISHED, key=lambda known: len(_differing(PUBLISHED[known], tensors)))
+    nearest = name or min(PUBLISHED, key=lambda known: sum(map(len, differing(PUBLISHED[known], tensors))))
     what = f"does not fit {name}" if name else f"fits no published model; nearest is {nearest}"
     raise ValueError(f"{where} {what}{_differences(PUBLISHED[nearest], tensors)}; {NO_CONFIGURATION}")
 
@@ -200,21 +206,12 @@ def published_model(tensors: Mapping[str, HostArray]) -> tuple[str, ViPConfig] |
     return None
 
 
-def _differing(config: ViPConfig, tensors: Mapping[str, HostArray]) -> list[str]:
-    expected = parameter_shapes(config)
-    shapes = {name: tensor.shape for name, tensor in tensors.items()}
-    return [name for name in {**expected, **shapes} if expected.get(name) != shapes.get(name)]
-
-
 def _differences(config: ViPConfig, tensors: Mapping[str, HostArray]) -> str:
     """How many names differ, and the first few of each kind; empty where none does."""
+    missing, unexpected, unlike = differing(config, tensors)
     expected = parameter_shapes(config)
-    kinds: dict[str, list[str]] = {"missing": [], "unexpected": [], "of another shape": []}
-    for name in _differing(config, tensors):
-        kind = "missing" if name not in tensors else "unexpected" if name not in expected else "of another shape"
-        kinds[kind].append(
-            name if kind != "of another shape" else f"{name} {tensors[name].shape}, not {expected[name]}"
-        )
+    shapes = [f"{name} {tensors[name].shape}, not {expected[name]}" for name in unlike]
+    kinds = {"missing": missing, "unexpected": unexpected, "of another shape": shapes}
     return "".join(f"; {len(names)} {kind}: {listed(names)}" for kind, names in kinds.items() if names)
 
 

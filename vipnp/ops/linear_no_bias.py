@@ -17,6 +17,7 @@ def linear_no_bias(xp: Backend, x: Array, weight: Array) -> tuple[Array, Pullbac
         dweight_kc = sum_m dy_mk x_mc           dweight = dy^T x
 
     Saves: x (*, C), weight (K, C).
+    Source: Goodfellow, Bengio, Courville, "Deep Learning", section 6.5.6.
     """
     features, channels = weight.shape
     leading = x.shape[:-1]
@@ -24,6 +25,7 @@ def linear_no_bias(xp: Backend, x: Array, weight: Array) -> tuple[Array, Pullbac
 
     def pullback(dy: Array) -> tuple[Array, Array]:
         dy_rows = xp.reshape(dy, (math.prod(leading), features))
-        return xp.reshape(xp.matmul(dy_rows, weight), (*leading, channels)), xp.matmul(dy_rows.T, rows)
+        dx = xp.reshape(xp.matmul(dy_rows, weight), (*leading, channels))
+        return dx, xp.matmul(dy_rows.T, rows)
 
     return xp.reshape(xp.matmul(rows, weight.T), (*leading, features)), pullback

@@ -16,6 +16,8 @@ def resample_mixing(xp: Backend, weight: Array, *, spread: Array, gather: Array)
         dweight_ts = spread^T dy_ts gather^T
 
     Saves: spread (H, G), gather (G, H).
+    Source: vipnp's own, after the resizing of position embeddings in Dosovitskiy et al., "An Image is Worth 16x16
+    Words", arXiv 2010.11929, section 3.2.
     """
     H, G = spread.shape
     size, _ = weight.shape

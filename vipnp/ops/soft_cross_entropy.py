@@ -17,6 +17,7 @@ def soft_cross_entropy(xp: Backend, logits: Array, *, targets: Array) -> tuple[A
     target 0 adds nothing, also where its logit is -inf: 0 log 0 is the limit of t log p, which is 0.
 
     Saves: p (B, K), targets (B, K).
+    Source: Szegedy et al., "Rethinking the Inception Architecture", arXiv 1512.00567, section 7.
     """
     B, _ = logits.shape
     shifted = logits - xp.max(logits, axis=1, keepdims=True)

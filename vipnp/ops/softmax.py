@@ -14,6 +14,7 @@ def softmax(xp: Backend, x: Array) -> tuple[Array, Pullback1]:
         dx_j = sum_k ds_k s_k (delta_kj - s_j) = s_j (ds_j - sum_k s_k ds_k)
 
     Saves: s (*, K).
+    Source: Goodfellow, Bengio, Courville, "Deep Learning", section 6.2.2.3.
     """
     e = xp.exp(x - xp.max(x, axis=-1, keepdims=True))
     s = e / xp.sum(e, axis=-1, keepdims=True)

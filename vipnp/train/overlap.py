@@ -21,7 +21,7 @@ from typing import Any, Protocol
 from vipnp.backends.numpy import NumpyBackend
 from vipnp.core import Array, Backend, Replacements
 from vipnp.core.tree import flatten
-from vipnp.layers import STANDARD_BRANCHES, BlockMasks, BranchKind, FusionKind, PermutatorParams, permutator
+from vipnp.layers import PermutatorParams, permutator
 from vipnp.train.ranks import Ranks
 from vipnp.train.shards import tree_sum
 
@@ -165,23 +165,11 @@ def data_parallel(backend: Backend, exchange: Exchange) -> Backend:
     if isinstance(twin, NumpyBackend) and twin.shard is not None:
         works = twin.shard = copy.copy(twin.shard)
     block = works.replacements.get(permutator, permutator)
-    table = Replacements()
 
-    @table.replaces(permutator)
     def permutator_posting(
-        xp: Any,
-        x: Array,
-        params: PermutatorParams,
-        *,
-        segments: int,
-        fusion: FusionKind = "weighted",
-        branches: tuple[BranchKind, BranchKind, BranchKind] = STANDARD_BRANCHES,
-        skip_lam: float = 1.0,
-        masks: BlockMasks = BlockMasks(),  # noqa: B008 - a NamedTuple of None is immutable
+        xp: Any, x: Array, params: PermutatorParams, **options: Any
     ) -> tuple[Array, Callable[[Array], tuple[Array, PermutatorParams]]]:
-        y, back = block(
-            xp, x, params, segments=segments, fusion=fusion, branches=branches, skip_lam=skip_lam, masks=masks
-        )
+        y, back = block(xp, x, params, **options)
 
         def pullback(dy: Array) -> tuple[Array, PermutatorParams]:
             dx, grads = back(dy)
@@ -190,6 +178,7 @@ def data_parallel(backend: Backend, exchange: Exchange) -> Backend:
 
         return y, pullback
 
+    table = Replacements({permutator: permutator_posting})
     if backend.name == "cupy":  # a fused stage runs no block of its own
         from vipnp.backends.cupy.stage import posting
 

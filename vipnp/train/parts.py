@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from vipnp.backends.numpy.threads import bounds
 from vipnp.core import Generator, HostArray
 from vipnp.data import DataSet, cutmix, mixup, stream
 from vipnp.data.loader import batches
 from vipnp.data.transforms import erase_at_random
 from vipnp.train.recipe import Recipe
 from vipnp.train.settings import Settings
-from vipnp.train.shards import shard_bounds
 
 
 class Part(NamedTuple):
@@ -60,9 +60,9 @@ class Batches:
             yield len(batch), parts
 
     def _places(self, samples: int, shards: range) -> slice:
-        """Where consecutive shards lie in a batch."""
-        bounds = shard_bounds(samples, self.settings.shards)
-        return slice(bounds[shards[0]].start, bounds[shards[-1]].stop)
+        """Where consecutive shards lie in a batch; some are empty where there are fewer samples than shards."""
+        places = bounds(samples, self.settings.shards)
+        return slice(places[shards[0]].start, places[shards[-1]].stop)
 
     def _part(self, x: HostArray, labels: HostArray, step: int, shard: int) -> Part:
         """A shard of a batch, mixed within itself."""

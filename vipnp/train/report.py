@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from scipy.special import softmax
 
 from vipnp.core import HostArray
 from vipnp.core.checks import one_line
@@ -106,14 +107,14 @@ def soft_label(target: HostArray, classes: Sequence[str]) -> str:
 
 def worst(labels: HostArray, logits: HostArray) -> HostArray:
     """The images whose true class is least likely to the model, worst first, `SHOWN` of them at most."""
-    of_truth = probabilities(logits)[np.arange(len(labels)), labels]
+    of_truth = softmax(logits, axis=1)[np.arange(len(labels)), labels]
     first: HostArray = np.argsort(of_truth, kind="stable")[:SHOWN]
     return first
 
 
 def answer_beside_truth(name: str, label: int, logits: HostArray, classes: Sequence[str]) -> str:
     """A caption for the image `name` of class `label`: its file, class and answer, with probabilities. logits (K,)."""
-    p = probabilities(logits[None])[0]
+    p = softmax(logits)
     said = int(p.argmax())
     return (
         f"{_short(name.rpartition('/')[2])}\n{_short(classes[label])} {p[label]:.0%}\n"
@@ -128,7 +129,7 @@ def _short(name: str) -> str:
 
 def predictions(path: Path, names: Sequence[str], labels: HostArray, logits: HostArray, classes: Sequence[str]) -> None:
     """A CSV file with a row an image: file, true class, answer, probability of the answer."""
-    p = probabilities(logits)
+    p = softmax(logits, axis=1)
     with text_when_done(path) as file:
         writer = csv.writer(file)
         writer.writerow(("file", "class", "answer", "probability"))
@@ -144,13 +145,6 @@ def per_class(path: Path, counts: HostArray, classes: Sequence[str]) -> None:
         for k, name in enumerate(classes):
             right, images, answers = counts[k, k], counts[k].sum(), counts[:, k].sum()
             writer.writerow((name, images, f"{right / max(images, 1):.4f}", f"{right / max(answers, 1):.4f}"))
-
-
-def probabilities(logits: HostArray) -> HostArray:
-    """The softmax over the classes: (n, K) -> (n, K)."""
-    e = np.exp(logits - logits.max(axis=1, keepdims=True))
-    p: HostArray = e / e.sum(axis=1, keepdims=True)
-    return p
 
 
 def check_picture(option: str, path: Path | None) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from vipnp.core.checks import did_you_mean
+from vipnp.core.files import check_path
 from vipnp.data.transforms import Transform
 from vipnp.models import PUBLISHED, VisionPermutator, load
 
@@ -22,13 +23,23 @@ class SavedModel:
     transform: Transform
 
 
+def weight_file(name: str, path: Path) -> Path:
+    """`path`, or of a run folder its best weights. Raises FileNotFoundError, naming the argument, where a folder has
+    none."""
+    if not path.is_dir():
+        return path
+    if not (path / BEST).is_file():
+        raise FileNotFoundError(f"{name}: {path} holds no {BEST}: it is no run folder, or its first epoch is not over")
+    return path / BEST
+
+
 def load_model(source: str | Path, *, weights: Path | None = None, backend: Any = "numpy") -> VisionPermutator:
     """The model in a run folder (its best weights) or in a weight file; or a published model by its name with a weight
     file.
 
     Raises FileNotFoundError, or ValueError saying what is wrong with the file.
     """
-    path = Path(source)
+    path = Path(check_path("model", source))
     if str(source) in PUBLISHED:
         if weights is None:
             raise ValueError(f"model: {source} is a published model and needs its weights: --weights FILE")
@@ -37,12 +48,9 @@ def load_model(source: str | Path, *, weights: Path | None = None, backend: Any 
         return load(weights, name=str(source), backend=backend)
     if weights is not None:
         raise ValueError(f"--weights: belongs to a published name, and {str(source)!r} is none")
-    if path.is_dir():
-        path = path / BEST
-        if not path.is_file():
-            raise FileNotFoundError(
-                f"model: {path.parent} holds no {BEST}: it is no run folder, or its first epoch is not over"
-            )
+    path = weight_file("model", path)
+    if path.exists() and not path.is_file():
+        raise ValueError(f"model: {str(source)!r} is a pipe or a device, expected a run folder or a weight file")
     if not path.is_file():
         raise FileNotFoundError(
             f"model: there is no file or folder {str(source)!r}, expected a run folder, a weight file or a published "

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from vipnp.backends.numpy.threads import bounds
 from vipnp.core.checks import shown
 
 T = TypeVar("T")
@@ -36,12 +35,6 @@ def shards_of(shards: int, rank: int, ranks: int) -> range:
     return range(rank * each, (rank + 1) * each)
 
 
-def shard_bounds(samples: int, shards: int) -> list[slice]:
-    """The places in a batch of every shard: consecutive, of lengths that differ by at most one; some are empty where
-    there are fewer samples than shards."""
-    return bounds(samples, shards)
-
-
 def tree_sum(leaf: Callable[[int], T | None], shards: range, add: Callable[[T, T], T]) -> T | None:
     """leaf(i) over `shards`, a power of two of them, added as neighbours: ((0 + 1) + (2 + 3)) + ((4 + 5) + (6 + 7)).
 
@@ -52,11 +45,7 @@ def tree_sum(leaf: Callable[[int], T | None], shards: range, add: Callable[[T, T
     if len(shards) == 1:
         return leaf(shards[0])
     half = len(shards) // 2
-    return joined(tree_sum(leaf, shards[:half], add), tree_sum(leaf, shards[half:], add), add)
-
-
-def joined(left: T | None, right: T | None, add: Callable[[T, T], T]) -> T | None:
-    """left + right, where None is the sum over nothing."""
+    left, right = tree_sum(leaf, shards[:half], add), tree_sum(leaf, shards[half:], add)
     if left is None or right is None:
         return right if left is None else left
     return add(left, right)

@@ -31,6 +31,7 @@ from vipnp.train.overlap import nccl_for
 from vipnp.train.ranks import Ranks
 from vipnp.train.recipe import recipe_from
 from vipnp.train.run import Run
+from vipnp.train.saved import weight_file
 from vipnp.train.settings import FILE, Settings, read_settings
 
 EMBEDDED: Mapping[str, tuple[tuple[int, int], int, str]] = {
@@ -73,8 +74,8 @@ def new_settings(
         data=data if data in EMBEDDED else str(Path(data).resolve()),
         img_size=img_size or size,
         channels=channels,
-        recipe=recipe_from(recipe or usual, options, others["model"]),
-        weights="" if weights is None else str(weights.resolve()),
+        recipe=recipe_from(usual if recipe is None else recipe, options, others["model"]),
+        weights="" if weights is None else str(weight_file("--weights", weights).resolve()),
         **others,
     )
     if (folder / FILE).exists() and not overwrite:

@@ -32,10 +32,13 @@ def starting_model(settings: Settings, classes: tuple[str, ...], backend: Backen
         found.reset_classifier(len(classes), seed=settings.seed)
         _log.warning("classes: other names than the file's: the head is new and has to be trained")
     config = settings.config(len(classes))
-    if dataclasses.replace(found.config, drop_path=config.drop_path, dropout=config.dropout) != config:
+    theirs = dataclasses.asdict(dataclasses.replace(found.config, drop_path=config.drop_path, dropout=config.dropout))
+    others = [f"{name} {theirs[name]}, expected {ours}" for name, ours in dataclasses.asdict(config).items()
+              if theirs[name] != ours]  # fmt: skip
+    if others:
         raise ValueError(
             f"--weights: {settings.weights} holds another model than {settings.model} for images of "
-            f"{settings.img_size[0]} x {settings.img_size[1]}"
+            f"{settings.img_size[0]} x {settings.img_size[1]}: {'; '.join(others)}"
         )
     return VisionPermutator.from_weights(config, found.state_dict(), backend=backend, dtype=settings.precision)
 

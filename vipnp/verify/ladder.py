@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
@@ -13,7 +15,7 @@ import numpy as np
 from vipnp.core.checks import check_whole, shown
 from vipnp.verify.budget import SECONDS, OutOfTimeError, budget
 from vipnp.verify.extras import MissingExtraError, need
-from vipnp.verify.outcomes import BrokenOpError, UndecidedError
+from vipnp.verify.outcomes import BrokenOpError, UndecidedError, WrongFormError
 from vipnp.verify.report import Report, Row, Verdict
 from vipnp.verify.rungs.adjoint import adjoint
 from vipnp.verify.rungs.certified import certified
@@ -102,8 +104,9 @@ def verify(
     Raises
     ------
     TypeError, ValueError
-        For inputs that cannot be audited: integers, empty arrays, NaN or infinity, arrays of another dtype, constants
-        that cannot be copied, an unknown rung, a seed or a number of seconds that is none.
+        For what is no op: it does not take `xp`, `args` and `kwargs`, or does not return what is said above. For inputs
+        that cannot be audited: integers, empty arrays, NaN or infinity, arrays of another dtype, constants that cannot
+        be copied, an unknown rung, a seed or a number of seconds that is none.
     """
     seed = check_whole("seed", seed, low=0)
     if seconds is not None and not (isinstance(seconds, (int, float)) and seconds > 0 and math.isfinite(seconds)):
@@ -123,8 +126,10 @@ def verify(
         tag=tag,
     )
     check_inputs(subject)
+    climbed = chosen_rungs(rungs)
+    check_form(subject, seconds)
     report = Report(seed=seed)
-    for rung in chosen_rungs(rungs):
+    for rung in climbed:
         report.extend(climb(rung, subject, seconds=seconds))
     return report
 
@@ -216,6 +221,29 @@ def check_inputs(subject: Subject) -> None:
     for key, constant in tree_arrays(subject.kwargs):
         if isinstance(constant, np.ndarray) and constant.dtype.kind == "f":
             _check_finite(f"{subject.name}, constant {key}", constant)
+
+
+def check_form(subject: Subject, seconds: float | None) -> None:
+    """Raises TypeError for what is no op at all, of which every rung would say the same. What an op does wrong besides,
+    such as to raise or not to end, is for the rungs."""
+    try:
+        signature = inspect.signature(subject.op)
+    except (TypeError, ValueError):  # a function written in C may have none
+        signature = None
+    if signature is not None:
+        try:
+            signature.bind(subject.numpy, *subject.args, **subject.kwargs)
+        except TypeError as error:
+            given = ", ".join(["xp", *("array" for _ in subject.args), *(f"{key}=" for key in subject.kwargs)])
+            raise TypeError(f"op: got {subject.name}{signature}, expected one that takes ({given}): {error}") from error
+    fault = None
+    with contextlib.suppress(Exception, OutOfTimeError), np.errstate(all="ignore"), budget(seconds):
+        try:
+            _ = subject.float64_gradients
+        except WrongFormError as error:
+            fault = error
+    if fault is not None:
+        raise TypeError(f"{subject.name}: {fault}") from fault
 
 
 def _check_finite(where: str, array: Any) -> None:

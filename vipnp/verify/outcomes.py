@@ -14,5 +14,9 @@ class BrokenOpError(Exception):
         self.argument = argument
 
 
+class WrongFormError(BrokenOpError):
+    """The function is no op: it returns no pair (y, pullback), or its pullback no tuple of a gradient an argument."""
+
+
 class UndecidedError(Exception):
     """A rung cannot decide about this op; the message says why."""

@@ -60,10 +60,15 @@ class Row:
     detail: str
 
     def __str__(self) -> str:
+        return f"{self.verdict} {self.rung}: {self.words}"
+
+    @property
+    def words(self) -> str:
+        """The row without its rung and verdict."""
         where = f"{self.op}{f' ({self.case})' if self.case else ''}, argument {self.argument} {self.shape}"
         figure = "" if self.error is None else f", error {self.error:.3g}"
         bound = "" if self.bound is None or self.error is None else f" (bound {self.bound:.3g}) {self.unit}"
-        return f"{self.verdict} {self.rung}: {where}{figure}{bound}{f': {self.detail}' if self.detail else ''}"
+        return f"{where}{figure}{bound}{f': {self.detail}' if self.detail else ''}"
 
 
 @dataclass
@@ -92,21 +97,18 @@ class Report:
     @property
     def unproved(self) -> list[tuple[str, str, str]]:
         """(op, case, argument) of every argument that a derivative rung looked at and none passed."""
-        passed: dict[tuple[str, str, str], bool] = {}
-        for row in self.rows:
-            if row.rung in DERIVATIVE_RUNGS:
-                key = (row.op, row.case, row.argument)
-                passed[key] = passed.get(key, False) or row.verdict is Verdict.PASS
-        return [key for key, seen in passed.items() if not seen]
+        looked_at = [row for row in self.rows if row.rung in DERIVATIVE_RUNGS]
+        passed = {(row.op, row.case, row.argument) for row in looked_at if row.verdict is Verdict.PASS}
+        return [
+            key for key in dict.fromkeys((row.op, row.case, row.argument) for row in looked_at) if key not in passed
+        ]
 
     @property
     def undecided(self) -> list[tuple[str, str]]:
         """(op, case) of everything about which no rung says PASS."""
-        passed: dict[tuple[str, str], bool] = {}
-        for row in self.rows:
-            key = (row.op, row.case)
-            passed[key] = passed.get(key, False) or row.verdict is Verdict.PASS
-        return [key for key, seen in passed.items() if not seen]
+        passed = {(row.op, row.case) for row in self.rows if row.verdict is Verdict.PASS}
+        found = dict.fromkeys((row.op, row.case) for row in self.rows)
+        return [key for key in found if key not in passed]
 
     @property
     def decided(self) -> bool:
@@ -138,8 +140,11 @@ class Report:
         self.rows.extend(rows)
 
     def __str__(self) -> str:
-        """The failures, one a line, and the totals."""
-        lines = [str(row) for row in self.failures]
+        """The failures, one a line, what several rungs say alike once, and the totals."""
+        rungs: dict[str, list[str]] = {}
+        for row in self.failures:
+            rungs.setdefault(row.words, []).append(row.rung)
+        lines = [f"{Verdict.FAIL} {', '.join(found)}: {words}" for words, found in rungs.items()]
         lines += [
             f"FAIL {op}{f' ({case})' if case else ''}, argument {argument}: {UNPROVED}"
             for op, case, argument in self.unproved

@@ -4,21 +4,30 @@ from __future__ import annotations
 
 import copy
 import math
+import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from vipnp.backends.numpy import NumpyBackend
 from vipnp.core import Backend, HostArray
-from vipnp.verify.outcomes import BrokenOpError, UndecidedError
+from vipnp.verify.outcomes import BrokenOpError, UndecidedError, WrongFormError
 from vipnp.verify.report import Row, Verdict
 from vipnp.verify.trees import argument_names, named_leaves, rebuild
+from vipnp.verify.worlds.dual import DualNumbers
+from vipnp.verify.worlds.exact import ExactBackend
 
 UNIT_64 = 2.0**-53
 """Half the distance from 1 to the next float64: the largest relative error of one rounding."""
+
+OP_BOUND = 1e-14
+COMPOSITE_BOUND = 1e-13
+"""How far a tensor may be off another way to compute it in float64, relative to its largest entry, for one op and for
+layers and models."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +111,7 @@ class Subject:
         except (Exception, SystemExit) as error:
             raise _failure("forward", error, backend, exact) from error
         if not (isinstance(result, tuple) and len(result) == 2 and callable(result[1])):
-            raise BrokenOpError(f"the op returned {_described(result)}, expected the pair (y, pullback)")
+            raise WrongFormError(f"the op returned {_described(result)}, expected the pair (y, pullback)")
         y, pullback = result
         if isinstance(y, (tuple, list)):
             return in_one_array(y), _takes_one_array(pullback, [np.shape(part) for part in y])
@@ -111,14 +120,22 @@ class Subject:
         return result
 
     def gradients(
-        self, backend: Backend, pullback: Callable[[Any], Any], cotangent: Any, *, exact: bool = False
+        self,
+        backend: Backend,
+        pullback: Callable[[Any], Any],
+        cotangent: Any,
+        *,
+        exact: bool = False,
+        keep_array: bool = False,
     ) -> list[Any]:
         """The gradient of every differentiable array, in the order of `named`.
+
+        keep_array : pass a cotangent of no axes as an array, and not as the scalar that NumPy would hold.
 
         Raises BrokenOpError where their number, nesting or shapes are not those of the arguments.
         """
         try:
-            returned = pullback(cotangent)
+            returned = pullback(cotangent if keep_array or np.ndim(cotangent) else cotangent[()])
         except (UndecidedError, MemoryError):
             raise
         except (Exception, SystemExit) as error:
@@ -130,9 +147,9 @@ class Subject:
         """What a pullback returned as one gradient for each differentiable array; see `gradients`."""
         names = argument_names(self.op, len(self.args))
         if not isinstance(returned, tuple):
-            raise BrokenOpError(f"the pullback returned {_described(returned)}, expected a tuple of gradients")
+            raise WrongFormError(f"the pullback returned {_described(returned)}, expected a tuple of gradients")
         if len(returned) != len(self.args):
-            raise BrokenOpError(
+            raise WrongFormError(
                 f"the pullback returned {len(returned)} gradients, expected {len(self.args)}, one for each of "
                 f"{', '.join(names)}"
             )
@@ -161,9 +178,22 @@ class Subject:
     @cached_property
     def float64_gradients(self) -> list[HostArray]:
         """The gradients in float64 at `cotangent`."""
-        y, pullback = self.run(self.numpy, self.copies())
-        found = self.gradients(self.numpy, pullback, self.cotangent.copy() if np.ndim(y) else self.cotangent[()])
+        _, pullback = self.run(self.numpy, self.copies())
+        found = self.gradients(self.numpy, pullback, self.cotangent.copy())
         return [_real_array(g, "the gradient", name) for name, g in zip(self.names, found, strict=True)]
+
+    def slope(
+        self,
+        numbers: DualNumbers,
+        point: Sequence[HostArray],
+        directions: Sequence[HostArray | None],
+        cotangent: HostArray,
+        constants: Mapping[str, Any],
+    ) -> Any:
+        """sum(cotangent * J u) on exact numbers, u zero where it is None."""
+        arrays = [x if u is None else numbers.array(x, u) for x, u in zip(point, directions, strict=True)]
+        y, _ = self.run(ExactBackend(numbers), arrays, constants, exact=True)
+        return numbers.weighted_tangents(y, cotangent)
 
     def redrawn(self, which: int) -> Subject:
         """This subject with other inputs of the same kind, each moved by a tenth of the spread along its last axis, and
@@ -208,6 +238,17 @@ class Subject:
             detail = "; ".join(filter(None, [detail, off_by(error, unit)]))
         return self.row(rung, argument, verdict, error=error, bound=bound, unit=unit, detail=detail)
 
+    @property
+    def bound(self) -> float:
+        """OP_BOUND or COMPOSITE_BOUND."""
+        return COMPOSITE_BOUND if self.composite else OP_BOUND
+
+    def compared(self, rung: str, argument: str, found: HostArray, truth: HostArray) -> Row:
+        """The row of a tensor held against the same in float64 by other means, within `bound`."""
+        error = relative_error(found, truth)
+        detail = "" if error <= self.bound else worst_entry(found, truth)
+        return self.measured(rung, argument, error, self.bound, detail=detail)
+
     def all_rows(self, rung: str, verdict: Verdict, detail: str, argument: str | None = None) -> list[Row]:
         """The same verdict for every argument, or for one."""
         return [self.row(rung, name, verdict, detail=detail) for name in self.names if argument in (None, name)]
@@ -215,6 +256,9 @@ class Subject:
 
 def in_one_array(parts: Sequence[Any]) -> Any:
     """The entries of several arrays in one of rank 1."""
+    for part in parts:
+        if isinstance(part, np.ndarray) and type(part) is not np.ndarray:
+            raise BrokenOpError(f"y has a {type(part).__name__} in it, expected arrays of NumPy's own class")
     if not sum(int(np.prod(np.shape(part))) for part in parts):
         raise UndecidedError("y has no entries: there is nothing to differentiate")
     return np.concatenate([np.reshape(np.asarray(part), (-1,)) for part in parts])
@@ -269,10 +313,17 @@ def _away_from_zero(rng: np.random.Generator, shape: tuple[int, ...]) -> HostArr
 
 
 def _failure(where: str, error: BaseException, backend: Backend, exact: bool) -> BrokenOpError | UndecidedError:
-    message = f"the {where} raised {type(error).__name__}: {error}"
+    message = f"the {where} raised {type(error).__name__}: {error}{_line(error)}"
     if exact:
         return UndecidedError(f"on {backend.name}, {message}")
     return BrokenOpError(message)
+
+
+def _line(error: BaseException) -> str:
+    """The line of the op's own file that an exception came from; nothing where the op has no source in Python."""
+    called = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename != __file__]
+    own = [frame for frame in called if frame.filename == called[0].filename]
+    return f" ({Path(own[-1].filename).name}, line {own[-1].lineno})" if own else ""
 
 
 def _described(value: Any) -> str:

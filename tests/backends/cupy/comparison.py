@@ -13,7 +13,7 @@ from vipnp.audit.cases import Case, cases_of
 from vipnp.backends import get_backend
 from vipnp.optim.adamw import adamw
 from vipnp.optim.clip import clip_grad_norm
-from vipnp.verify.trees import tree_arrays, tree_map
+from vipnp.verify.trees import argument_names, tree_arrays, tree_map
 
 NUMPY = get_backend("numpy")
 
@@ -125,7 +125,7 @@ def compare_case(xp: Any, case: Case, dtype: str, sizes: Mapping[str, int], *, r
     wide = "float64" if dtype == "float64" else "float32"
     device_args = tuple(
         tree_map(lambda array, to=wide if name in PARAMETERS else dtype: stored(xp, array, to), arg)
-        for name, arg in zip(case.arguments, args, strict=True)
+        for name, arg in zip(argument_names(case.op, len(args)), args, strict=True)
     )
     device_kwargs = tree_map(lambda array: stored(xp, array, wide), kwargs)
     loss = case.op in (ops.cross_entropy, ops.soft_cross_entropy)

@@ -137,7 +137,7 @@ CHECKS: dict[str, tuple[Callable[[Backend], None], ...]] = {
     "residual_forward": (check_stage, check_residual, check_linear),
     "residual_backward": (check_stage, check_drop_path, check_linear),
     "dropout": (check_dropout,),
-    "column_sum": (check_linear,),
+    "sum_rows": (check_linear,),
     "exchange": (check_permutations,),
     "convert": (check_bfloat16_product,),
     "pool_forward": (check_stage, check_pool),

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from vipnp import layers
-from vipnp.audit.cases.case import Case, Draw, Inputs, make_case
+from vipnp.audit.cases.case import Case, Draw, Inputs
 from vipnp.audit.cases.values import (
     AXIAL_GRID,
     GRID,
@@ -23,8 +24,6 @@ from vipnp.audit.cases.values import (
 from vipnp.core import Generator
 
 _WEIGHTED_RANGES = {**GRID_RANGES, "S": (4, 4)}
-_X = ("x", "params")
-_ABLATED = ("channel", "width", "channel")
 
 
 def _mlp(masks: bool) -> Draw:
@@ -90,77 +89,35 @@ def layer_cases() -> list[Case]:
     grid, ranges, weighted = GRID, GRID_RANGES, _WEIGHTED_RANGES
     down = {"B": 6, "H": 1, "W": 3, "C": 4, "K": 5, "P": 2}
     down_ranges = {"B": (2, 3), "H": (1, 3), "W": (1, 3), "C": (1, 4), "K": (1, 4), "P": (1, 2)}
-    layer: dict[str, Any] = {"kind": "layer"}
-    block: dict[str, Any] = {"kind": "block"}
-    ablated = {"branches": _ABLATED}
-    wide = {**grid, "H": 5, "W": 7}
-    axial = weighted | AXIAL_GRID
+    wide, axial = {**grid, "H": 5, "W": 7}, weighted | AXIAL_GRID
+    of_sum = ranges | {"N": (2, 4), "S": (2, 4)}  # a LayerNorm of very few channels is ill-conditioned
+    mlp, permute_mlp, weighted_mlp = layers.mlp, layers.permute_mlp, layers.weighted_permute_mlp
+    layer, branch, block = (
+        partial(Case, kind="layer"),
+        partial(Case, kind="layer", linear=True),
+        partial(Case, kind="block"),
+    )
+    ablated = {"branches": ("channel", "width", "channel")}
     return [
-        make_case(layers.mlp, _mlp(masks=False), grid, ranges, _X, **layer),
-        make_case(layers.mlp, _mlp(masks=True), grid, ranges, _X, "dropout", **layer),
-        make_case(layers.height_branch, _branch("mlp_h"), grid, ranges, _X, linear_in=_X, **layer),
-        make_case(layers.width_branch, _branch("mlp_w"), grid, ranges, _X, linear_in=_X, **layer),
-        make_case(layers.channel_branch, _branch("mlp_c"), grid, ranges, _X, linear_in=_X, **layer),
-        make_case(layers.plane_branch, _branch("mlp_h", branches="plane"), grid, ranges, _X, linear_in=_X, **layer),
-        make_case(
-            layers.point_branch,
-            _branch("mlp_h", branches="point"),
-            grid,
-            weighted,
-            _X,
-            linear_in=_X,
-            **layer,
+        layer(mlp, _mlp(masks=False), grid, ranges),
+        layer(mlp, _mlp(masks=True), grid, ranges, "dropout"),
+        branch(layers.height_branch, _branch("mlp_h"), grid, ranges),
+        branch(layers.width_branch, _branch("mlp_w"), grid, ranges),
+        branch(layers.channel_branch, _branch("mlp_c"), grid, ranges),
+        branch(layers.plane_branch, _branch("mlp_h", branches="plane"), grid, ranges),
+        branch(layers.point_branch, _branch("mlp_h", branches="point"), grid, weighted),
+        branch(layers.axial_height_branch, _branch("mlp_h", branches="axial"), wide, axial),
+        branch(layers.axial_width_branch, _branch("mlp_w", branches="axial"), wide, axial),
+        layer(permute_mlp, _permute_mlp("attn.", masks=False, fusion="sum"), grid, ranges),
+        layer(permute_mlp, _permute_mlp("attn.", masks=True, fusion="sum", **ablated), grid, ranges, "ablated"),
+        layer(weighted_mlp, _permute_mlp("attn.", masks=False), grid, weighted),
+        layer(weighted_mlp, _permute_mlp("attn.", masks=True, **ablated), grid, weighted, "ablated"),
+        branch(layers.downsample, _downsample, down, down_ranges),
+        block(layers.permutator, _permute_mlp("", masks=False), grid, weighted),
+        block(layers.permutator, _permute_mlp("", masks=True, skip_lam=2.0), grid, weighted, "masks"),
+        block(
+            layers.permutator, _permute_mlp("", masks=True, fusion="sum", skip_lam=2.0, **ablated), grid, of_sum, "sum"
         ),
-        make_case(
-            layers.axial_height_branch,
-            _branch("mlp_h", branches="axial"),
-            wide,
-            axial,
-            _X,
-            linear_in=_X,
-            **layer,
-        ),
-        make_case(
-            layers.axial_width_branch,
-            _branch("mlp_w", branches="axial"),
-            wide,
-            axial,
-            _X,
-            linear_in=_X,
-            **layer,
-        ),
-        make_case(layers.permute_mlp, _permute_mlp("attn.", masks=False, fusion="sum"), grid, ranges, _X, **layer),
-        make_case(
-            layers.permute_mlp,
-            _permute_mlp("attn.", masks=True, fusion="sum", **ablated),
-            grid,
-            ranges,
-            _X,
-            "ablated",
-            **layer,
-        ),
-        make_case(layers.weighted_permute_mlp, _permute_mlp("attn.", masks=False), grid, weighted, _X, **layer),
-        make_case(
-            layers.weighted_permute_mlp,
-            _permute_mlp("attn.", masks=True, **ablated),
-            grid,
-            weighted,
-            _X,
-            "ablated",
-            **layer,
-        ),
-        make_case(layers.downsample, _downsample, down, down_ranges, _X, linear_in=("x",), **layer),
-        make_case(layers.permutator, _permute_mlp("", masks=False), grid, weighted, _X, **block),
-        make_case(layers.permutator, _permute_mlp("", masks=True, skip_lam=2.0), grid, weighted, _X, "masks", **block),
-        make_case(
-            layers.permutator,
-            _permute_mlp("", masks=True, fusion="sum", skip_lam=2.0, **ablated),
-            grid,
-            ranges | {"N": (2, 4), "S": (2, 4)},  # a LayerNorm of very few channels is ill-conditioned
-            _X,
-            "sum",
-            **block,
-        ),
-        make_case(layers.stage, _stage(masks=False), grid, weighted, _X, one_shot=True, **block),
-        make_case(layers.stage, _stage(masks=True, skip_lam=2.0), grid, weighted, _X, "masks", one_shot=True, **block),
+        block(layers.stage, _stage(masks=False), grid, weighted, one_shot=True),
+        block(layers.stage, _stage(masks=True, skip_lam=2.0), grid, weighted, "masks", one_shot=True),
     ]

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from vipnp import ops
-from vipnp.audit.cases.case import Case, Draw, Inputs, make_case
+from vipnp.audit.cases.case import Case, Draw, Inputs
 from vipnp.audit.cases.values import AXIAL_GRID, block_masks, normal, tensors
 from vipnp.core import Array, Backend, Generator
 from vipnp.models import ViPConfig, parameter_shapes, vision_permutator
@@ -79,40 +80,16 @@ def model_loss(
 
 def model_cases() -> list[Case]:
     """The small model in its variants, then its loss."""
-    options: dict[str, Any] = {"kind": "model", "one_shot": True}
-    arguments = ("images", "params")
-
-    def model(op: Callable[..., Any], draw: Any, variant: str = "") -> Case:
-        return make_case(op, draw, _MODEL, _MODEL_RANGES, arguments, variant, **options)
-
+    model = partial(Case, kind="model", one_shot=True)
+    plain, sizes, ranges = partial(_model, masks=False, loss=False), _MODEL, _MODEL_RANGES
+    ablated = plain(fusion="sum", branches=("height", "channel", "channel"))
+    axial, axial_ranges = sizes | {"B": 2, "H": 5, "W": 6, "P": 1}, ranges | AXIAL_GRID
     return [
-        model(vision_permutator, _model(masks=False, loss=False)),
-        model(vision_permutator, _model(masks=True, loss=False, skip_lam=2.0), "masks"),
-        model(
-            vision_permutator,
-            _model(masks=False, loss=False, fusion="sum", branches=("height", "channel", "channel")),
-            "sum",
-        ),
-        *(
-            make_case(
-                vision_permutator,
-                _model(masks=False, loss=False, branches=mixing),
-                _MODEL | {"B": 2, "H": 6},
-                _MODEL_RANGES,
-                arguments,
-                mixing,
-                **options,
-            )
-            for mixing in ("plane", "point")
-        ),
-        make_case(
-            vision_permutator,
-            _model(masks=False, loss=False, branches="axial"),
-            _MODEL | {"B": 2, "H": 5, "W": 6, "P": 1},
-            _MODEL_RANGES | AXIAL_GRID,
-            arguments,
-            "axial",
-            **options,
-        ),
-        model(model_loss, _model(masks=True, loss=True, skip_lam=2.0)),
+        model(vision_permutator, plain(), sizes, ranges),
+        model(vision_permutator, _model(masks=True, loss=False, skip_lam=2.0), sizes, ranges, "masks"),
+        model(vision_permutator, ablated, sizes, ranges, "sum"),
+        model(vision_permutator, plain(branches="plane"), sizes | {"B": 2, "H": 6}, ranges, "plane"),
+        model(vision_permutator, plain(branches="point"), sizes | {"B": 2, "H": 6}, ranges, "point"),
+        model(vision_permutator, plain(branches="axial"), axial, axial_ranges, "axial"),
+        model(model_loss, _model(masks=True, loss=True, skip_lam=2.0), sizes, ranges),
     ]

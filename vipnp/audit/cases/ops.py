@@ -8,35 +8,40 @@ from typing import Any
 import numpy as np
 
 from vipnp import ops
-from vipnp.audit.cases.case import Case, Draw, Inputs, make_case
+from vipnp.audit.cases.case import Case, Draw, Inputs
 from vipnp.audit.cases.values import GRID, GRID_RANGES, entry_mask, gain, grid_input, normal, path_mask, random_weight
-from vipnp.core import Generator
+from vipnp.core import Generator, HostArray
 
 _ROWS = {"B": 3, "H": 2, "C": 5}
 _ROW_RANGES = {"B": (2, 4), "H": (1, 4), "C": (4, 9)}
 
 
+def _rows(rng: Generator, s: Mapping[str, int]) -> HostArray:
+    return normal(rng, s["B"], s["H"], s["C"])
+
+
+def _image(rng: Generator, s: Mapping[str, int]) -> HostArray:
+    return normal(rng, s["B"], s["H"], s["W"], s["C"])
+
+
 def _linear(rng: Generator, s: Mapping[str, int]) -> Inputs:
-    return (normal(rng, s["B"], s["H"], s["C"]), random_weight(rng, s["K"], s["C"]), normal(rng, s["K"])), {}
+    return (_rows(rng, s), random_weight(rng, s["K"], s["C"]), normal(rng, s["K"])), {}
 
 
 def _linear_no_bias(rng: Generator, s: Mapping[str, int]) -> Inputs:
-    return (normal(rng, s["B"], s["H"], s["C"]), random_weight(rng, s["K"], s["C"])), {}
+    return (_rows(rng, s), random_weight(rng, s["K"], s["C"])), {}
 
 
 def _layer_norm(eps: float | None = None, mean: float = 0.3) -> Draw:
     def draw(rng: Generator, s: Mapping[str, int]) -> Inputs:
-        x = mean + normal(rng, s["B"], s["H"], s["C"])
+        x = mean + _rows(rng, s)
         return (x, gain(rng, s["C"]), normal(rng, s["C"])), {} if eps is None else {"eps": eps}
 
     return draw
 
 
-def _one_input(scale: float = 1.5) -> Draw:
-    def draw(rng: Generator, s: Mapping[str, int]) -> Inputs:
-        return (scale * normal(rng, s["B"], s["H"], s["C"]),), {}
-
-    return draw
+def _gelu(rng: Generator, s: Mapping[str, int]) -> Inputs:
+    return (1.5 * _rows(rng, s),), {}
 
 
 def _softmax(spread: float) -> Draw:
@@ -51,9 +56,8 @@ def _permute(rng: Generator, s: Mapping[str, int]) -> Inputs:
 
 
 def _split_attention(rng: Generator, s: Mapping[str, int]) -> Inputs:
-    shape = (s["B"], s["H"], s["W"], s["C"])
     logits = rng.uniform(-2, 2, size=(s["B"], s["C"], s["K"]))
-    return (logits, *(normal(rng, *shape) for _ in range(s["K"]))), {}
+    return (logits, *(_image(rng, s) for _ in range(s["K"]))), {}
 
 
 def _patch_embed(rng: Generator, s: Mapping[str, int]) -> Inputs:
@@ -62,23 +66,21 @@ def _patch_embed(rng: Generator, s: Mapping[str, int]) -> Inputs:
 
 
 def _global_average_pool(rng: Generator, s: Mapping[str, int]) -> Inputs:
-    return (normal(rng, s["B"], s["H"], s["W"], s["C"]),), {}
+    return (_image(rng, s),), {}
 
 
 def _dropout(rng: Generator, s: Mapping[str, int]) -> Inputs:
-    shape = (s["B"], s["H"], s["C"])
-    return (normal(rng, *shape),), entry_mask(rng, shape, 0.3)._asdict()
+    x = _rows(rng, s)
+    return (x,), entry_mask(rng, x.shape, 0.3)._asdict()
 
 
 def _drop_path(rng: Generator, s: Mapping[str, int]) -> Inputs:
-    return (normal(rng, s["B"], s["H"], s["W"], s["C"]),), path_mask(rng, s["B"], 0.4)._asdict()
+    return (_image(rng, s),), path_mask(rng, s["B"], 0.4)._asdict()
 
 
 def _residual(skip_lam: float | None) -> Draw:
     def draw(rng: Generator, s: Mapping[str, int]) -> Inputs:
-        shape = (s["B"], s["H"], s["W"], s["C"])
-        kwargs = {} if skip_lam is None else {"skip_lam": skip_lam}
-        return (normal(rng, *shape), normal(rng, *shape)), kwargs
+        return (_image(rng, s), _image(rng, s)), {} if skip_lam is None else {"skip_lam": skip_lam}
 
     return draw
 
@@ -119,88 +121,38 @@ def op_cases() -> list[Case]:
     K, K_range = {"K": 4}, {"K": (2, 6)}
     image = {"B": 4, "H": 2, "W": 6, "C": 5}
     image_ranges = {"B": (2, 4), "H": (1, 4), "W": (1, 4), "C": (1, 5)}
+    of_two, of_five = image | {"H": 3, "K": 2}, image | {"C": 3, "K": 5}
     classes, class_ranges = {"B": 3, "K": 5}, {"B": (2, 5), "K": (2, 8)}
     softmax_sizes, softmax_ranges = {"B": 3, "H": 2, "K": 5}, {"B": (2, 4), "H": (1, 3), "K": (2, 8)}
     patch = {"B": 3, "C": 4, "H": 2, "W": 5, "P": 6, "Q": 7, "K": 8}
     patch_ranges = {"B": (2, 3), "C": (1, 3), "H": (1, 3), "W": (1, 3), "P": (1, 3), "Q": (1, 3), "K": (1, 4)}
-    grid_ranges = GRID_RANGES
-    wxb = ("x", "weight", "bias")
+    resample, shift = {"H": 4, "G": 3, "S": 2}, {"B": 3, "H": 8, "W": 7, "N": 2, "S": 5, "G": 4, "V": 6}
     return [
-        make_case(ops.linear, _linear, _ROWS | K, _ROW_RANGES | K_range, wxb, linear_in=("x", "weight")),
-        make_case(
-            ops.linear_no_bias,
-            _linear_no_bias,
-            _ROWS | K,
-            _ROW_RANGES | K_range,
-            ("x", "weight"),
-            linear_in=("x", "weight"),
-        ),
-        make_case(ops.layer_norm, _layer_norm(), _ROWS, _ROW_RANGES, wxb),
-        make_case(ops.layer_norm, _layer_norm(eps=0.03), _ROWS, _ROW_RANGES, wxb, "eps"),
-        make_case(
-            ops.layer_norm, _layer_norm(), _ROWS | {"H": 4, "C": 2}, _ROW_RANGES | {"C": (2, 2)}, wxb, "C=2", hard=True
-        ),
-        make_case(ops.layer_norm, _layer_norm(mean=1000.0), _ROWS, _ROW_RANGES, wxb, "mean=1000", hard=True),
-        make_case(ops.gelu, _one_input(), _ROWS, _ROW_RANGES, ("x",)),
-        make_case(ops.softmax, _softmax(4.0), softmax_sizes, softmax_ranges, ("x",)),
-        make_case(ops.softmax, _softmax(36.0), softmax_sizes, softmax_ranges, ("x",), "saturated", hard=True),
-        make_case(ops.permute_height, _permute, GRID, grid_ranges, ("x",), linear_in=("x",)),
-        make_case(ops.permute_width, _permute, GRID, grid_ranges, ("x",), linear_in=("x",)),
-        make_case(
-            ops.resample_mixing,
-            _resample_mixing,
-            {"H": 4, "G": 3, "S": 2},
-            {"H": (1, 5), "G": (1, 5), "S": (1, 3)},
-            ("weight",),
-            linear_in=("weight",),
-        ),
-        make_case(
-            ops.shift,
-            _shift,
-            {"B": 3, "H": 8, "W": 7, "N": 2, "S": 5, "G": 4, "V": 6},
-            grid_ranges | {"G": (1, 6), "V": (1, 6)},
-            ("x",),
-            linear_in=("x",),
-        ),
-        make_case(
-            ops.split_attention,
-            _split_attention,
-            image | {"K": 3},
-            image_ranges | {"K": (3, 3)},
-            ("logits", "x_1", "x_2", "x_3"),
-            linear_in=("x_1", "x_2", "x_3"),
-        ),
-        make_case(
-            ops.split_attention,
-            _split_attention,
-            image | {"H": 3, "K": 2},
-            image_ranges | {"K": (2, 2)},
-            ("logits", "x_1", "x_2"),
-            "k=2",
-            linear_in=("x_1", "x_2"),
-        ),
-        make_case(
-            ops.split_attention,
-            _split_attention,
-            image | {"C": 3, "K": 5},
-            image_ranges | {"K": (5, 5)},
-            ("logits", "x_1", "x_2", "x_3", "x_4", "x_5"),
-            "k=5",
-            linear_in=("x_1", "x_2", "x_3", "x_4", "x_5"),
-        ),
-        make_case(ops.patch_embed, _patch_embed, patch, patch_ranges, wxb, linear_in=("x", "weight")),
-        make_case(ops.global_average_pool, _global_average_pool, image, image_ranges, ("x",), linear_in=("x",)),
-        make_case(ops.dropout, _dropout, _ROWS, _ROW_RANGES, ("x",), linear_in=("x",)),
-        make_case(ops.drop_path, _drop_path, image, image_ranges, ("x",), linear_in=("x",)),
-        make_case(ops.residual, _residual(None), image, image_ranges, ("x", "branch"), linear_in=("x", "branch")),
-        make_case(
-            ops.residual, _residual(2.0), image, image_ranges, ("x", "branch"), "skip_lam", linear_in=("x", "branch")
-        ),
-        make_case(ops.cross_entropy, _cross_entropy(None), classes, class_ranges, ("logits",)),
-        make_case(ops.cross_entropy, _cross_entropy(0.1), classes, class_ranges, ("logits",), "smoothed"),
-        make_case(
-            ops.cross_entropy, _cross_entropy(0.1, 36.0), classes, class_ranges, ("logits",), "saturated", hard=True
-        ),
-        make_case(ops.soft_cross_entropy, _soft_cross_entropy(True), classes, class_ranges, ("logits",)),
-        make_case(ops.soft_cross_entropy, _soft_cross_entropy(False), classes, class_ranges, ("logits",), "any mass"),
+        Case(ops.linear, _linear, _ROWS | K, _ROW_RANGES | K_range, linear=True),
+        Case(ops.linear_no_bias, _linear_no_bias, _ROWS | K, _ROW_RANGES | K_range, linear=True),
+        Case(ops.layer_norm, _layer_norm(), _ROWS, _ROW_RANGES),
+        Case(ops.layer_norm, _layer_norm(eps=0.03), _ROWS, _ROW_RANGES, "eps"),
+        Case(ops.layer_norm, _layer_norm(), _ROWS | {"H": 4, "C": 2}, _ROW_RANGES | {"C": (2, 2)}, "C=2", hard=True),
+        Case(ops.layer_norm, _layer_norm(mean=1000.0), _ROWS, _ROW_RANGES, "mean=1000", hard=True),
+        Case(ops.gelu, _gelu, _ROWS, _ROW_RANGES),
+        Case(ops.softmax, _softmax(4.0), softmax_sizes, softmax_ranges),
+        Case(ops.softmax, _softmax(36.0), softmax_sizes, softmax_ranges, "saturated", hard=True),
+        Case(ops.permute_height, _permute, GRID, GRID_RANGES, linear=True),
+        Case(ops.permute_width, _permute, GRID, GRID_RANGES, linear=True),
+        Case(ops.resample_mixing, _resample_mixing, resample, {"H": (1, 5), "G": (1, 5), "S": (1, 3)}, linear=True),
+        Case(ops.shift, _shift, shift, GRID_RANGES | {"G": (1, 6), "V": (1, 6)}, linear=True),
+        Case(ops.split_attention, _split_attention, image | {"K": 3}, image_ranges | {"K": (3, 3)}, linear=True),
+        Case(ops.split_attention, _split_attention, of_two, image_ranges | {"K": (2, 2)}, "k=2", linear=True),
+        Case(ops.split_attention, _split_attention, of_five, image_ranges | {"K": (5, 5)}, "k=5", linear=True),
+        Case(ops.patch_embed, _patch_embed, patch, patch_ranges, linear=True),
+        Case(ops.global_average_pool, _global_average_pool, image, image_ranges, linear=True),
+        Case(ops.dropout, _dropout, _ROWS, _ROW_RANGES, linear=True),
+        Case(ops.drop_path, _drop_path, image, image_ranges, linear=True),
+        Case(ops.residual, _residual(None), image, image_ranges, linear=True),
+        Case(ops.residual, _residual(2.0), image, image_ranges, "skip_lam", linear=True),
+        Case(ops.cross_entropy, _cross_entropy(None), classes, class_ranges),
+        Case(ops.cross_entropy, _cross_entropy(0.1), classes, class_ranges, "smoothed"),
+        Case(ops.cross_entropy, _cross_entropy(0.1, 36.0), classes, class_ranges, "saturated", hard=True),
+        Case(ops.soft_cross_entropy, _soft_cross_entropy(True), classes, class_ranges),
+        Case(ops.soft_cross_entropy, _soft_cross_entropy(False), classes, class_ranges, "any mass"),
     ]

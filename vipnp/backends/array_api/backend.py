@@ -93,6 +93,3 @@ def create(*, namespace: str | ModuleType, device: Any = None) -> ArrayAPIBacken
     backend = ArrayAPIBackend(module, device)
     backend.remake = partial(create, namespace=module.__name__, device=device)  # a module does not pickle
     return backend
-
-
-__all__ = ["ArrayAPIBackend", "create"]

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import math
 from functools import cache
-from importlib import import_module
 from typing import Any
 
 import cupy
-import numpy as np
 
-from vipnp.backends.cupy.kernels import CPP_TYPES, THREADS, launch, vector_length
+from vipnp.backends.cupy.kernels import CPP_TYPES, THREADS, dtype_of, launch, vector_length
 from vipnp.core import Array
 
 
@@ -26,12 +24,6 @@ def _storage(dtype: Any) -> str:
     if name not in CPP_TYPES:
         raise TypeError(f"got an array of dtype {name}, the CUDA kernels take {', '.join(CPP_TYPES)}")
     return name
-
-
-@cache
-def dtype_of(name: str) -> Any:
-    """The NumPy dtype of that name; bfloat16 is that of ml_dtypes."""
-    return np.dtype(import_module("ml_dtypes").bfloat16 if name == "bfloat16" else name)
 
 
 def empty(shape: tuple[int, ...], dtype: str) -> Array:
@@ -58,5 +50,5 @@ def convert(x: Array, dtype: str) -> Array:
     y = empty(x.shape, dtype)
     vector = vector_length(x.size, x, y)
     grid = (math.ceil(x.size / vector / THREADS),)
-    launch("convert", before, (CPP_TYPES[dtype], str(vector)), grid, (THREADS,), x, y, x.size // vector)
+    launch("convert", before, (CPP_TYPES[dtype], str(vector)), grid, (THREADS,), x=x, y=y, packs=x.size // vector)
     return y

@@ -21,6 +21,17 @@ from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
 import cupy
 
+from vipnp.backends.cupy import (  # noqa: F401 - what fills the table
+    cross_entropy,
+    gelu,
+    layer_norm,
+    linear,
+    permutations,
+    residual,
+    split_attention,
+    stage,
+)
+from vipnp.backends.cupy.common import TABLE
 from vipnp.backends.cupy.graph import RecordedStep
 from vipnp.backends.cupy.memory import (
     POOL_YIELD,
@@ -32,7 +43,6 @@ from vipnp.backends.cupy.memory import (
     size_text,
 )
 from vipnp.backends.cupy.requirements import check_device, check_libraries
-from vipnp.backends.cupy.table import TABLE
 from vipnp.core.backend import NO_REPLACEMENTS, Array, Backend, HostArray, Op
 from vipnp.core.checks import check_flag, is_whole
 
@@ -59,15 +69,12 @@ class CupyBackend(Backend):
     """
 
     def __init__(self, cupy: Any, device_id: int, precision: str, fused: bool) -> None:
-        replacements = NO_REPLACEMENTS
-        if fused:
-            replacements = TABLE
         super().__init__(
             "cupy",
             import_module("array_api_compat.cupy"),
             cupy.ndarray,
             device=cupy.cuda.Device(device_id),
-            replacements=replacements,
+            replacements=TABLE if fused else NO_REPLACEMENTS,
         )
         self.cupy = cupy
         self.device_id = device_id

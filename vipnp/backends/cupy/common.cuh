@@ -7,13 +7,18 @@
 //   HEIGHT   (B, N, W, H*S): y[b, n, w, h*S + s] = x[b, h, w, n*S + s]
 //   WIDTH    (B, H, N, W*S): y[b, h, n, w*S + s] = x[b, h, w, n*S + s]
 //
-// No kernel adds to memory with atomics: partial sums go to their own rows of a buffer, and column_sum adds these in a
+// No kernel adds to memory with atomics: partial sums go to their own rows of a buffer, and sum_rows adds these in a
 // fixed order, so the same input gives the same bits.
 #ifndef SHARED
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
 #define SHARED(T, name, count) __shared__ T name[count]
 #endif
+
+// Threads of a block where a kernel goes through a flat array.
+constexpr int THREADS = 256;
+// Rows that a block of the kernels over columns goes through at a time, one warp each.
+constexpr int ROW_LANES = 8;
 
 enum Layout { CHANNEL = 0, HEIGHT = 1, WIDTH = 2 };
 

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import math
 from itertools import accumulate, pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from vipnp.backends.cupy.arrays import convert, dtype_name, empty
-from vipnp.backends.cupy.kernels import COLUMN_LANES, ROW_LANES, WARP, launch, row_blocks, wide
-from vipnp.core import Array
+from vipnp.backends.cupy.kernels import ROW_LANES, WARP, constant, launch, row_blocks, vector_length, wide
+from vipnp.core import Array, Replacements
+
+SUM_LANES = constant("residual.cu", "SUM_LANES")
+
+TABLE = Replacements()
+"""Ops, layers and the optimiser's step -> the functions in this folder that run CUDA kernels and products by cuBLAS;
+docs/cuda.md says which kernel does what. Activations are float32, float16 or bfloat16 with float32 sums, or float64."""
 
 CHANNEL, HEIGHT, WIDTH = 0, 1, 2
 """Layouts, as in common.cuh."""
@@ -29,10 +35,10 @@ class Scale(NamedTuple):
         return self.mask is None and self.factor == 1.0
 
     @property
-    def arguments(self) -> tuple[Array | None, int, float]:
-        """mask, its stride in elements, factor."""
+    def arguments(self) -> dict[str, Any]:
+        """What the kernels take: mask, its stride in elements, factor."""
         stride = 0 if self.mask is None else self.mask.strides[0] // self.mask.itemsize
-        return self.mask, stride, self.factor
+        return {"mask": self.mask, "mask_stride": stride, "factor": self.factor}
 
 
 ONE = Scale()
@@ -62,27 +68,34 @@ class Grid(NamedTuple):
         return self.B * self.H * self.W
 
     @property
-    def sizes(self) -> tuple[int, int, int, int]:
-        return self.H, self.W, self.C, self.S
+    def sizes(self) -> dict[str, int]:
+        """What the kernels take of them."""
+        return {"H": self.H, "W": self.W, "C": self.C, "S": self.S}
 
 
-def column_blocks(width: int, vector: int) -> int:
-    """Blocks that share the columns where a lane holds `vector` of them."""
-    return math.ceil(width / (WARP * vector))
+def launch_columns(name: str, blocks: int, packed: tuple[Array, ...], **arguments: Any) -> None:
+    """Start a kernel over rows (M, K), its lanes along the columns, its warps along the rows.
+
+    blocks : that share the rows. packed : what it moves in packs, None for nothing; the first has its dtype.
+    """
+    rows, width = packed[0].shape
+    vector = vector_length(width, *packed)
+    grid = (math.ceil(width / (WARP * vector)), blocks)
+    launch(name, dtype_name(packed[0]), (str(vector),), grid, (WARP, ROW_LANES), M=rows, K=width, **arguments)
 
 
-def column_sum(partial: Array) -> Array:
+def sum_rows(partial: Array) -> Array:
     """(P, K) -> (K,), the rows added in an order that depends on P alone."""
     rows, width = partial.shape
     if rows == 1:
         return partial.reshape(width)
     out = empty((width,), dtype_name(partial))
     blocks = (math.ceil(width / WARP),)
-    launch("column_sum", dtype_name(out), (), blocks, (WARP, COLUMN_LANES), partial, out, rows, width)
+    launch("sum_rows", dtype_name(out), (), blocks, (WARP, SUM_LANES), partial=partial, out=out, P=rows, K=width)
     return out
 
 
-class ColumnSums:
+class RowSums:
     """Sums over rows of several arrays, side by side in one matrix, so that one kernel adds all of them up.
 
     rows : those of the arrays. widths : the columns of each. like : whose dtype the sums go with.
@@ -98,7 +111,7 @@ class ColumnSums:
 
     def totals(self) -> list[Array]:
         """The sums of each array."""
-        total = column_sum(self._partial)
+        total = sum_rows(self._partial)
         return [total[begin:end] for begin, end in pairwise(self._ends)]
 
 

@@ -1,6 +1,12 @@
-// Softmax cross-entropy against distributions or against labels with smoothing, one block a row.
+// Softmax cross-entropy against distributions or against labels with smoothing, one block a row of logits (B, K):
+// vipnp/ops/soft_cross_entropy.py and cross_entropy.py.
+//
+// loss = -1/B sum_b sum_k t_k log p_k,  p = softmax(logits of b). The gradient at a logit has two terms:
+//   1. p * sum_k t_k   from the logarithm of the sum of exponentials
+//   2. -t              from the logit itself
 
-constexpr int THREADS = 128;
+// Threads of a block.
+constexpr int ROW_THREADS = 128;
 
 template <typename A, bool LARGEST, typename Scratch>
 __device__ __forceinline__ A block_reduce(A value, Scratch& scratch) {
@@ -10,7 +16,7 @@ __device__ __forceinline__ A block_reduce(A value, Scratch& scratch) {
     __syncthreads();
     A all = scratch[0];
 #pragma unroll
-    for (int warp = 1; warp < THREADS / 32; ++warp) {
+    for (int warp = 1; warp < ROW_THREADS / 32; ++warp) {
         const A other = scratch[warp];
         all = LARGEST ? max(all, other) : all + other;
     }
@@ -26,49 +32,49 @@ __device__ __forceinline__ A target_of(const A* targets, const long long* labels
     return (k == labels[b] ? 1 - smoothing : A(0)) + share;
 }
 
-// row_loss[b] = -1/B sum_k t_k (z_k - log sum_j exp(z_j)), where a class of t_k = 0 adds 0 also for z_k = -inf.
-// What backward needs of a row, saved (B, 3): its largest logit, 1 / sum_j exp(z_j - largest) and sum_k t_k.
+// row_loss[b] = -1/B sum_k t_k log p_k, where a class of t_k = 0 adds 0 also for a logit of -inf.
+// What backward needs of a row, saved (B, 3): its largest logit, 1 / sum_j exp(logit_j - largest) and sum_k t_k.
 //
-// logits (B, K); targets (B, K) or labels (B,), the other null; row_loss (B,). grid B, block THREADS.
+// logits (B, K); targets (B, K) or labels (B,), the other null; row_loss (B,). grid B, block ROW_THREADS.
 template <typename A>
-__global__ void __launch_bounds__(THREADS, 4)
+__global__ void __launch_bounds__(ROW_THREADS, 4)
 cross_entropy_forward(const A* logits, const A* targets, const long long* labels, A smoothing, A share, A* row_loss,
                       A* saved, A inverse_B, int K) {
-    SHARED(A, scratch, THREADS / 32);
+    SHARED(A, scratch, ROW_THREADS / 32);
     const long long b = blockIdx.x;
-    const A* const z = logits + b * K;
-    A largest = z[0];
-    for (int k = threadIdx.x; k < K; k += THREADS) largest = max(largest, z[k]);
+    const A* const row = logits + b * K;
+    A largest = row[0];
+    for (int k = threadIdx.x; k < K; k += ROW_THREADS) largest = max(largest, row[k]);
     largest = block_reduce<A, true>(largest, scratch);
 
-    A total = 0, sum_t = 0, sum_tz = 0;
-    for (int k = threadIdx.x; k < K; k += THREADS) {
-        const A shifted = z[k] - largest, t = target_of(targets, labels, smoothing, share, b, k, K);
+    A total = 0, sum_t = 0, sum_t_logit = 0;
+    for (int k = threadIdx.x; k < K; k += ROW_THREADS) {
+        const A shifted = row[k] - largest, t = target_of(targets, labels, smoothing, share, b, k, K);
         total += exponential(shifted);
         sum_t += t;
-        if (t != 0) sum_tz += t * shifted;
+        if (t != 0) sum_t_logit += t * shifted;
     }
     total = block_reduce<A, false>(total, scratch);
     sum_t = block_reduce<A, false>(sum_t, scratch);
-    sum_tz = block_reduce<A, false>(sum_tz, scratch);
+    sum_t_logit = block_reduce<A, false>(sum_t_logit, scratch);
     if (threadIdx.x == 0) {
-        row_loss[b] = (sum_t * logarithm(total) - sum_tz) * inverse_B;
+        row_loss[b] = (sum_t * logarithm(total) - sum_t_logit) * inverse_B;
         saved[b * 3] = largest;
         saved[b * 3 + 1] = 1 / total;
         saved[b * 3 + 2] = sum_t;
     }
 }
 
-// dlogits = dloss / B * (p * sum_k t_k - t),  p = exp(z - largest) / sum_j exp(z_j - largest).
+// dlogits = dloss / B * (p * sum_k t_k - t), terms 1 and 2.
 //
-// dloss (); the rest as in cross_entropy_forward. grid B, block THREADS.
+// dloss (); the rest as in cross_entropy_forward. grid B, block ROW_THREADS.
 template <typename A>
-__global__ void __launch_bounds__(THREADS, 4)
+__global__ void __launch_bounds__(ROW_THREADS, 4)
 cross_entropy_backward(const A* dloss, const A* logits, const A* targets, const long long* labels, A smoothing, A share,
                        const A* saved, A* dlogits, A inverse_B, int K) {
     const long long b = blockIdx.x;
     const A scale = *dloss * inverse_B, largest = saved[b * 3], inverse = saved[b * 3 + 1], mass = saved[b * 3 + 2];
-    for (int k = threadIdx.x; k < K; k += THREADS) {
+    for (int k = threadIdx.x; k < K; k += ROW_THREADS) {
         const A p = exponential(logits[b * K + k] - largest) * inverse;
         dlogits[b * K + k] = scale * (p * mass - target_of(targets, labels, smoothing, share, b, k, K));
     }

@@ -5,34 +5,38 @@ from __future__ import annotations
 import cupy
 
 from vipnp.backends.cupy.arrays import convert, dtype_name, empty
-from vipnp.backends.cupy.common import check_shape, column_sum
-from vipnp.backends.cupy.kernels import launch, wide
+from vipnp.backends.cupy.common import TABLE, check_shape, sum_rows
+from vipnp.backends.cupy.kernels import constant, launch, wide
 from vipnp.backends.cupy.products import HasPrecision
-from vipnp.core import Array, Pullback1, Replacements
+from vipnp.core import Array, Pullback1
 from vipnp.ops import cross_entropy, soft_cross_entropy
 
-TABLE = Replacements()
-"""Readable op -> the function here that runs CUDA kernels."""
-
-
-CROSS_ENTROPY_THREADS = 128
+ROW_THREADS = constant("cross_entropy.cu", "ROW_THREADS")
 
 
 def _cross_entropy(
     logits: Array, targets: Array | None, labels: Array | None, label_smoothing: float
 ) -> tuple[Array, Pullback1]:
     dtype = wide(dtype_name(logits))
-    z = convert(logits, dtype)
-    B, K = z.shape
+    wide_logits = convert(logits, dtype)
+    B, K = wide_logits.shape
     row_loss, saved = empty((B,), dtype), empty((B, 3), dtype)
-    against = (targets, labels, label_smoothing, label_smoothing / K)
-    block = (CROSS_ENTROPY_THREADS,)
-    launch("cross_entropy_forward", dtype, (), (B,), block, z, *against, row_loss, saved, 1 / B, K)
-    loss = column_sum(row_loss.reshape(B, 1)).reshape(())
+    given = {
+        "logits": wide_logits,
+        "targets": targets,
+        "labels": labels,
+        "smoothing": label_smoothing,
+        "share": label_smoothing / K,
+        "saved": saved,
+        "inverse_B": 1 / B,
+        "K": K,
+    }
+    launch("cross_entropy_forward", dtype, (), (B,), (ROW_THREADS,), row_loss=row_loss, **given)
+    loss = sum_rows(row_loss.reshape(B, 1)).reshape(())
 
     def pullback(dloss: Array) -> tuple[Array]:
         dlogits = empty((B, K), dtype)
-        launch("cross_entropy_backward", dtype, (), (B,), block, dloss, z, *against, saved, dlogits, 1 / B, K)
+        launch("cross_entropy_backward", dtype, (), (B,), (ROW_THREADS,), dloss=dloss, dlogits=dlogits, **given)
         return (convert(dlogits, dtype_name(logits)),)
 
     return loss, pullback

@@ -3,53 +3,40 @@
 from __future__ import annotations
 
 from vipnp.backends.cupy.arrays import dtype_name, empty
-from vipnp.backends.cupy.common import column_blocks, pitch
-from vipnp.backends.cupy.kernels import ROW_LANES, WARP, launch, row_blocks, vector_length
+from vipnp.backends.cupy.common import TABLE, launch_columns, pitch
+from vipnp.backends.cupy.kernels import ROW_LANES, row_blocks
 from vipnp.backends.cupy.products import HasPrecision, rows_of
-from vipnp.core import Array, Pullback1, Replacements
+from vipnp.core import Array, Pullback1
 from vipnp.ops import gelu
 
-TABLE = Replacements()
-"""Readable op -> the function here that runs CUDA kernels."""
 
-
-def gelu_forward(z: Array, bias: Array | None) -> Array:
-    """u * Phi(u), u = z + bias; z (M, K)."""
-    y = empty(z.shape, dtype_name(z))
-    rows, width = z.shape
-    vector = vector_length(width, z, y)
-    blocks = (column_blocks(width, vector), row_blocks(rows, ROW_LANES))
-    launch("gelu_forward", dtype_name(z), (str(vector),), blocks, (WARP, ROW_LANES), z, bias, y, rows, width)
+def gelu_forward(u: Array, bias: Array | None) -> Array:
+    """t * Phi(t), t = u + bias; u (M, K)."""
+    y = empty(u.shape, dtype_name(u))
+    launch_columns("gelu_forward", row_blocks(len(u), ROW_LANES), (u, y), u=u, bias=bias, y=y)
     return y
 
 
 def gelu_backward(
-    dy: Array, z: Array, bias: Array | None, partial: Array | None = None, *, again: bool = False
+    dy: Array, u: Array, bias: Array | None, partial: Array | None = None, *, again: bool = False
 ) -> tuple[Array, Array | None]:
-    """dz and, where asked for, what `gelu_forward` gave. partial (P, K) : where the sums of dz go that make dbias."""
-    rows, width = z.shape
-    dtype = dtype_name(z)
-    dz = empty(z.shape, dtype)
-    y = empty(z.shape, dtype) if again else None
-    vector = vector_length(width, dy, z, dz, y)
-    blocks = row_blocks(rows, ROW_LANES) if partial is None else partial.shape[0]
-    launch(
+    """du and, where asked for, what `gelu_forward` gave. partial (P, K) : where the sums of du go that make dbias."""
+    du = empty(u.shape, dtype_name(u))
+    y = empty(u.shape, dtype_name(u)) if again else None
+    blocks = row_blocks(len(u), ROW_LANES) if partial is None else len(partial)
+    launch_columns(
         "gelu_backward",
-        dtype,
-        (str(vector),),
-        (column_blocks(width, vector), blocks),
-        (WARP, ROW_LANES),
-        dy,
-        z,
-        bias,
-        dz,
-        y,
-        partial,
-        pitch(partial),
-        rows,
-        width,
+        blocks,
+        (u, dy, du, y),
+        dy=dy,
+        u=u,
+        bias=bias,
+        du=du,
+        y=y,
+        partial=partial,
+        pitch=pitch(partial),
     )
-    return dz, y
+    return du, y
 
 
 @TABLE.replaces(gelu)
@@ -58,7 +45,7 @@ def gelu_cuda(xp: HasPrecision, x: Array) -> tuple[Array, Pullback1]:
     rows = rows_of(x)
 
     def pullback(dy: Array) -> tuple[Array]:
-        dz, _ = gelu_backward(rows_of(dy), rows, None)
-        return (dz.reshape(x.shape),)
+        dx, _ = gelu_backward(rows_of(dy), rows, None)
+        return (dx.reshape(x.shape),)
 
     return gelu_forward(rows, None).reshape(x.shape), pullback

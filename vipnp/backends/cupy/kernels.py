@@ -1,7 +1,7 @@
 """The CUDA kernels: their sources, every instantiation there is, and how one is launched.
 
-The sources stand beside this file. Each is compiled by NVRTC when one of its kernels is first launched for a storage
-type; CuPy keeps the result on disk.
+The sources stand beside this file. What a kernel takes and the constants that its launch goes by are read from them.
+Each is compiled by NVRTC when one of its kernels is first launched for a storage type; CuPy keeps the result on disk.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from ctypes import addressof, c_void_p, create_string_buffer
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 from struct import Struct, calcsize
 from typing import Any, NamedTuple
@@ -36,23 +37,24 @@ OPTIONS = ("--std=c++17",)
 
 WARP = 32
 
-THREADS = 256
-"""Threads of a block where a kernel goes through a flat array."""
 
-ROW_LANES = 8
-"""Rows that a block of the column kernels goes through at a time, one warp each."""
+def constant(file: str, name: str) -> int:
+    """The constant `name` of a source file."""
+    found = re.search(rf"^constexpr int {name} = (\d+);$", Path(__file__).with_name(file).read_text(), re.MULTILINE)
+    if found is None:
+        raise LookupError(f"{file} has no constant {name}")
+    return int(found[1])
 
-COLUMN_LANES = 16
-"""Rows that a block of column_sum goes through at a time, one warp each."""
 
-CHANNEL_LANES, TOKEN_LANES = 8, 32
-"""Of a block of the split attention kernels: the packs of channels it has, and the tokens it takes at a time."""
+THREADS = constant("common.cuh", "THREADS")
+ROW_LANES = constant("common.cuh", "ROW_LANES")
+PARTS = constant("optimizer.cu", "PARTS")
 
-NORM_WARPS = 4
-"""Rows that a block of the LayerNorm kernels goes through at a time, one warp each."""
+PARTS_LAYOUT = np.dtype([("from", np.uint64, PARTS), ("start", np.int64, PARTS + 1)])
+"""That of Parts in optimizer.cu."""
 
 LARGEST_BLOCK_OF_ROWS = 512
-"""Blocks that share the rows of a column sum: a constant, so that the order of the sum is the same on every device."""
+"""Blocks that share the rows of a sum: a constant, so that its order is the same on every device."""
 
 NORM_TEMPLATES: Mapping[str, tuple[tuple[int, int], ...]] = {
     "float32": ((1, 8), (2, 4), (4, 2), (1, 16), (2, 8), (4, 4), (4, 8)),
@@ -64,11 +66,6 @@ NORM_TEMPLATES: Mapping[str, tuple[tuple[int, int], ...]] = {
 
 VECTORS = (1, 2, 4)
 """Neighbouring elements that one instruction moves."""
-
-PARTS = 128
-"""Arrays that one launch joins, as in optimizer.cu."""
-
-PARTS_LAYOUT = np.dtype([("from", np.uint64, PARTS), ("start", np.int64, PARTS + 1)])
 
 
 class Kernel(NamedTuple):
@@ -106,7 +103,7 @@ KERNELS: Mapping[str, Kernel] = {
     "residual_forward": Kernel("residual.cu", _each(CPP_TYPES, *_VECTOR_TEMPLATES)),
     "residual_backward": Kernel("residual.cu", _each(CPP_TYPES, *_VECTOR_TEMPLATES)),
     "dropout": Kernel("residual.cu", _each(CPP_TYPES, *_VECTOR_TEMPLATES)),
-    "column_sum": Kernel("residual.cu", _each(WIDE_TYPES, ())),
+    "sum_rows": Kernel("residual.cu", _each(WIDE_TYPES, ())),
     "exchange": Kernel("residual.cu", _each(CPP_TYPES, *_VECTOR_TEMPLATES)),
     "convert": Kernel(
         "residual.cu",
@@ -161,17 +158,24 @@ def source(file: str) -> str:
 
 
 @cache
-def signature(name: str) -> tuple[str, ...]:
-    """The type of each parameter as the source declares it, such as "const T*" or "long long"."""
+def signature(name: str) -> dict[str, str]:
+    """Each parameter with its type as the source declares it, such as "const T*" or "long long"."""
     found = re.search(rf"\b{name}\(([^)]*)\) {{", source(KERNELS[name].file))
     if found is None:
         raise LookupError(f"{KERNELS[name].file} has no kernel {name}")
-    return tuple(parameter.strip().rpartition(" ")[0] for parameter in found[1].split(","))
+    declared = (parameter.strip().rpartition(" ") for parameter in found[1].split(","))
+    return {parameter: kind for kind, _, parameter in declared}
 
 
 def wide(dtype: str) -> str:
     """The dtype of sums, statistics and parameters beside activations stored as `dtype`."""
     return "float64" if dtype == "float64" else "float32"
+
+
+@cache
+def dtype_of(name: str) -> Any:
+    """The NumPy dtype of that name; bfloat16 is that of ml_dtypes."""
+    return np.dtype(import_module("ml_dtypes").bfloat16 if name == "bfloat16" else name)
 
 
 def vector_length(width: int, *arrays: Array | None) -> int:
@@ -189,8 +193,37 @@ def _module(file: str, dtype: str) -> Any:
     return cupy.RawModule(code=source(file), options=OPTIONS, name_expressions=expressions(file, dtype))
 
 
-SCALARS: Mapping[str, str] = {"int": "i", "long long": "q"}
-"""C++ type of a number that a kernel takes -> its letter in the module struct."""
+class Parameter(NamedTuple):
+    """One parameter of an instantiation.
+
+    letter : its type in the module struct. dtype : that of the array it takes the address of, else None. numbers : the
+    types of Python that it takes where it takes no array.
+    """
+
+    name: str
+    letter: str
+    dtype: Any
+    numbers: tuple[type, ...]
+    declared: str
+
+
+def _parameters(name: str, dtype: str, template: tuple[str, ...]) -> tuple[Parameter, ...]:
+    storage = {cpp: name for name, cpp in CPP_TYPES.items()}
+    elements = {"T": dtype, "A": wide(dtype), "Wide<T>": wide(dtype), "From": dtype, "long long": "int64"}
+    if template:
+        elements["To"] = storage.get(template[0], dtype)
+    real = ("d" if wide(dtype) == "float64" else "f", (int, float))
+    numbers = {"int": ("i", (int,)), "long long": ("q", (int,))}
+    parameters = []
+    for parameter, kind in signature(name).items():
+        if kind.endswith("*"):
+            element = elements[kind.removeprefix("const ").removesuffix("*")]
+            parameters.append(Parameter(parameter, "P", dtype_of(element), (), kind))
+        elif kind.startswith("Parts<"):
+            parameters.append(Parameter(parameter, f"{PARTS_LAYOUT.itemsize}s", None, (bytes,), kind))
+        else:
+            parameters.append(Parameter(parameter, numbers.get(kind, real)[0], None, numbers.get(kind, real)[1], kind))
+    return tuple(parameters)
 
 
 class Prepared:
@@ -200,30 +233,36 @@ class Prepared:
     """
 
     def __init__(self, name: str, dtype: str, template: tuple[str, ...]) -> None:
-        self.name, self.dtype = name, dtype
+        self.name = name
         function = _module(KERNELS[name].file, dtype).get_function(expression(name, dtype, template))
         self._function = function.kernel.ptr
-        real = "d" if wide(dtype) == "float64" else "f"
-        letters = ["P" if kind.endswith("*") else SCALARS.get(kind, real) for kind in signature(name)]
-        letters = [
-            f"{PARTS_LAYOUT.itemsize}s" if kind.startswith("Parts<") else letter
-            for kind, letter in zip(signature(name), letters, strict=True)
-        ]
-        self._arrays = [letter == "P" for letter in letters]
+        self._parameters = _parameters(name, dtype, template)
+        letters = [parameter.letter for parameter in self._parameters]
         self._struct = Struct("".join(letters))
         self._arguments = create_string_buffer(self._struct.size)
         begin = addressof(self._arguments)
         ends = [calcsize("".join(letters[: i + 1])) for i in range(len(letters))]
         starts = (begin + end - calcsize(letter) for end, letter in zip(ends, letters, strict=True))
         self._addresses = (c_void_p * len(letters))(*starts)
-        self._parameters = addressof(self._addresses)
+        self._names = tuple(signature(name))
+        self._expected = [(parameter.dtype, parameter.numbers) for parameter in self._parameters]
 
-    def start(self, grid: tuple[int, ...], block: tuple[int, ...], arguments: tuple[Any, ...]) -> None:
-        """Enqueue it on the current stream."""
-        values = [
-            (0 if value is None else value.data.ptr) if is_array else value
-            for is_array, value in zip(self._arrays, arguments, strict=True)
-        ]
+    def start(self, grid: tuple[int, ...], block: tuple[int, ...], arguments: Mapping[str, Any]) -> None:
+        """Enqueue it on the current stream. TypeError unless `arguments` are what the source declares."""
+        if tuple(arguments) != self._names:
+            arguments = self._in_order(arguments)
+        values: list[Any] = []
+        for value, (dtype, numbers) in zip(arguments.values(), self._expected, strict=True):
+            if dtype is None:
+                fits, packed = isinstance(value, numbers), value
+            elif value is None:
+                fits, packed = True, 0
+            else:
+                fits = isinstance(value, cupy.ndarray) and value.dtype == dtype
+                packed = value.data.ptr if fits else 0
+            if not fits:
+                raise self._refused(len(values), value)
+            values.append(packed)
         self._struct.pack_into(self._arguments, 0, *values)
         x, y, z = (*grid, 1, 1)[:3]
         # CUDA takes no grid of no blocks: over empty arrays one block finds nothing to do.
@@ -233,9 +272,19 @@ class Prepared:
             *(*block, 1, 1)[:3],
             0,
             get_current_stream().ptr,
-            self._parameters,
+            addressof(self._addresses),
             0,
         )
+
+    def _in_order(self, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
+        if arguments.keys() != set(self._names):
+            raise TypeError(f"{self.name}: got {', '.join(arguments)}, expected {', '.join(self._names)}")
+        return {name: arguments[name] for name in self._names}
+
+    def _refused(self, i: int, value: Any) -> TypeError:
+        name, _, dtype, _, declared = self._parameters[i]
+        got = f"an array of {value.dtype}" if hasattr(value, "dtype") else type(value).__name__
+        return TypeError(f"{self.name}: {name}: got {got}, expected {declared}{f' of {dtype}' if dtype else ''}")
 
 
 class _Ready(threading.local):
@@ -249,12 +298,20 @@ _ready = _Ready()
 
 
 def launch(
-    name: str, dtype: str, template: tuple[str, ...], grid: tuple[int, ...], block: tuple[int, ...], *arguments: Any
+    name: str,
+    dtype: str,
+    template: tuple[str, ...],
+    grid: tuple[int, ...],
+    block: tuple[int, ...],
+    /,
+    **arguments: Any,
 ) -> None:
     """Start one instantiation on the current stream; nothing waits for it.
 
-    arguments : arrays, C-contiguous and of the dtypes the kernel takes; None for a null pointer; numbers; the bytes of
-    a structure in the layout of the kernel's.
+    arguments : by the names that the source gives its parameters: arrays, C-contiguous; None for a null pointer;
+    numbers; the bytes of a structure in the layout of the kernel's.
+
+    Raises TypeError for names or types other than those that the source declares.
     """
     key = (runtime.getDevice(), name, dtype, template)
     prepared = _ready.kernels.get(key)
@@ -264,7 +321,7 @@ def launch(
 
 
 def row_blocks(rows: int, rows_a_block: int) -> int:
-    """How many blocks share the rows of a column sum."""
+    """How many blocks share the rows of a sum over rows."""
     return min(math.ceil(rows / rows_a_block), LARGEST_BLOCK_OF_ROWS)
 
 

@@ -1,18 +1,24 @@
 // LayerNorm over the last axis, one warp a row, together with what stands before and after it in a stage:
-// forward    residual + drop path + LayerNorm, written in the layouts that the next linear layers read
-// backward   gather of these layouts + LayerNorm + residual + drop path, with all parameter gradients
+// vipnp/ops/residual.py, drop_path.py, layer_norm.py, permute_height.py and permute_width.py in one pass.
+//
+// z = x + (branch + branch_bias) * scale[b] is the residual stream, xhat = (z - mean) * rstd,
+// y = weight * xhat + bias, written in the layouts that the next linear layers read. With dy the sum of what these send
+// back and d = dy * weight, dz has three terms of the LayerNorm and one of the stream:
+//   1. rstd * d                        from xhat's z itself
+//   2. -rstd * mean(d)                 from the mean
+//   3. -rstd * xhat * mean(d * xhat)   from rstd
+//   4. dresidual                       what reaches z past the LayerNorm
+// and dx = dz, dbranch = dz * scale[b], dbranch_bias the sum of dbranch over the rows.
 
 constexpr int WARPS = 4;
 
-// r = x + (branch + branch_bias) * scale[b],  y = weight * xhat + bias,  xhat = (r - mean) * rstd.
-//
-// x, branch, r (M, C), M = B*H*W; scale as in branch_scale. branch, branch_bias, mask may be null, r too where branch is.
+// x, branch, z (M, C), M = B*H*W; scale as in branch_scale. branch, branch_bias, mask may be null, z too where branch is.
 // y in the layouts CHANNEL, HEIGHT, WIDTH; any may be null. mean, rstd (M,).
 // grid ceil(M / WARPS), block WARPS * 32; C <= 32 * VEC * CHUNKS, VEC divides C and, for the permuted layouts, S.
 template <typename T, int VEC, int CHUNKS>
 __global__ void __launch_bounds__(WARPS * 32)
 norm_forward(const T* x, const T* branch, const Wide<T>* branch_bias, const Wide<T>* mask, int mask_stride,
-             Wide<T> factor, const Wide<T>* weight, const Wide<T>* bias, Wide<T> eps, T* r, T* y, T* y_height,
+             Wide<T> factor, const Wide<T>* weight, const Wide<T>* bias, Wide<T> eps, T* z, T* y, T* y_height,
              T* y_width, Wide<T>* mean_out, Wide<T>* rstd_out, int M, int H, int W, int C, int S) {
     using A = Wide<T>;
     const int lane = threadIdx.x % 32;
@@ -37,7 +43,7 @@ norm_forward(const T* x, const T* branch, const Wide<T>* branch_bias, const Wide
 #pragma unroll
                 for (int v = 0; v < VEC; ++v)
                     value[k][v] += (added[v] + (branch_bias ? branch_bias[c + v] : A(0))) * scale;
-                store<T, VEC>(r + offset + c, value[k]);
+                store<T, VEC>(z + offset + c, value[k]);
             }
 #pragma unroll
             for (int v = 0; v < VEC; ++v) sum += value[k][v];
@@ -77,7 +83,7 @@ norm_forward(const T* x, const T* branch, const Wide<T>* branch_bias, const Wide
 
 // Adds up, over the warps of the block, what each lane holds for its columns; writes them to out (C,).
 template <typename A, int VEC, int CHUNKS, typename Scratch>
-__device__ __forceinline__ void write_column_sums(const A (&sums)[CHUNKS][VEC], Scratch& scratch, A* out, int C) {
+__device__ __forceinline__ void write_row_sums(const A (&sums)[CHUNKS][VEC], Scratch& scratch, A* out, int C) {
     const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
     constexpr int COLUMNS = 32 * VEC * CHUNKS;
     __syncthreads();
@@ -94,20 +100,18 @@ __device__ __forceinline__ void write_column_sums(const A (&sums)[CHUNKS][VEC], 
     }
 }
 
-// With dy the sum of what the layouts send back, d = dy * weight and xhat = (r - mean) * rstd:
-//   dx      = dresidual + rstd * (d - mean(d) - xhat * mean(d * xhat))
-//   dbranch = dx * scale[b]
+// dx = dz, terms 1 to 4, and dbranch = dx * scale[b].
 // partial[block] = sums over the rows of this block of (dy * xhat, dy, dbranch): (gridDim.x, sums, C), sums 2 or 3, its
 // rows `pitch` apart.
 // What norm_forward gave is written once more, so that nobody has to keep it: y, y_height, y_width (M, C).
 //
-// dy_channel, dy_height, dy_width (M, C) in their layouts, any may be null, as may y, y_height, y_width; r, dresidual,
+// dy_channel, dy_height, dy_width (M, C) in their layouts, any may be null, as may y, y_height, y_width; z, dresidual,
 // dx, dbranch (M, C), dresidual and dbranch may be null, and dx may be the memory of dy_channel or dresidual.
 // mean, rstd (M,).
 // grid any, block WARPS * 32; VEC and CHUNKS as in norm_forward.
 template <typename T, int VEC, int CHUNKS>
 __global__ void __launch_bounds__(WARPS * 32)
-norm_backward(const T* dy_channel, const T* dy_height, const T* dy_width, const T* r, const Wide<T>* mean,
+norm_backward(const T* dy_channel, const T* dy_height, const T* dy_width, const T* z, const Wide<T>* mean,
               const Wide<T>* rstd, const Wide<T>* weight, const Wide<T>* bias, const T* dresidual, const Wide<T>* mask,
               int mask_stride, Wide<T> factor, T* dx, T* dbranch, T* y, T* y_height, T* y_width,
               Wide<T>* partial, int pitch, int sums, int M, int H, int W, int C, int S) {
@@ -142,7 +146,7 @@ norm_backward(const T* dy_channel, const T* dy_height, const T* dy_width, const 
 #pragma unroll
                     for (int v = 0; v < VEC; ++v) d[k][v] += other[v];
                 }
-                load<T, VEC>(r + offset + c, xhat[k]);
+                load<T, VEC>(z + offset + c, xhat[k]);
 #pragma unroll
                 for (int v = 0; v < VEC; ++v) {
                     xhat[k][v] = (xhat[k][v] - row_mean) * row_rstd;
@@ -190,7 +194,7 @@ norm_backward(const T* dy_channel, const T* dy_height, const T* dy_width, const 
 
     SHARED(A, scratch, WARPS * 32 * VEC * CHUNKS);
     A* const out = partial + static_cast<long long>(blockIdx.x) * pitch;
-    write_column_sums<A, VEC, CHUNKS>(dweight, scratch, out, C);
-    write_column_sums<A, VEC, CHUNKS>(dbias, scratch, out + C, C);
-    if (sums == 3) write_column_sums<A, VEC, CHUNKS>(dbranch_bias, scratch, out + 2 * C, C);
+    write_row_sums<A, VEC, CHUNKS>(dweight, scratch, out, C);
+    write_row_sums<A, VEC, CHUNKS>(dbias, scratch, out + C, C);
+    if (sums == 3) write_row_sums<A, VEC, CHUNKS>(dbranch_bias, scratch, out + 2 * C, C);
 }

@@ -6,14 +6,14 @@ import math
 from typing import Any, NamedTuple
 
 from vipnp.backends.cupy.arrays import dtype_name, empty
-from vipnp.backends.cupy.common import ONE, ColumnSums, Grid, Scale, check_parameter, pitch
-from vipnp.backends.cupy.kernels import NORM_TEMPLATES, NORM_WARPS, WARP, launch, vector_length, wide
+from vipnp.backends.cupy.common import ONE, TABLE, Grid, RowSums, Scale, check_parameter, pitch
+from vipnp.backends.cupy.kernels import NORM_TEMPLATES, WARP, constant, launch, vector_length, wide
 from vipnp.backends.cupy.products import HasPrecision, rows_of
-from vipnp.core import Array, Pullback3, Replacements
+from vipnp.core import Array, Pullback3
 from vipnp.ops import layer_norm
 
-TABLE = Replacements()
-"""Readable op -> the function here that runs CUDA kernels."""
+NORM_WARPS = constant("layer_norm.cu", "WARPS")
+"""Rows that a block goes through at a time, one warp each."""
 
 
 def norm_template(dtype: str, width: int, vector: int) -> tuple[str, str]:
@@ -37,9 +37,9 @@ def norm_template(dtype: str, width: int, vector: int) -> tuple[str, str]:
 
 
 class NormSaved(NamedTuple):
-    """What the backward pass of a LayerNorm needs: x (M, C), mean (M,), rstd (M,)."""
+    """What the backward pass of a LayerNorm needs: its input z (M, C), mean (M,), rstd (M,)."""
 
-    x: Array
+    z: Array
     mean: Array
     rstd: Array
 
@@ -56,15 +56,16 @@ def norm_forward(
     scale: Scale = ONE,
     permuted: bool = False,
 ) -> tuple[Array, Any, Any, NormSaved]:
-    """LayerNorm of r = x + (branch + branch_bias) * scale, or of x: y, y_height, y_width and what backward needs.
+    """LayerNorm of z = x + (branch + branch_bias) * scale, or of x: y, y_height, y_width and what backward needs.
 
-    x, branch, y, r (M, C); y_height (B*N*W, H*S), y_width (B*H*N, W*S) are None unless `permuted`. saved.x is r.
+    x, branch, y, z (M, C); y_height (B*N*W, H*S), y_width (B*H*N, W*S) are None unless `permuted`. saved.z is z or x.
     """
     dtype, wide_dtype = dtype_name(x), wide(dtype_name(x))
-    r = x if branch is None else empty(x.shape, dtype)
+    z = x if branch is None else empty(x.shape, dtype)
     outputs = [empty(x.shape, dtype) if wanted else None for wanted in (True, permuted, permuted)]
+    y, y_height, y_width = outputs
     mean, rstd = empty((grid.rows,), wide_dtype), empty((grid.rows,), wide_dtype)
-    template = norm_template(dtype, grid.C, vector_length(math.gcd(grid.S, grid.C), x, branch, r, *outputs))
+    template = norm_template(dtype, grid.C, vector_length(math.gcd(grid.S, grid.C), x, branch, z, *outputs))
     blocks = math.ceil(grid.rows / NORM_WARPS)
     launch(
         "norm_forward",
@@ -72,22 +73,23 @@ def norm_forward(
         template,
         (blocks,),
         (NORM_WARPS * WARP,),
-        x,
-        branch,
-        branch_bias,
-        *scale.arguments,
-        weight,
-        bias,
-        eps,
-        r,
-        *outputs,
-        mean,
-        rstd,
-        grid.rows,
-        *grid.sizes,
+        x=x,
+        branch=branch,
+        branch_bias=branch_bias,
+        **scale.arguments,
+        weight=weight,
+        bias=bias,
+        eps=eps,
+        z=z,
+        y=y,
+        y_height=y_height,
+        y_width=y_width,
+        mean_out=mean,
+        rstd_out=rstd,
+        M=grid.rows,
+        **grid.sizes,
     )
-    y, y_height, y_width = outputs
-    return y, y_height, y_width, NormSaved(r, mean, rstd)
+    return y, y_height, y_width, NormSaved(z, mean, rstd)
 
 
 class NormGradients(NamedTuple):
@@ -117,12 +119,12 @@ def norm_backward(
     where a branch was added, the gradient of its bias. dresidual : what reaches x past the LayerNorm. scale : that of
     the branch, None where none was added. again : which of y, y_height, y_width to write once more.
     """
-    dtype = dtype_name(saved.x)
-    dx = empty(saved.x.shape, dtype)
-    dbranch = None if scale is None or scale.is_one else empty(saved.x.shape, dtype)
-    y = [empty(saved.x.shape, dtype) if wanted else None for wanted in again]
+    dtype = dtype_name(saved.z)
+    dx = empty(saved.z.shape, dtype)
+    dbranch = None if scale is None or scale.is_one else empty(saved.z.shape, dtype)
+    y = [empty(saved.z.shape, dtype) if wanted else None for wanted in again]
     template = norm_template(
-        dtype, grid.C, vector_length(math.gcd(grid.S, grid.C), *dy, saved.x, dresidual, dx, dbranch, *y)
+        dtype, grid.C, vector_length(math.gcd(grid.S, grid.C), *dy, saved.z, dresidual, dx, dbranch, *y)
     )
     launch(
         "norm_backward",
@@ -130,22 +132,22 @@ def norm_backward(
         template,
         (partial.shape[0],),
         (NORM_WARPS * WARP,),
-        *dy,
-        saved.x,
-        saved.mean,
-        saved.rstd,
-        weight,
-        bias,
-        dresidual,
-        *(scale or ONE).arguments,
-        dx,
-        dbranch,
-        *y,
-        partial,
-        pitch(partial),
-        2 if scale is None else 3,
-        grid.rows,
-        *grid.sizes,
+        **dict(zip(("dy_channel", "dy_height", "dy_width"), dy, strict=True)),
+        z=saved.z,
+        mean=saved.mean,
+        rstd=saved.rstd,
+        weight=weight,
+        bias=bias,
+        dresidual=dresidual,
+        **(scale or ONE).arguments,
+        dx=dx,
+        dbranch=dbranch,
+        **dict(zip(("y", "y_height", "y_width"), y, strict=True)),
+        partial=partial,
+        pitch=pitch(partial),
+        sums=2 if scale is None else 3,
+        M=grid.rows,
+        **grid.sizes,
     )
     return NormGradients(dx, dx if dbranch is None else dbranch, tuple(y))
 
@@ -162,7 +164,7 @@ def layer_norm_cuda(
     y, _, _, saved = norm_forward(rows, weight, bias, eps, grid)
 
     def pullback(dy: Array) -> tuple[Array, Array, Array]:
-        sums = ColumnSums(grid.rows, (2 * grid.C,), x)
+        sums = RowSums(grid.rows, (2 * grid.C,), x)
         gradients = norm_backward((rows_of(dy), None, None), saved, weight, bias, grid, sums[0])
         (total,) = sums.totals()
         return gradients.dx.reshape(x.shape), total[: grid.C], total[grid.C :]

@@ -7,14 +7,11 @@ from collections.abc import Callable
 import cupy
 
 from vipnp.backends.cupy.arrays import convert, dtype_name
-from vipnp.backends.cupy.common import check_parameter, check_shape
+from vipnp.backends.cupy.common import TABLE, check_parameter, check_shape
 from vipnp.backends.cupy.products import HasPrecision, operand, product, rows_of
 from vipnp.backends.cupy.residual import residual_backward, residual_forward
-from vipnp.core import Array, Pullback2, Pullback3, Replacements
+from vipnp.core import Array, Pullback2, Pullback3
 from vipnp.ops import linear, linear_no_bias, patch_embed
-
-TABLE = Replacements()
-"""Readable op -> the function here that runs CUDA kernels."""
 
 
 def linear_rows(

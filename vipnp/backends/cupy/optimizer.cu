@@ -1,7 +1,7 @@
-// AdamW over one flat buffer of parameters, and the clipping of its gradients by their norm.
+// AdamW over one flat buffer of parameters (vipnp/optim/adamw.py), and the clipping of its gradients by their norm
+// (vipnp/optim/clip.py).
 
-constexpr int THREADS = 256;
-
+// Arrays that one launch joins.
 constexpr int PARTS = 128;
 
 // Up to PARTS arrays: the k-th has entries start[k] to start[k + 1] of all of them one after another.

@@ -15,17 +15,14 @@ import cupy
 import numpy as np
 
 from vipnp.backends.cupy.arrays import contiguous, dtype_name, empty
-from vipnp.backends.cupy.common import column_sum
+from vipnp.backends.cupy.common import TABLE, sum_rows
 from vipnp.backends.cupy.kernels import PARTS, PARTS_LAYOUT, THREADS, WIDE_TYPES, launch, row_blocks
-from vipnp.core import Array, Replacements
+from vipnp.core import Array
 from vipnp.core.checks import check_real
 from vipnp.core.flat import FlatTensors, Layout, layout
 from vipnp.optim.adamw import AdamWState, adamw
 from vipnp.optim.checks import check_owned
 from vipnp.optim.clip import EPS, clip_grad_norm
-
-TABLE = Replacements()
-"""The optimiser's functions -> those here that run CUDA kernels."""
 
 ENTRIES_A_BLOCK = 8 * THREADS
 
@@ -78,9 +75,9 @@ def joined(arrays: Sequence[Array]) -> Array:
             (),
             (math.ceil(size / THREADS),),
             (THREADS,),
-            parts.tobytes(),
-            count,
-            flat[done : done + size],
+            parts=parts.tobytes(),
+            count=count,
+            flat=flat[done : done + size],
         )
         done += size
     return flat
@@ -137,19 +134,19 @@ def update_flat(
         (),
         (math.ceil(p.size / THREADS),),
         (THREADS,),
-        *before,
-        *after,
-        p.size,
-        decayed,
-        held,
-        numbers.decay,
-        beta1,
-        1 - beta1,
-        beta2,
-        1 - beta2,
-        eps,
-        numbers.step_size,
-        numbers.root_correction,
+        **dict(zip(("p", "g", "m", "v"), before, strict=True)),
+        **dict(zip(("new_p", "new_m", "new_v"), after, strict=True)),
+        size=p.size,
+        decayed=decayed,
+        factors=held,
+        decay=numbers.decay,
+        beta1=beta1,
+        rest1=1 - beta1,
+        beta2=beta2,
+        rest2=1 - beta2,
+        eps=eps,
+        step_size=numbers.step_size,
+        root_correction=numbers.root_correction,
     )
 
 
@@ -198,8 +195,21 @@ def clip_grad_norm_cuda(xp: Any, grads: Mapping[str, Array], *, max_norm: float)
     dtype = dtype_name(g)
     blocks = row_blocks(g.size, ENTRIES_A_BLOCK)
     partial = empty((blocks, 1), dtype)
-    launch("sum_of_squares", dtype, (), (blocks,), (THREADS,), g, partial, g.size)
+    launch("sum_of_squares", dtype, (), (blocks,), (THREADS,), g=g, partial=partial, size=g.size)
     clipped, norm = empty(g.shape, dtype), empty((), dtype)
     grid = (math.ceil(g.size / THREADS),)
-    launch("clip_gradient", dtype, (), grid, (THREADS,), g, column_sum(partial), max_norm, EPS, clipped, norm, g.size)
+    launch(
+        "clip_gradient",
+        dtype,
+        (),
+        grid,
+        (THREADS,),
+        g=g,
+        squares=sum_rows(partial),
+        max_norm=max_norm,
+        eps=EPS,
+        clipped=clipped,
+        norm_out=norm,
+        size=g.size,
+    )
     return FlatTensors(clipped, order, like), norm

@@ -5,14 +5,11 @@ from __future__ import annotations
 import cupy
 
 from vipnp.backends.cupy.arrays import dtype_name, empty
-from vipnp.backends.cupy.common import check_segments
+from vipnp.backends.cupy.common import TABLE, check_segments
 from vipnp.backends.cupy.kernels import THREADS, launch, vector_length
 from vipnp.backends.cupy.products import HasPrecision
-from vipnp.core import Array, Pullback1, Replacements
+from vipnp.core import Array, Pullback1
 from vipnp.ops import permute_height, permute_width
-
-TABLE = Replacements()
-"""Readable op -> the function here that runs CUDA kernels."""
 
 
 def exchange(x: Array, outer: int, first: int, middle: int, second: int, width: int) -> Array:
@@ -21,7 +18,8 @@ def exchange(x: Array, outer: int, first: int, middle: int, second: int, width: 
     y = empty(x.shape, dtype_name(x))
     vector = vector_length(width, x, y)
     blocks = outer * second * middle
-    launch("exchange", dtype_name(x), (str(vector),), (blocks,), (THREADS,), x, y, first, middle, second, width)
+    sizes = {"I": first, "M": middle, "J": second, "S": width}
+    launch("exchange", dtype_name(x), (str(vector),), (blocks,), (THREADS,), x=x, y=y, **sizes)
     return y
 
 

@@ -1,8 +1,10 @@
-// Residual, drop path and the bias of a linear layer; dropout; sums over rows; the two permutations; change of type.
+// Residual, drop path and the bias of a linear layer (vipnp/ops/residual.py, drop_path.py, linear.py); dropout
+// (dropout.py); the two permutations (permute_height.py, permute_width.py); sums over rows; change of type.
+//
+// All of them are linear: what a kernel does to an entry, its gradient undergoes the other way.
 
-constexpr int THREADS = 256;
-constexpr int ROW_LANES = 8;
-constexpr int COLUMN_LANES = 16;
+// Rows that a block of sum_rows goes through at a time, one warp each.
+constexpr int SUM_LANES = 16;
 
 // y = x + (branch + bias) * scale[b],  b = row / tokens.
 //
@@ -83,22 +85,22 @@ dropout(const T* x, const Wide<T>* mask, Wide<T> factor, T* y, long long packs) 
 // out_k = sum over the rows of partial (P, K), in an order that depends on P alone. There is little to do and all of it
 // waits for memory, so a block has many threads and each of them many loads at a time.
 //
-// grid ceil(K / 32), block (32, COLUMN_LANES).
+// grid ceil(K / 32), block (32, SUM_LANES).
 template <typename A>
-__global__ void __launch_bounds__(32 * COLUMN_LANES)
-column_sum(const A* partial, A* out, int P, int K) {
+__global__ void __launch_bounds__(32 * SUM_LANES)
+sum_rows(const A* partial, A* out, int P, int K) {
     const int k = blockIdx.x * 32 + threadIdx.x;
     A sum = 0;
     if (k < K)
 #pragma unroll 8
-        for (int row = threadIdx.y; row < P; row += COLUMN_LANES) sum += partial[static_cast<long long>(row) * K + k];
-    SHARED(A, scratch, COLUMN_LANES * 32);
+        for (int row = threadIdx.y; row < P; row += SUM_LANES) sum += partial[static_cast<long long>(row) * K + k];
+    SHARED(A, scratch, SUM_LANES * 32);
     scratch[threadIdx.y * 32 + threadIdx.x] = sum;
     __syncthreads();
     if (threadIdx.y == 0 && k < K) {
         A total = 0;
 #pragma unroll
-        for (int lane = 0; lane < COLUMN_LANES; ++lane) total += scratch[lane * 32 + threadIdx.x];
+        for (int lane = 0; lane < SUM_LANES; ++lane) total += scratch[lane * 32 + threadIdx.x];
         out[k] = total;
     }
 }

@@ -7,35 +7,26 @@ import math
 import cupy
 
 from vipnp.backends.cupy.arrays import convert, dtype_name, empty
-from vipnp.backends.cupy.common import ONE, Scale, check_shape, column_blocks, column_sum, path_scale, sum_blocks
-from vipnp.backends.cupy.kernels import ROW_LANES, THREADS, WARP, launch, row_blocks, vector_length, wide
+from vipnp.backends.cupy.common import ONE, TABLE, Scale, check_shape, launch_columns, path_scale, sum_blocks, sum_rows
+from vipnp.backends.cupy.kernels import ROW_LANES, THREADS, launch, row_blocks, vector_length, wide
 from vipnp.backends.cupy.products import HasPrecision, rows_of
-from vipnp.core import Array, Pullback1, Pullback2, Replacements
+from vipnp.core import Array, Pullback1, Pullback2
 from vipnp.ops import drop_path, dropout, residual
-
-TABLE = Replacements()
-"""Readable op -> the function here that runs CUDA kernels."""
 
 
 def residual_forward(x: Array | None, branch: Array, bias: Array | None, scale: Scale = ONE, tokens: int = 1) -> Array:
     """x + (branch + bias) * scale[row / tokens]; x, branch (M, K), x or bias None for nothing."""
     y = empty(branch.shape, dtype_name(branch))
-    rows, width = branch.shape
-    vector = vector_length(width, x, branch, y)
-    launch(
+    launch_columns(
         "residual_forward",
-        dtype_name(branch),
-        (str(vector),),
-        (column_blocks(width, vector), row_blocks(rows, ROW_LANES)),
-        (WARP, ROW_LANES),
-        x,
-        branch,
-        bias,
-        *scale.arguments,
-        y,
-        rows,
-        width,
-        tokens,
+        row_blocks(len(branch), ROW_LANES),
+        (branch, x, y),
+        x=x,
+        branch=branch,
+        bias=bias,
+        **scale.arguments,
+        y=y,
+        tokens=tokens,
     )
     return y
 
@@ -49,24 +40,19 @@ def residual_backward(
     if scale.is_one and not bias:
         return dy, None
     dbranch = None if scale.is_one else empty(dy.shape, dtype)
-    vector = vector_length(width, dy, dbranch)
     blocks = sum_blocks(rows) if bias else row_blocks(rows, ROW_LANES)
     partial = empty((blocks, width), wide(dtype)) if bias else None
-    launch(
+    launch_columns(
         "residual_backward",
-        dtype,
-        (str(vector),),
-        (column_blocks(width, vector), blocks),
-        (WARP, ROW_LANES),
-        dy,
-        *scale.arguments,
-        dbranch,
-        partial,
-        rows,
-        width,
-        tokens,
+        blocks,
+        (dy, dbranch),
+        dy=dy,
+        **scale.arguments,
+        dbranch=dbranch,
+        partial=partial,
+        tokens=tokens,
     )
-    return dy if dbranch is None else dbranch, None if partial is None else column_sum(partial)
+    return dy if dbranch is None else dbranch, None if partial is None else sum_rows(partial)
 
 
 @TABLE.replaces(residual)
@@ -112,7 +98,18 @@ def dropout_cuda(xp: HasPrecision, x: Array, *, mask: Array, rate: float) -> tup
         vector = vector_length(values.size, values, y)
         packs = values.size // vector
         blocks = (math.ceil(packs / THREADS),)
-        launch("dropout", dtype, (str(vector),), blocks, (THREADS,), values, wide_mask, 1 / (1 - rate), y, packs)
+        launch(
+            "dropout",
+            dtype,
+            (str(vector),),
+            blocks,
+            (THREADS,),
+            x=values,
+            mask=wide_mask,
+            factor=1 / (1 - rate),
+            y=y,
+            packs=packs,
+        )
         return y
 
     def pullback(dy: Array) -> tuple[Array]:

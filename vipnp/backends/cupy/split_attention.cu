@@ -1,10 +1,18 @@
-// Split attention over BRANCHES branches: pooled mean, weighted sum, and its backward pass.
+// Split attention over BRANCHES branches: pooled mean, weighted sum, and its backward pass
+// (vipnp/ops/global_average_pool.py, split_attention.py).
+//
+// y = sum_j a_j * x_j,  a = softmax of the logits over j. A branch has an effect in two places:
+//   1. dy * a_j          from the sum, at x_j
+//   2. dpooled / (H*W)   from the pooled mean, at x_j, through the layer that makes the logits of it
+// and the logits one: dlogits_j = a_j * sum_k a_k (da_j - da_k), da_j the sum of dy * x_j over the tokens.
 //
 // Each branch x_j stands in a layout of its own. A block has CHANNEL_LANES * VEC channels of one sample and a share of
 // its tokens, TOKEN_LANES of which it takes at a time: grid (B, ceil(C / (CHANNEL_LANES * VEC)), any), block
 // (CHANNEL_LANES, TOKEN_LANES). VEC divides C and, where a layout is permuted, S.
 
-constexpr int CHANNEL_LANES = 8, TOKEN_LANES = 32, THREADS = CHANNEL_LANES * TOKEN_LANES;
+constexpr int CHANNEL_LANES = 8;
+constexpr int TOKEN_LANES = 32;
+static_assert(THREADS == CHANNEL_LANES * TOKEN_LANES, "the threads of a block");
 
 // a_j = exp(logit_j) / sum_i exp(logit_i), the largest logit subtracted first.
 template <typename A, int BRANCHES>
@@ -204,11 +212,11 @@ split_attention_backward_logits(const A* partial, const A* logits, A* dlogits, i
     }
 }
 
-// dx_j = dy * a_j + dpooled[b, c] / (H*W), each in the layout of x_j. dpooled (B, C) may be null.
+// dx_j = dy * a_j + dpooled[b, c] / (H*W), terms 1 and 2, each in the layout of x_j. dpooled (B, C) may be null.
 template <typename T, int VEC, int BRANCHES>
 __global__ void __launch_bounds__(THREADS)
-split_attention_backward_branches(const T* dy, const Wide<T>* logits, const Wide<T>* dpooled, int layout_0,
-                                  int layout_1, int layout_2, T* dx_0, T* dx_1, T* dx_2, int H, int W, int C, int S) {
+split_attention_backward_branches(const T* dy, const Wide<T>* logits, const Wide<T>* dpooled, T* dx_0,
+                                  T* dx_1, T* dx_2, int layout_0, int layout_1, int layout_2, int H, int W, int C, int S) {
     using A = Wide<T>;
     const int c = (blockIdx.y * CHANNEL_LANES + threadIdx.x) * VEC;
     if (c >= C) return;

@@ -7,15 +7,15 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from vipnp.backends.cupy.arrays import convert, dtype_name, empty
-from vipnp.backends.cupy.common import CHANNEL, Grid, check_shape, column_sum
-from vipnp.backends.cupy.kernels import CHANNEL_LANES, THREADS, TOKEN_LANES, launch, vector_length, wide
+from vipnp.backends.cupy.common import CHANNEL, TABLE, Grid, check_shape, sum_rows
+from vipnp.backends.cupy.kernels import THREADS, constant, launch, vector_length, wide
 from vipnp.backends.cupy.products import HasPrecision, rows_of
-from vipnp.core import Array, Pullback1, Replacements
+from vipnp.core import Array, Pullback1
 from vipnp.ops import global_average_pool, split_attention
 
-TABLE = Replacements()
-"""Readable op -> the function here that runs CUDA kernels."""
-
+CHANNEL_LANES = constant("split_attention.cu", "CHANNEL_LANES")
+TOKEN_LANES = constant("split_attention.cu", "TOKEN_LANES")
+"""Of a block: the packs of channels it has, and the tokens it takes at a time."""
 
 TOKENS_A_BLOCK = 256
 """Of which a thread takes eight, so that the softmax before them weighs little."""
@@ -30,23 +30,21 @@ class Branches(NamedTuple):
     arrays: tuple[Array, ...]
     layouts: tuple[int, ...]
 
-    @property
-    def pointers(self) -> tuple[Array | None, ...]:
-        return *self.arrays, *(None,) * (3 - len(self.arrays))
-
-    @property
-    def codes(self) -> tuple[int, ...]:
-        return *self.layouts, *(CHANNEL,) * (3 - len(self.layouts))
+    def named(self, letter: str) -> dict[str, Any]:
+        """What the kernels take, always three: `letter`_0, ... and layout_0, ..."""
+        absent = 3 - len(self.arrays)
+        names = (f"{letter}_0", f"{letter}_1", f"{letter}_2", "layout_0", "layout_1", "layout_2")
+        return dict(zip(names, (*self.arrays, *(None,) * absent, *self.layouts, *(CHANNEL,) * absent), strict=True))
 
 
 def _launch(
-    name: str, tokens_a_block: int, grid: Grid, branches: Branches | None, vectored: tuple[Array, ...], *arguments: Any
+    name: str, tokens_a_block: int, grid: Grid, branches: Branches | None, vectored: tuple[Array, ...], **arguments: Any
 ) -> None:
     """Start a kernel over samples, channels and shares of the tokens. vectored : what it reads or writes in packs."""
     vector = vector_length(math.gcd(grid.S, grid.C), *vectored)
     template = (str(vector),) if branches is None else (str(vector), str(len(branches.arrays)))
     blocks = (grid.B, math.ceil(grid.C / (CHANNEL_LANES * vector)), _shares(grid, tokens_a_block))
-    launch(name, dtype_name(vectored[0]), template, blocks, (CHANNEL_LANES, TOKEN_LANES), *arguments)
+    launch(name, dtype_name(vectored[0]), template, blocks, (CHANNEL_LANES, TOKEN_LANES), **arguments)
 
 
 def _shares(grid: Grid, tokens_a_block: int) -> int:
@@ -63,12 +61,11 @@ def pool_forward(branches: Branches, grid: Grid) -> Array:
         grid,
         branches,
         branches.arrays,
-        *branches.pointers,
-        *branches.codes,
-        partial,
-        *grid.sizes,
+        **branches.named("x"),
+        partial=partial,
+        **grid.sizes,
     )
-    return column_sum(partial).reshape(grid.B, grid.C)
+    return sum_rows(partial).reshape(grid.B, grid.C)
 
 
 def split_attention_forward(logits: Array, branches: Branches, grid: Grid) -> Array:
@@ -80,11 +77,10 @@ def split_attention_forward(logits: Array, branches: Branches, grid: Grid) -> Ar
         grid,
         branches,
         (y, *branches.arrays),
-        logits,
-        *branches.pointers,
-        *branches.codes,
-        y,
-        *grid.sizes,
+        logits=logits,
+        **branches.named("x"),
+        y=y,
+        **grid.sizes,
     )
     return y
 
@@ -100,11 +96,10 @@ def split_attention_backward_logits(dy: Array, logits: Array, branches: Branches
         grid,
         branches,
         (dy, *branches.arrays),
-        dy,
-        *branches.pointers,
-        *branches.codes,
-        partial,
-        *grid.sizes,
+        dy=dy,
+        **branches.named("x"),
+        partial=partial,
+        **grid.sizes,
     )
     dlogits = empty(logits.shape, dtype)
     size = grid.B * grid.C
@@ -114,11 +109,11 @@ def split_attention_backward_logits(dy: Array, logits: Array, branches: Branches
         (str(len(branches.arrays)),),
         (math.ceil(size / THREADS),),
         (THREADS,),
-        partial,
-        logits,
-        dlogits,
-        shares,
-        size,
+        partial=partial,
+        logits=logits,
+        dlogits=dlogits,
+        shares=shares,
+        size=size,
     )
     return dlogits
 
@@ -134,12 +129,11 @@ def split_attention_backward_branches(
         grid,
         gradients,
         (dy, *gradients.arrays),
-        dy,
-        logits,
-        dpooled,
-        *gradients.codes,
-        *gradients.pointers,
-        *grid.sizes,
+        dy=dy,
+        logits=logits,
+        dpooled=dpooled,
+        **gradients.named("dx"),
+        **grid.sizes,
     )
     return gradients.arrays
 
@@ -197,7 +191,7 @@ def global_average_pool_cuda(xp: HasPrecision, x: Array) -> tuple[Array, Pullbac
     def pullback(dy: Array) -> tuple[Array]:
         dx = empty((B, H, W, C), dtype)
         dpooled = convert(dy, wide(dtype))
-        _launch("pool_backward", TOKENS_A_BLOCK, grid, None, (dx,), dpooled, dx, H, W, C)
+        _launch("pool_backward", TOKENS_A_BLOCK, grid, None, (dx,), dpooled=dpooled, dx=dx, H=H, W=W, C=C)
         return (dx,)
 
     return pool_forward(Branches((rows_of(x),), (CHANNEL,)), grid), pullback

@@ -18,9 +18,10 @@ from vipnp.backends.cupy.arrays import convert, dtype_name
 from vipnp.backends.cupy.common import (
     CHANNEL,
     HEIGHT,
+    TABLE,
     WIDTH,
-    ColumnSums,
     Grid,
+    RowSums,
     Scale,
     check_parameter,
     check_segments,
@@ -56,9 +57,6 @@ from vipnp.layers import (
 )
 from vipnp.ops import layer_norm
 
-TABLE = Replacements()
-"""Readable layer -> the function here that runs CUDA kernels."""
-
 EPS: float = inspect.signature(layer_norm).parameters["eps"].default
 
 LAYOUTS = (HEIGHT, WIDTH, CHANNEL)
@@ -87,9 +85,9 @@ class Weights(NamedTuple):
 class SavedBlock(NamedTuple):
     """What the backward pass of one block needs; M = B*H*W, R the width of the hidden layer.
 
-    norm1, norm2 : r (M, C) and its mean and rstd (M,). branches : (M, C) each in its layout. weighted : (M, C), the
-    weighted sum. z : (M, R), fc1 without its bias. before, attn, channel : the scales of the branch added before the
-    block and of its own two; before is None where there was none.
+    norm1, norm2 : z (M, C), the residual stream there, and its mean and rstd (M,). branches : (M, C) each in its
+    layout. weighted : (M, C), the weighted sum. u : (M, R), fc1 without its bias. before, attn, channel : the scales
+    of the branch added before the block and of its own two; before is None where there was none.
     """
 
     params: Any
@@ -100,7 +98,7 @@ class SavedBlock(NamedTuple):
     reweight_back: Callable[[Array], tuple[Array, Any]]
     weighted: Array
     norm2: NormSaved
-    z: Array
+    u: Array
     before: Scale | None
     attn: Scale
     channel: Scale
@@ -218,7 +216,7 @@ def block_forward(
     branch = Branch(times(weighted, weights.proj), attn["proj"]["bias"], scales[0])
 
     y, _, _, norm2 = norm_forward(
-        norm1.x,
+        norm1.z,
         **norm2_params,
         eps=EPS,
         grid=grid,
@@ -226,8 +224,8 @@ def block_forward(
         branch_bias=branch.bias,
         scale=branch.scale,
     )
-    z = times(y, weights.fc1)
-    hidden = gelu_forward(z, channel["fc1"]["bias"])
+    u = times(y, weights.fc1)
+    hidden = gelu_forward(u, channel["fc1"]["bias"])
     out = Branch(times(hidden, weights.fc2), channel["fc2"]["bias"], scales[1])
     saved = SavedBlock(
         params,
@@ -238,11 +236,11 @@ def block_forward(
         reweight_back,
         weighted,
         norm2,
-        z,
+        u,
         None if pending is None else pending.scale,
         *scales,
     )
-    return norm2.x, out, saved
+    return norm2.z, out, saved
 
 
 def block_backward(
@@ -264,12 +262,12 @@ def block_backward(
         return product(xp, operand(xp, d), operand(xp, a), transpose_a=True, dtype=parameter_dtype)
 
     dhidden = back(dbranch, weights.fc2)
-    sums = ColumnSums(grid.rows, (saved.z.shape[1], 3 * grid.C, (2 if saved.before is None else 3) * grid.C), dstream)
-    dz, hidden = gelu_backward(dhidden, saved.z, fc1["bias"], sums[0], again=True)
+    sums = RowSums(grid.rows, (saved.u.shape[1], 3 * grid.C, (2 if saved.before is None else 3) * grid.C), dstream)
+    du, hidden = gelu_backward(dhidden, saved.u, fc1["bias"], sums[0], again=True)
     dweight2 = gradient(dbranch, hidden)
     del dhidden, hidden
     channel_norm = norm_backward(
-        (back(dz, weights.fc1), None, None),
+        (back(du, weights.fc1), None, None),
         saved.norm2,
         **norm2,
         grid=grid,
@@ -278,8 +276,8 @@ def block_backward(
         scale=saved.attn,
         again=(True, False, False),
     )
-    dweight1 = gradient(dz, channel_norm.y[0])
-    del dz
+    dweight1 = gradient(du, channel_norm.y[0])
+    del du
 
     dweighted = back(channel_norm.dbranch, weights.proj)
     dproj = gradient(channel_norm.dbranch, saved.weighted)

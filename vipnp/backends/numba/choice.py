@@ -120,7 +120,12 @@ def file_of(folder: Path, machine: Mapping[str, str]) -> Path:
 
 def read(file: Path, names: Sequence[str]) -> Choice:
     """The choice in a file. Raises OSError where there is none, ValueError where it holds something else."""
-    content = json.loads(file.read_text(encoding="utf-8"))
+    if os.path.exists(file) and not os.path.isfile(file):
+        raise ValueError("it is no regular file")
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
     choice = content.get("choice") if isinstance(content, dict) else None
     if not isinstance(choice, dict) or set(choice) != set(KINDS):
         raise ValueError("it holds no choice for these kinds of products")
@@ -139,7 +144,7 @@ def kept(products: Mapping[str, Product], machine: Mapping[str, str], folder: Pa
         return None, "not measured: there is no folder to keep the choice in"
     file = file_of(folder, machine)
     try:
-        if not file.exists():
+        if not os.path.exists(file):
             publish(file, products, machine)
         return read(file, list(products)), f"measured, {file}"
     except (OSError, ValueError) as problem:
@@ -150,7 +155,7 @@ def kept(products: Mapping[str, Product], machine: Mapping[str, str], folder: Pa
             RuntimeWarning,
             stacklevel=2,
         )
-        return None, f"not measured: {file} cannot be {'read' if file.exists() else 'written'}"
+        return None, f"not measured: {file} cannot be {'read' if os.path.exists(file) else 'written'}"
 
 
 def publish(file: Path, products: Mapping[str, Product], machine: Mapping[str, str]) -> None:

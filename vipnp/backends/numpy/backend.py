@@ -218,6 +218,3 @@ def crew_of(shards: int) -> tuple[Mapping[Op, Op], Any]:
     if find_spec("threadpoolctl") is None:
         raise ImportError('shards need threadpoolctl, which is not installed: pip install "vipnp[numba]"')
     return SHARDS, Crew(shards)
-
-
-__all__: list[str] = ["NumpyBackend", "create", "keep_freed_memory", "phi"]

@@ -142,16 +142,3 @@ def default_product() -> Product:
         return openblas_product()
     except ImportError:
         return numpy_product
-
-
-__all__ = [
-    "INNER",
-    "Gemm",
-    "Product",
-    "cblas_product",
-    "cblas_takes",
-    "default_product",
-    "in_steps",
-    "numpy_product",
-    "openblas_product",
-]

@@ -9,12 +9,12 @@ in their order: a result depends on the number of shards, and on nothing else th
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar, cast
 
 import numpy as np
 
 from vipnp.backends.numpy.threads import Crew, bounds, sum_trees
-from vipnp.core import Array, Backend, HostArray, Pullback2, Pullback3, Replacements
+from vipnp.core import Array, Backend, HostArray, Replacements
 from vipnp.layers import (
     STANDARD_BRANCHES,
     BlockMasks,
@@ -26,6 +26,8 @@ from vipnp.layers import (
     stage,
 )
 from vipnp.ops import layer_norm, linear, linear_no_bias, patch_embed
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 SHARDS = Replacements()
 """Replacements for a backend with a crew; see `Sharded`."""
@@ -59,43 +61,32 @@ def masks_of(masks: BlockMasks, part: slice, batch: int) -> BlockMasks:
     return BlockMasks(*(None if mask is None else Mask(mask.mask[part], mask.rate) for mask in masks))
 
 
-def op_in_shards(xp: Sharded, op: Callable[..., Any], x: Array, *params: Array, **constants: Any) -> tuple[Array, Any]:
-    """`op` on x (B, *), whose other arguments are parameters: dx is put together, their gradients are added up."""
-    parts = parts_of(xp, x)
-    results = xp.crew.run(lambda i: xp.shard.run(op, x[parts[i]], *params, **constants), len(parts))
+def in_shards(op: F) -> F:
+    """`op` on x (B, *) with the batch in shards: dx is put together, the gradients of its other arguments, which are
+    parameters, are added up. A single token (C,) stays whole."""
 
-    def pullback(dy: Array) -> tuple[Array, ...]:
-        grads = xp.crew.run(lambda i: results[i][1](dy[parts[i]]), len(parts))
-        dx = np.concatenate([dshard for dshard, *_ in grads])
-        return dx, *sum_trees(xp.crew, [tuple(dparams) for _, *dparams in grads])
+    def sharded(xp: Any, x: Array, *params: Array, **constants: Any) -> tuple[Array, Any]:
+        if x.ndim == 1:
+            return xp.shard.run(op, x, *params, **constants)  # type: ignore[no-any-return]
+        parts = parts_of(xp, x)
+        results = xp.crew.run(lambda i: xp.shard.run(op, x[parts[i]], *params, **constants), len(parts))
 
-    return np.concatenate([y for y, _ in results]), pullback
+        def pullback(dy: Array) -> tuple[Array, ...]:
+            grads = xp.crew.run(lambda i: results[i][1](dy[parts[i]]), len(parts))
+            dx = np.concatenate([dshard for dshard, *_ in grads])
+            return dx, *sum_trees(xp.crew, [tuple(dparams) for _, *dparams in grads])
 
+        return np.concatenate([y for y, _ in results]), pullback
 
-@SHARDS.replaces(linear)
-def linear_in_shards(xp: Any, x: Array, weight: Array, bias: Array) -> tuple[Array, Pullback3]:
-    """linear, the batch in shards. x (B, *, C); a single token (C,) stays whole."""
-    return op_in_shards(xp, linear, x, weight, bias) if x.ndim > 1 else xp.shard.run(linear, x, weight, bias)
-
-
-@SHARDS.replaces(linear_no_bias)
-def linear_no_bias_in_shards(xp: Any, x: Array, weight: Array) -> tuple[Array, Pullback2]:
-    """linear_no_bias, the batch in shards. x (B, *, C); a single token (C,) stays whole."""
-    return op_in_shards(xp, linear_no_bias, x, weight) if x.ndim > 1 else xp.shard.run(linear_no_bias, x, weight)
+    sharded.__name__ = f"{op.__name__}_in_shards"
+    SHARDS[op] = sharded
+    return cast("F", sharded)
 
 
-@SHARDS.replaces(layer_norm)
-def layer_norm_in_shards(xp: Any, x: Array, weight: Array, bias: Array, eps: float = 1e-5) -> tuple[Array, Pullback3]:
-    """layer_norm, the batch in shards. x (B, *, C); a single token (C,) stays whole."""
-    if x.ndim == 1:
-        return xp.shard.run(layer_norm, x, weight, bias, eps)  # type: ignore[no-any-return]
-    return op_in_shards(xp, layer_norm, x, weight, bias, eps=eps)
-
-
-@SHARDS.replaces(patch_embed)
-def patch_embed_in_shards(xp: Any, x: Array, weight: Array, bias: Array) -> tuple[Array, Pullback3]:
-    """patch_embed, the batch in shards. x (B, C, height, width)."""
-    return op_in_shards(xp, patch_embed, x, weight, bias)
+linear_in_shards = in_shards(linear)
+linear_no_bias_in_shards = in_shards(linear_no_bias)
+layer_norm_in_shards = in_shards(layer_norm)
+patch_embed_in_shards = in_shards(patch_embed)
 
 
 @SHARDS.replaces(stage)

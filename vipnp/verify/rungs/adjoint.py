@@ -33,7 +33,7 @@ def adjoint(subject: Subject) -> list[Row]:
     point = [MULTIPLE * _integers(rng, array.shape) for array in subject.arrays]
     y, pullback = subject.run(subject.numpy, point, kwargs)
     cotangent = MULTIPLE * _integers(rng, np.shape(y))
-    gradients = subject.gradients(subject.numpy, pullback, cotangent if cotangent.shape else cotangent[()])
+    gradients = subject.gradients(subject.numpy, pullback, cotangent)
     directions = [MULTIPLE * _integers(rng, array.shape) for array in subject.arrays]
     if subject.composite and not _is_affine(subject, 0, point, directions[0], kwargs):
         raise UndecidedError(f"the layer is not linear in {subject.names[0]}: in no part of it is arithmetic exact")

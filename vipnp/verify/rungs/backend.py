@@ -10,20 +10,11 @@ import numpy as np
 from vipnp.core import Backend, HostArray
 from vipnp.verify.outcomes import BrokenOpError
 from vipnp.verify.report import Row
-from vipnp.verify.rungs.float32 import FLOOR, SEEDS, UNIT_32, rounded_to_float32
-from vipnp.verify.subject import Subject, geometric_mean, relative_error
+from vipnp.verify.rungs.float32 import SEEDS, UNIT_32, beside, rounded_to_float32
+from vipnp.verify.subject import Subject, relative_error
 from vipnp.verify.trees import tree_map, tree_map_reals
 
 NAME = "backend"
-
-OP_BOUND = 1e-14
-COMPOSITE_BOUND = 1e-13
-"""float64: difference from the readable op on NumPy relative to the largest entry, for one op and composed ones."""
-
-UNITS = 4.0
-RATIO = 2.0
-"""float32: the error against float64 may be UNITS of 2^-24, or RATIO times that of the readable op in float32, in the
-geometric mean over several inputs."""
 
 
 def backend_rung(backend: Backend) -> Callable[[Subject], list[Row]]:
@@ -33,11 +24,10 @@ def backend_rung(backend: Backend) -> Callable[[Subject], list[Row]]:
         """`backend.run(op, ...)` in float64 and float32 against the readable op; says which replacements ran."""
         y, gradients, ran = _on_backend(subject, backend, np.float64)
         replaced = f"{backend.name}: {', '.join(ran) if ran else 'the readable op, nothing is replaced'}"
-        bound = COMPOSITE_BOUND if subject.composite else OP_BOUND
         names = ["y", *subject.names]
         truths = [subject.value, *subject.float64_gradients]
         rows = [
-            subject.measured(NAME, name, relative_error(found, truth), bound, detail=replaced)
+            subject.measured(NAME, name, relative_error(found, truth), subject.bound, detail=replaced)
             for name, found, truth in zip(names, [y, *gradients], truths, strict=True)
         ]
         return rows + _single_rows(subject, backend)
@@ -57,12 +47,7 @@ def _single_rows(subject: Subject, backend: Backend) -> list[Row]:
             y, gradients, _ = _on_backend(drawn, where, np.float32)
             pairs = zip([y, *gradients], truths, strict=True)
             errors.append([relative_error(found, truth) / UNIT_32 for found, truth in pairs])
-    rows = []
-    for i, name in enumerate(["y", *subject.names]):
-        error, peer = (geometric_mean([errors[i] for errors in both], FLOOR) for both in (ours, readable))
-        detail = f"float32; the readable op: {peer:.2f}"
-        rows.append(subject.measured(NAME, name, error, max(UNITS, RATIO * peer), "2^-24 of max", detail))
-    return rows
+    return beside(subject, NAME, ["y", *subject.names], ours, readable, "float32; the readable op")
 
 
 def _on_backend(subject: Subject, backend: Backend, dtype: type) -> tuple[HostArray, list[HostArray], list[str]]:

@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from vipnp.core import HostArray
+from vipnp.verify.layouts import LAYOUTS
 from vipnp.verify.outcomes import BrokenOpError
 from vipnp.verify.report import Row, Verdict
 from vipnp.verify.rungs.float32 import UNIT_32, rounded_to_float32
@@ -32,6 +33,9 @@ UNITS_32 = 32.0
 SMALLEST_32, LARGEST_32 = float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max)
 """The smallest and the largest normal float32: what float64 has beyond these, float32 is not asked for."""
 
+COMPARED = (np.ndarray, np.generic, int, float, complex, str, bytes)
+"""Constants of these classes are looked at again after the op: of other objects nobody knows when two are the same."""
+
 FACTORS = MappingProxyType({2.0: "2", -1.0: "-1", 0.0: "0", 2.0**60: "2^60", 2.0**-60: "2^-60"})
 """Cotangents are scaled by these, which rounds nothing."""
 
@@ -50,11 +54,13 @@ Clause: TypeAlias = Callable[[Subject], Iterator[Fault]]
 def contract(subject: Subject) -> list[Row]:
     """Every clause below, on float64 NumPy arrays; and float32 in, float32 out."""
     faults: list[Fault] = []
+    broken: dict[tuple[str | None, str], list[str]] = {}
     for clause in CLAUSES:
         try:
             faults += clause(subject)
         except BrokenOpError as error:
-            faults.append(Fault(error.argument, f"{clause.__name__.replace('_', ' ')}: {error}"))
+            broken.setdefault((error.argument, str(error)), []).append(clause.__name__.replace("_", " "))
+    faults += [Fault(argument, f"{', '.join(clauses)}: {said}") for (argument, said), clauses in broken.items()]
     rows = []
     for name in subject.names:
         messages = list(dict.fromkeys(fault.message for fault in faults if fault.argument in (None, name)))
@@ -83,15 +89,27 @@ def shapes_and_dtypes(subject: Subject) -> Iterator[Fault]:
         y, pullback = subject.run(subject.numpy, arrays, constants)
         if getattr(y, "dtype", None) != dtype:
             yield Fault(None, f"{np.dtype(dtype)} arguments give y of dtype {getattr(y, 'dtype', type(y).__name__)}")
+        elif derived := _derived(y):
+            yield Fault(None, f"y is {derived}")
         if not _finite(np.asarray(y), subject.value):
             yield Fault(None, f"y is not finite in {np.dtype(dtype)}")
-        gradients = subject.gradients(subject.numpy, pullback, _scalar_or_array(subject.cotangent.astype(dtype)))
+        gradients = subject.gradients(subject.numpy, pullback, subject.cotangent.astype(dtype))
         for name, gradient, truth in zip(subject.names, gradients, subject.float64_gradients, strict=True):
             found = getattr(gradient, "dtype", None)
             if found != dtype:
                 yield Fault(name, f"{np.dtype(dtype)} arguments give a gradient of dtype {found}")
+            elif derived := _derived(gradient):
+                yield Fault(name, f"the gradient is {derived}")
             elif not _finite(np.asarray(gradient), truth):
                 yield Fault(name, f"the gradient is not finite in {np.dtype(dtype)}")
+
+
+def _derived(array: Any) -> str:
+    """In words, that an array is of a class derived from NumPy's: a matrix multiplies otherwise, a masked array hides
+    what it holds. "" for NumPy's own."""
+    if type(array) is np.ndarray or isinstance(array, np.generic):
+        return ""
+    return f"a {type(array).__name__}, expected an array of NumPy's own class"
 
 
 def _finite(found: HostArray, truth: HostArray) -> bool:
@@ -105,7 +123,6 @@ def writes_nothing(subject: Subject) -> Iterator[Fault]:
     arrays, constants, cotangent = subject.copies(), subject.constants(), subject.cotangent.copy()
     watched = [
         *zip(subject.names, arrays, subject.arrays, strict=True),
-        *((f"constant {path}", a, b) for path, a, b in _array_constants(constants, subject.kwargs)),
         ("the cotangent", cotangent, subject.cotangent),
     ]
     for who, after in (("the op", None), ("the pullback", cotangent)):
@@ -113,12 +130,14 @@ def writes_nothing(subject: Subject) -> Iterator[Fault]:
             y, pullback = subject.run(subject.numpy, arrays, constants)
             y_before = np.array(y)
         else:
-            subject.gradients(subject.numpy, pullback, _scalar_or_array(cotangent))
+            subject.gradients(subject.numpy, pullback, cotangent)
             if not _same_bits(y, y_before):
                 yield Fault(None, "the pullback writes to y")
         for name, now, before in watched:
             if not _same_bits(now, before):
                 yield Fault(name if name in subject.names else None, f"{who} writes to {name}")
+        for path in _changed(constants, subject.kwargs):
+            yield Fault(None, f"{who} writes to constant {path}")
 
 
 def shares_no_memory(subject: Subject) -> Iterator[Fault]:
@@ -128,7 +147,7 @@ def shares_no_memory(subject: Subject) -> Iterator[Fault]:
     """
     arrays = subject.copies()
     y, pullback = subject.run(subject.numpy, arrays)
-    gradients = subject.gradients(subject.numpy, pullback, _scalar_or_array(subject.cotangent.copy()))
+    gradients = subject.gradients(subject.numpy, pullback, subject.cotangent.copy())
     for name, array in zip(subject.names, arrays, strict=True):
         if np.shares_memory(y, array):
             yield Fault(name, f"y shares memory with {name}")
@@ -145,22 +164,25 @@ def shares_no_memory(subject: Subject) -> Iterator[Fault]:
 
 def repeatable(subject: Subject) -> Iterator[Fault]:
     """A second run and a second pullback give the same bits, also after the op ran on other inputs and the pullback on
-    another cotangent; a pullback declared one-shot raises RuntimeError the second time."""
+    another cotangent, and leaves alone what it returned before; a pullback declared one-shot raises RuntimeError the
+    second time."""
     y, pullback = subject.run(subject.numpy, subject.copies())
     y, kept = np.array(y), y
     elsewhere, other_pullback = subject.run(subject.numpy, [-0.5 * array for array in subject.copies()])
-    other_cotangent = _scalar_or_array(0.75 * subject.cotangent)
-    subject.gradients(subject.numpy, other_pullback, other_cotangent)
+    other_cotangent = 0.75 * subject.cotangent
+    returned = subject.gradients(subject.numpy, other_pullback, other_cotangent)
+    returned_first = [np.array(g) for g in returned]
     if not _same_bits(kept, y) or np.shares_memory(kept, elsewhere):
         yield Fault(None, "running the op again changes the y it returned before")
-    first = [np.array(g) for g in subject.gradients(subject.numpy, pullback, _scalar_or_array(subject.cotangent))]
+    found = subject.gradients(subject.numpy, pullback, subject.cotangent)
+    first = [np.array(g) for g in found]
     yield from _differing(subject, first, subject.float64_gradients, "the gradient depends on what ran before")
     again, _ = subject.run(subject.numpy, subject.copies())
     if not _same_bits(again, y):
         yield Fault(None, "a second run on the same inputs gives another y")
     if subject.one_shot:
         try:
-            pullback(_scalar_or_array(subject.cotangent))
+            pullback(subject.cotangent if subject.cotangent.shape else subject.cotangent[()])
         except RuntimeError:
             return
         yield Fault(None, "the pullback is declared one-shot but can be called twice")
@@ -172,15 +194,17 @@ def repeatable(subject: Subject) -> Iterator[Fault]:
         (np.zeros_like(another), None, "a call of the pullback with zeros"),
         (subject.cotangent, first, "a call of the pullback after one with zeros"),
     ):
-        again = subject.gradients(subject.numpy, pullback, _scalar_or_array(cotangent))
+        again = subject.gradients(subject.numpy, pullback, cotangent)
         if expected is not None:
             yield from _differing(subject, again, expected, f"{words} gives another gradient")
+        for now, before in ((found, first), (returned, returned_first)):
+            yield from _differing(subject, now, before, "a later call of a pullback writes to what it returned before")
 
 
 def linear_in_the_cotangent(subject: Subject) -> Iterator[Fault]:
     """pullback(c dy) == c pullback(dy) bit for bit for c = 2, -1, 0, 2^60 and 2^-60; and pullback(dy) is the sum of the
     pullbacks of two parts of dy: zero on alternate entries, all but one entry, each entry times another power of two,
-    or numbers of another draw."""
+    numbers of another draw, or ones, the cotangent of a sum."""
     for factor, words in FACTORS.items():
         scaled = _gradients_at(subject, np.asarray(factor * subject.cotangent))
         for name, gradient, base in zip(subject.names, scaled, subject.float64_gradients, strict=True):
@@ -196,7 +220,7 @@ def linear_in_the_cotangent(subject: Subject) -> Iterator[Fault]:
 
 def _gradients_at(subject: Subject, cotangent: HostArray) -> list[HostArray]:
     _, pullback = subject.run(subject.numpy, subject.copies())
-    found = subject.gradients(subject.numpy, pullback, _scalar_or_array(cotangent))
+    found = subject.gradients(subject.numpy, pullback, cotangent)
     return [np.asarray(gradient) for gradient in found]
 
 
@@ -210,6 +234,7 @@ def _parts(subject: Subject) -> dict[str, HostArray]:
         "dy with all entries but one zero": one * dy,
         "dy of 2^-40 to 2^40": dy * np.exp2(rng.integers(-40, 41, dy.shape)),
         "another draw": rng.normal(size=dy.shape),
+        "ones": np.ones_like(dy),
     }
 
 
@@ -246,12 +271,13 @@ def _value_and_gradients(
 ) -> list[HostArray]:
     constants = {key: tree_map_reals(_as_dtype(dtype), value) for key, value in subject.constants().items()}
     y, pullback = subject.run(subject.numpy, [np.asarray(array, dtype) for array in arrays], constants)
-    gradients = subject.gradients(subject.numpy, pullback, _scalar_or_array(cotangent.astype(dtype)))
+    gradients = subject.gradients(subject.numpy, pullback, cotangent.astype(dtype))
     return [np.array(v, np.float64) for v in (y, *gradients)]
 
 
 def any_memory_layout(subject: Subject) -> Iterator[Fault]:
-    """Fortran order, gaps, negative strides and read-only memory give the same values and gradients."""
+    """Fortran order, gaps, negative strides and read-only memory give the same values and gradients, where all arrays
+    have them and where some have."""
     constant = np.full(subject.cotangent.shape, 0.75)
     if constant.ndim:
         spread = np.broadcast_to(np.float64(0.75), constant.shape)
@@ -260,19 +286,29 @@ def any_memory_layout(subject: Subject) -> Iterator[Fault]:
             if not relative_error(gradient, base) <= LAYOUT_BOUND:
                 yield Fault(name, "a cotangent of stride 0 gives another gradient")
     for description, relayout in LAYOUTS.items():
-        try:
-            y, pullback = subject.run(subject.numpy, [relayout(array) for array in subject.arrays])
-            gradients = subject.gradients(
-                subject.numpy, pullback, _scalar_or_array(relayout(np.asarray(subject.cotangent)), keep=True)
-            )
-        except BrokenOpError as error:
-            yield Fault(error.argument, f"on {description} arrays, {error}")
-            continue
-        if relative_error(np.asarray(y), subject.value) > LAYOUT_BOUND:
-            yield Fault(None, f"{description} arrays give another y")
-        for name, gradient, base in zip(subject.names, gradients, subject.float64_gradients, strict=True):
-            if not subject.hard and not relative_error(np.asarray(gradient), base) <= LAYOUT_BOUND:
-                yield Fault(name, f"{description} arrays give another gradient")
+        for among, chosen in _which(len(subject.arrays)).items():
+            arrays = [
+                relayout(array) if i in chosen else array
+                for i, array in enumerate([*subject.copies(), np.asarray(subject.cotangent)])
+            ]
+            try:
+                y, pullback = subject.run(subject.numpy, arrays[:-1])
+                gradients = subject.gradients(subject.numpy, pullback, arrays[-1], keep_array=True)
+            except BrokenOpError as error:
+                yield Fault(error.argument, f"on {description} {among}, {error}")
+                continue
+            if relative_error(np.asarray(y), subject.value) > LAYOUT_BOUND:
+                yield Fault(None, f"{description} {among} give another y")
+            for name, gradient, base in zip(subject.names, gradients, subject.float64_gradients, strict=True):
+                if not subject.hard and not relative_error(np.asarray(gradient), base) <= LAYOUT_BOUND:
+                    yield Fault(name, f"{description} {among} give another gradient")
+
+
+def _which(arguments: int) -> dict[str, set[int]]:
+    """Sets of arguments that are laid out otherwise, in words; the cotangent comes after the last."""
+    every = set(range(arguments + 1))
+    some = {"arrays": every, "arguments alone": every - {arguments}, "cotangents alone": {arguments}}
+    return some if arguments == 1 else {**some, "arrays in every second place": set(range(0, arguments + 1, 2))}
 
 
 CLAUSES: tuple[Clause, ...] = (
@@ -315,48 +351,8 @@ def _saved_row(subject: Subject) -> list[Row]:
 # --- helpers ------------------------------------------------------------------------------------------------------
 
 
-def _fortran(array: HostArray) -> HostArray:
-    return np.array(array, order="F")
-
-
-def _gapped(array: HostArray) -> HostArray:
-    """Every second entry, along every axis, of an array with other numbers between."""
-    if not array.ndim:
-        return array
-    wide = np.full(tuple(2 * size for size in array.shape), 7.5)
-    view = wide[(slice(None, None, 2),) * array.ndim]
-    view[...] = array
-    return view
-
-
-def _backwards(array: HostArray) -> HostArray:
-    if not array.ndim:
-        return array
-    reverse = (slice(None, None, -1),) * array.ndim
-    return array[reverse].copy()[reverse]
-
-
-def _read_only(array: HostArray) -> HostArray:
-    copy = array.copy()
-    copy.flags.writeable = False
-    return copy
-
-
-LAYOUTS: dict[str, Callable[[HostArray], HostArray]] = {
-    "Fortran-ordered": _fortran,
-    "gapped": _gapped,
-    "reversed": _backwards,
-    "read-only": _read_only,
-}
-
-
 def _as_dtype(dtype: type) -> Callable[[Any], Any]:
     return lambda value: value.astype(dtype) if isinstance(value, np.ndarray) else value
-
-
-def _scalar_or_array(cotangent: HostArray, *, keep: bool = False) -> Any:
-    """A cotangent as NumPy itself would hold it: a scalar of no dimensions is no array. `keep` keeps the array."""
-    return cotangent if keep or cotangent.shape else cotangent[()]
 
 
 def _same_bits(a: Any, b: Any) -> bool:
@@ -364,9 +360,14 @@ def _same_bits(a: Any, b: Any) -> bool:
     return bool(a.shape == b.shape and a.dtype == b.dtype and a.tobytes() == b.tobytes())
 
 
-def _array_constants(now: Any, before: Any) -> Iterator[tuple[str, HostArray, HostArray]]:
-    pairs = zip(tree_leaves(now), tree_leaves(before), strict=True)
-    return ((path, a, b) for (path, a), (_, b) in pairs if isinstance(a, np.ndarray))
+def _changed(now: Any, before: Any) -> Iterator[str]:
+    """The names of the constants that are others than they were: arrays, numbers, strings, and what is in a list or a
+    dict."""
+    found, expected = dict(tree_leaves(now)), dict(tree_leaves(before))
+    yield from sorted(found.keys() ^ expected.keys())
+    for path in sorted(found.keys() & expected.keys()):
+        if isinstance(expected[path], COMPARED) and not _same_bits(found[path], expected[path]):
+            yield path
 
 
 def _differing(subject: Subject, found: Sequence[Any], expected: Sequence[Any], message: str) -> Iterator[Fault]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from vipnp.core import HostArray
 from vipnp.verify.report import Row, Verdict
-from vipnp.verify.rungs.complex_step import EVERY_ENTRY, directional_error, random_direction
+from vipnp.verify.rungs.complex_step import EVERY_ENTRY, directional_error, every_entry, random_direction
 from vipnp.verify.subject import Subject, off_by, relative_error, worst_entry
 
 NAME = "differences"
@@ -40,7 +41,8 @@ def differences(subject: Subject) -> list[Row]:
     rows = []
     for i, (name, gradient) in enumerate(zip(subject.names, gradients, strict=True)):
         if subject.entries <= EVERY_ENTRY:
-            coarse, fine = (_every_entry(subject, i, step) for step in (2 * STEP, STEP))
+            slopes = [partial(difference, subject, i, step=step) for step in (2 * STEP, STEP)]
+            coarse, fine = (every_entry(slope, gradient.shape) for slope in slopes)
             error, doubt = relative_error(gradient, fine), relative_error(coarse, fine)
             detail = worst_entry(gradient, fine) if error > bound else ""
         else:
@@ -69,16 +71,6 @@ def _judged(subject: Subject, name: str, error: float, doubt: float, bound: floa
 def _lost(array: HostArray) -> float:
     """The share of a step that rounding x + step can take, at most all of it."""
     return min(1.0, float(np.max(np.spacing(np.abs(array)))) / STEP)
-
-
-def _every_entry(subject: Subject, which: int, step: float) -> HostArray:
-    array = subject.arrays[which]
-    slopes = np.empty(array.shape)
-    for index in np.ndindex(array.shape):
-        direction = np.zeros(array.shape)
-        direction[index] = 1
-        slopes[index] = difference(subject, which, direction, step)
-    return slopes
 
 
 def difference(subject: Subject, which: int, direction: HostArray, step: float, *, order: int = 4) -> float:

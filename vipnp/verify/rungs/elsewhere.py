@@ -7,9 +7,9 @@ last digits are the business of the other rungs.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from vipnp.verify.outcomes import BrokenOpError, UndecidedError
 from vipnp.verify.report import Row, Verdict
 from vipnp.verify.rungs.complex_step import directional, random_direction
 from vipnp.verify.rungs.differences import STEP, difference
-from vipnp.verify.subject import Subject
+from vipnp.verify.subject import UNIT_64, Subject
 from vipnp.verify.trees import tree_arrays, tree_map
 
 NAME = "elsewhere"
@@ -32,8 +32,8 @@ BEYOND = (131, 1031)
 ENTRIES = 2**16
 """No array is made larger than this."""
 
-LARGE = (8.0, 40.0)
-"""The largest entry of inputs that are made large."""
+LARGEST = (1e-6, 1e-3, 8.0, 40.0)
+"""The largest entry of inputs that are made small or large."""
 
 SLOPE_STEP = 1e-5
 SLOPE_BOUND = 1e-3
@@ -45,18 +45,23 @@ SPECIAL_ENTRIES = 8
 
 @dataclass(frozen=True)
 class Place:
-    """Inputs of another kind; `special` says which entries hold the special value, by argument."""
+    """Inputs of another kind. Where entries hold a special value, `special` says which, by argument, and `together` is
+    the direction along which they keep what is special, such as to be equal: of all arguments at once if `joint`."""
 
     words: str
     subject: Subject
     special: tuple[HostArray | None, ...] = ()
+    together: tuple[HostArray | None, ...] = ()
+    joint: bool = False
 
 
 def elsewhere(subject: Subject) -> list[Row]:
     """Every gradient at other sizes and values.
 
     Along a random direction it is held to the complex step and to differences, whichever comes closer. At zeros, ones
-    and ties it is held to the slopes on both sides: to the slope where they agree, between them where they do not.
+    and ties it is held to the slopes on both sides: to the slope where they agree, between them where they do not. It
+    is so entry by entry, and along a direction that moves equal entries together. Where these say different things, the
+    second decides: no gradient of a sorted row with ties is right entry by entry.
 
     Where op or pullback raises, a gradient has another shape, or y is not finite, the op is not made for the inputs,
     and they count for nothing: whoever uses it there is told.
@@ -65,7 +70,7 @@ def elsewhere(subject: Subject) -> list[Row]:
     faults: dict[str, list[str]] = {name: [] for name in subject.names}
     seen: list[str] = []
     for place in _places(subject):
-        if not _made_for(place.subject):
+        if not _made_for(place.subject) or _beyond_signs(subject, place.subject):
             continue
         seen.append(place.words)
         for name, fault in _faults(place):
@@ -97,6 +102,14 @@ def _made_for(subject: Subject) -> bool:
         return False
 
 
+def _beyond_signs(given: Subject, there: Subject) -> bool:
+    """Whether a gradient is not finite at zeros or at entries of a sign where there were none: an op that divides by
+    positive numbers may not be made for others."""
+    pairs = list(zip(given.arrays, there.arrays, strict=True))
+    beyond = any((old.min() > 0 >= new.min()) or (old.max() < 0 <= new.max()) for old, new in pairs)
+    return beyond and not all(np.all(np.isfinite(gradient)) for gradient in there.float64_gradients)
+
+
 def _faults(place: Place) -> Iterator[tuple[str, str]]:
     """(argument, what is wrong) at one place."""
     subject = place.subject
@@ -104,7 +117,7 @@ def _faults(place: Place) -> Iterator[tuple[str, str]]:
     rng = subject.rng("elsewhere")
     for i, (name, gradient) in enumerate(zip(subject.names, gradients, strict=True)):
         if place.special:
-            fault = _off_slopes(subject, i, gradient, place.special[i])
+            fault = _off_slopes(place, i)
         else:
             fault = _off_direction(subject, i, gradient, random_direction(rng, gradient.shape))
         if fault:
@@ -112,7 +125,7 @@ def _faults(place: Place) -> Iterator[tuple[str, str]]:
 
 
 def _off_direction(subject: Subject, which: int, gradient: HostArray, direction: HostArray) -> str:
-    scale = max(1.0, float(np.max(np.abs(subject.arrays[which]))))
+    scale = float(np.max(np.abs(subject.arrays[which]))) or 1.0
     coarse, fine = (difference(subject, which, direction, scale * step) for step in (STEP, STEP / 2))
     if not (np.isfinite(coarse) and np.isfinite(fine)):
         return ""
@@ -121,7 +134,8 @@ def _off_direction(subject: Subject, which: int, gradient: HostArray, direction:
     found = float(np.sum(gradient * direction))
     norm = max(float(np.linalg.norm(gradient)), BOUND * float(np.linalg.norm(subject.cotangent)))
     error, doubt = abs(found - fine) / norm, abs(coarse - fine) / norm
-    if error <= max(BOUND, 10 * doubt):
+    rounding = float(np.sum(np.abs(subject.cotangent * subject.value))) * UNIT_64 / (scale * STEP * norm)
+    if error <= max(BOUND, 10 * doubt, 10 * rounding):
         return ""
     with contextlib.suppress(BrokenOpError, UndecidedError):
         if abs(found - directional(subject, which, direction)) / norm <= BOUND:
@@ -129,31 +143,68 @@ def _off_direction(subject: Subject, which: int, gradient: HostArray, direction:
     return f"the gradient is off by {error:.2g} of its norm"
 
 
-def _off_slopes(subject: Subject, which: int, gradient: HostArray, special: HostArray | None) -> str:
+def _off_slopes(place: Place, which: int) -> str:
+    """What is wrong with the gradient of one argument at special values; "" for nothing."""
+    subject, special = place.subject, place.special[which]
     if special is None:
         return ""
+    gradients = subject.float64_gradients
     indices = list(zip(*np.nonzero(special), strict=True)) if special.ndim else [()]
     chosen = subject.rng("special").permutation(len(indices))[:SPECIAL_ENTRIES]
+    alone = ""
     for index in (indices[k] for k in chosen):
-        right, left = (_one_sided(subject, which, index, sign) for sign in (1.0, -1.0))
-        if right is None or left is None:
-            continue
-        found = float(gradient[index])
-        slack = SLOPE_BOUND * max(abs(right), abs(left), float(np.max(np.abs(subject.cotangent))))
-        if not min(left, right) - slack <= found <= max(left, right) + slack:
-            return f"the gradient is {found:.6g} where the slopes on both sides are {left:.6g} and {right:.6g}"
-    return ""
+        unit = np.zeros(special.shape)
+        unit[index] = 1
+        held = _beside_slopes(subject, {which: unit}, float(gradients[which][index]))
+        if held and not np.isfinite(gradients[which][index]):
+            return held.words
+        if held and not held.between:
+            alone = held.words
+            break
+    moved = {i: u for i, u in enumerate(place.together) if u is not None and (place.joint or i == which)}
+    together = _beside_slopes(subject, moved, float(sum(np.sum(gradients[i] * u) for i, u in moved.items())))
+    if together is None:
+        return alone
+    if together.agree and not together.between:
+        return f"along equal entries that move together, {together.words}"
+    return alone if not together.between else ""
 
 
-def _one_sided(subject: Subject, which: int, index: tuple[Any, ...], sign: float) -> float | None:
-    """The slope of sum(dy * y) on one side of an entry; None where there is none, as at a jump, and where the entry is
-    so large that the step is rounded away."""
-    if np.spacing(abs(subject.arrays[which][index])) > SLOPE_BOUND * SLOPE_STEP:
+@dataclass(frozen=True)
+class Beside:
+    """A gradient beside the slopes on both sides: whether they agree, and whether it is between them."""
+
+    agree: bool
+    between: bool
+    words: str
+
+
+def _beside_slopes(subject: Subject, moved: Mapping[int, HostArray], found: float) -> Beside | None:
+    """`found` beside the slopes along a direction in some arrays; None where there are none, as at a jump."""
+    right, left = (_one_sided(subject, moved, sign) for sign in (1.0, -1.0))
+    if right is None or left is None:
         return None
+    weight = max(1.0, *(float(np.max(np.abs(u))) for u in moved.values()))
+    slack = SLOPE_BOUND * max(abs(right), abs(left), weight * float(np.max(np.abs(subject.cotangent))))
+    return Beside(
+        abs(right - left) <= slack,
+        min(left, right) - slack <= found <= max(left, right) + slack,
+        f"the gradient is {found:.6g} where the slopes on both sides are {left:.6g} and {right:.6g}",
+    )
+
+
+def _one_sided(subject: Subject, moved: Mapping[int, HostArray], sign: float) -> float | None:
+    """The slope of sum(dy * y) on one side along a direction; None where there is none, as at a jump, and where an
+    entry is so large that the step is rounded away."""
+    for which, direction in moved.items():
+        lost = np.spacing(np.abs(subject.arrays[which]))
+        if np.max(lost, where=direction != 0, initial=0) > SLOPE_BOUND * SLOPE_STEP:
+            return None
 
     def value(distance: float) -> float:
-        arrays = subject.copies()
-        arrays[which][index] += sign * distance
+        arrays: list[Any] = subject.copies()
+        for which, direction in moved.items():
+            arrays[which] = np.asarray(arrays[which] + sign * distance * direction)
         y, _ = subject.run(subject.numpy, arrays)
         return float(np.sum(subject.cotangent * (np.asarray(y) - subject.value)))
 
@@ -176,18 +227,45 @@ def _places(subject: Subject) -> Iterator[Place]:
                 if max(array.size for array in place.subject.arrays) <= ENTRIES and _made_for(place.subject):
                     yield place
                     break
-    for largest in LARGE:
+
+    for largest in LARGEST:
         arrays = [array * largest / max(float(np.max(np.abs(array))), 1e-300) for array in subject.arrays]
-        yield Place(f"with entries up to {largest:g}", replace(subject, args=subject.tree(arrays)))
+        yield Place(f"with entries up to {largest:g}", _with(subject, arrays))
+    for words, sign in (("positive", 1.0), ("negative", -1.0)):
+        yield Place(f"with {words} entries", _with(subject, [sign * np.abs(array) for array in subject.arrays]))
     rng = subject.rng("special values")
     for words, spoil in SPECIAL.items():
         spoiled = [spoil(rng, array) for array in subject.arrays]
-        if all(new is None for new in spoiled):
-            continue
-        arrays = [array if new is None else new for array, new in zip(subject.arrays, spoiled, strict=True)]
-        pairs = zip(subject.arrays, spoiled, strict=True)
-        special = tuple(None if new is None else np.asarray(new != array) for array, new in pairs)
-        yield Place(words, replace(subject, args=subject.tree(arrays)), special)
+        if any(spoiled):
+            yield _special(subject, words, spoiled)
+    yield from _equal_arguments(subject, rng)
+
+
+def _with(subject: Subject, arrays: Sequence[HostArray]) -> Subject:
+    return replace(subject, args=subject.tree(map(np.asarray, arrays)))
+
+
+def _special(subject: Subject, words: str, spoiled: Sequence[Spoiled | None]) -> Place:
+    arrays = [array if s is None else s.array for array, s in zip(subject.arrays, spoiled, strict=True)]
+    pairs = list(zip(subject.arrays, spoiled, strict=True))
+    special = tuple(None if s is None else np.asarray(s.array != array) for array, s in pairs)
+    together = tuple(None if s is None else s.together for s in spoiled)
+    return Place(words, _with(subject, arrays), special, together)
+
+
+def _equal_arguments(subject: Subject, rng: np.random.Generator) -> Iterator[Place]:
+    """A third of the entries of every argument made those of the first one of its shape."""
+    shapes = [array.shape for array in subject.arrays]
+    if len(set(shapes)) == len(shapes):
+        return
+    chosen = {shape: _a_third(rng, shape) for shape in dict.fromkeys(shapes) if shapes.count(shape) > 1}
+    special = tuple(chosen.get(shape) for shape in shapes)
+    arrays = [
+        array if mask is None else np.where(mask, subject.arrays[shapes.index(array.shape)], array)
+        for array, mask in zip(subject.arrays, special, strict=True)
+    ]
+    together = tuple(None if mask is None else mask.astype(float) for mask in special)
+    yield Place("with equal entries in several arguments", _with(subject, arrays), special, together, joint=True)
 
 
 def _resized(subject: Subject, old: int, new: int) -> Subject:
@@ -206,35 +284,75 @@ def _resized(subject: Subject, old: int, new: int) -> Subject:
     return replace(subject, args=subject.tree(moved), kwargs=tree_map(stretch, dict(subject.kwargs)))
 
 
-def _some(value: Callable[[HostArray], Any]) -> Callable[[np.random.Generator, HostArray], HostArray | None]:
-    """A third of the entries, at least one, replaced; nothing where all entries have one sign: zero may lie outside of
-    what the op is made for."""
+def _a_third(rng: np.random.Generator, shape: tuple[int, ...]) -> HostArray:
+    """Which entries are chosen: about a third, at least one."""
+    chosen = np.asarray(rng.random(shape) < 1 / 3)
+    chosen.reshape(-1)[rng.integers(chosen.size)] = True
+    return chosen
 
-    def spoil(rng: np.random.Generator, array: HostArray) -> HostArray | None:
-        if array.min() > 0 or array.max() < 0:
-            return None
-        chosen = np.asarray(rng.random(array.shape) < 1 / 3)
-        chosen.reshape(-1)[rng.integers(array.size)] = True
-        return np.where(chosen, value(array), array)
+
+@dataclass(frozen=True)
+class Spoiled:
+    """An array with special entries, and a direction that leaves them special."""
+
+    array: HostArray
+    together: HostArray
+
+
+Spoil: TypeAlias = Callable[[np.random.Generator, HostArray], Spoiled | None]
+
+
+def _some(value: Callable[[HostArray], Any]) -> Spoil:
+    """A third of the entries replaced."""
+
+    def spoil(rng: np.random.Generator, array: HostArray) -> Spoiled:
+        chosen = _a_third(rng, array.shape)
+        return Spoiled(np.where(chosen, value(array), array), chosen.astype(float))
 
     return spoil
 
 
-def _tied(axis: int) -> Callable[[np.random.Generator, HostArray], HostArray | None]:
+def _has_rows(array: HostArray, axis: int) -> bool:
+    return array.ndim > (axis == 0) and array.shape[axis] > 1
+
+
+def _tied(axis: int) -> Spoil:
     """The smallest entry along an axis becomes equal to the largest."""
 
-    def spoil(rng: np.random.Generator, array: HostArray) -> HostArray | None:
-        if array.ndim < 1 + (axis == 0) or array.shape[axis] < 2:
+    def spoil(rng: np.random.Generator, array: HostArray) -> Spoiled | None:
+        if not _has_rows(array, axis):
             return None
         smallest = array == array.min(axis=axis, keepdims=True)
-        return np.where(smallest, array.max(axis=axis, keepdims=True), array)
+        tied = np.where(smallest, array.max(axis=axis, keepdims=True), array)
+        rows = random_direction(rng, np.max(array, axis=axis, keepdims=True).shape)
+        return Spoiled(tied, np.broadcast_to(rows, array.shape))
 
     return spoil
 
 
-SPECIAL: dict[str, Callable[[np.random.Generator, HostArray], HostArray | None]] = {
+def _alike(axis: int, factor: float) -> Spoil:
+    """All entries of one row along an axis become `factor` times its first."""
+
+    def spoil(rng: np.random.Generator, array: HostArray) -> Spoiled | None:
+        if not _has_rows(array, axis):
+            return None
+        new, chosen = array.copy(), np.zeros(array.shape)
+        row = tuple(rng.integers(size) for size in np.delete(array.shape, axis))
+        rows = np.moveaxis(new, axis, -1)
+        rows[row] = factor * rows[row][0]
+        np.moveaxis(chosen, axis, -1)[row] = 1
+        return Spoiled(new, chosen)
+
+    return spoil
+
+
+SPECIAL: dict[str, Spoil] = {
     "with zeros": _some(np.zeros_like),
     "with ones": _some(np.sign),
     "with ties along the last axis": _tied(-1),
     "with ties along the first axis": _tied(0),
+    "with zeros all along the last axis": _alike(-1, 0),
+    "with zeros all along the first axis": _alike(0, 0),
+    "with equal entries along the last axis": _alike(-1, 1),
+    "with equal entries along the first axis": _alike(0, 1),
 }

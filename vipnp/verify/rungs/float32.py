@@ -28,7 +28,8 @@ FLOOR = 0.5
 
 UNITS = 4.0
 RATIO = 2.0
-"""A tensor's error may be UNITS of 2^-24 of its largest entry, or RATIO times PyTorch's, whichever is more."""
+"""A tensor's error may be UNITS of 2^-24 of its largest entry, or RATIO times that of PyTorch; of a backend, RATIO
+times that of the readable op."""
 
 COMPOSITE_RATIO = 1.1
 """Over all tensors of a layer or model together, the error may be so many times PyTorch's."""
@@ -53,16 +54,7 @@ def float32(subject: Subject) -> list[Row]:
         peer = twin_gradients(rounded, "float32", arrays, cotangent)
         ours.append([relative_error(g, t) / UNIT_32 for g, t in zip(single, truth, strict=True)])
         theirs.append([relative_error(g, t) / UNIT_32 for g, t in zip(peer, truth, strict=True)])
-    return _judged(subject, ours, theirs)
-
-
-def _judged(subject: Subject, ours: list[list[float]], theirs: list[list[float]]) -> list[Row]:
-    rows = []
-    for i, name in enumerate(subject.names):
-        error, peer = (geometric_mean([errors[i] for errors in both], FLOOR) for both in (ours, theirs))
-        detail = f"PyTorch's float32: {peer:.2f}"
-        bound = max(UNITS, RATIO * peer)
-        rows.append(subject.measured(NAME, name, error, bound, "2^-24 of max", detail))
+    rows = beside(subject, NAME, subject.names, ours, theirs, "PyTorch's float32")
     if subject.composite:
         ratio = geometric_mean([e for errors in ours for e in errors], FLOOR) / geometric_mean(
             [e for errors in theirs for e in errors], FLOOR
@@ -71,6 +63,23 @@ def _judged(subject: Subject, ours: list[list[float]], theirs: list[list[float]]
         rows.append(
             subject.row(NAME, "all tensors", verdict, error=ratio, bound=COMPOSITE_RATIO, unit="times PyTorch's error")
         )
+    return rows
+
+
+def beside(
+    subject: Subject,
+    rung: str,
+    names: Sequence[str],
+    ours: Sequence[Sequence[float]],
+    theirs: Sequence[Sequence[float]],
+    whose: str,
+) -> list[Row]:
+    """A row for each of `names`: our errors over several inputs, in units, beside those of somebody else."""
+    rows = []
+    for name, mine, its in zip(names, zip(*ours, strict=True), zip(*theirs, strict=True), strict=True):
+        error, peer = geometric_mean(mine, FLOOR), geometric_mean(its, FLOOR)
+        bound = max(UNITS, RATIO * peer)
+        rows.append(subject.measured(rung, name, error, bound, "2^-24 of max", f"{whose}: {peer:.2f}"))
     return rows
 
 
@@ -85,8 +94,7 @@ def _single_gradients(subject: Subject, arrays: Sequence[HostArray], cotangent: 
     """The gradients with everything in float32."""
     constants = tree_map_reals(_single, dict(subject.kwargs))
     _, pullback = subject.run(subject.numpy, [_single(array) for array in arrays], constants)
-    dy = _single(cotangent)
-    return subject.gradients(subject.numpy, pullback, dy if dy.shape else dy[()])
+    return subject.gradients(subject.numpy, pullback, _single(cotangent))
 
 
 def _single(value: Any) -> Any:

@@ -52,14 +52,19 @@ def _proved(subject: Subject, kernels: int) -> list[Row]:
     point = [_symbols(numbers, array.shape) for array in subject.arrays]
     cotangent = _symbols(numbers, subject.cotangent.shape)
     _, pullback = subject.run(backend, point, constants, exact=True)
-    gradients = subject.gradients(backend, pullback, cotangent if cotangent.shape else cotangent[()], exact=True)
+    dual = DualNumbers(numbers)
+
+    def derivative(which: int, index: tuple[int, ...]) -> Any:
+        """The derivative of sum(dy * y) by one entry of one array."""
+        directions: list[HostArray | None] = [None] * len(point)
+        directions[which] = one = np.full(point[which].shape, None, object)
+        one[index] = numbers.of(1)
+        return subject.slope(dual, point, directions, cotangent, constants)
+
+    gradients = subject.gradients(backend, pullback, cotangent, exact=True)
     rows = []
     for i, (name, gradient) in enumerate(zip(subject.names, gradients, strict=True)):
-        unproved = [
-            index
-            for index in np.ndindex(gradient.shape)
-            if (_derivative(subject, numbers, point, i, index, cotangent, constants) - gradient[index]).expression
-        ]
+        unproved = [index for index in np.ndindex(gradient.shape) if (derivative(i, index) - gradient[index]).content]
         if unproved and (rounded := off_by_rounding(subject, i)):
             rows.append(subject.row(NAME, name, Verdict.INCONCLUSIVE, detail=rounded))
             continue
@@ -72,27 +77,6 @@ def _proved(subject: Subject, kernels: int) -> list[Row]:
         error = len(unproved)
         rows.append(subject.row(NAME, name, verdict, error=error, bound=0, unit="entries", detail=detail))
     return rows
-
-
-def _derivative(
-    subject: Subject,
-    numbers: RationalFunctions,
-    point: list[HostArray],
-    which: int,
-    index: tuple[int, ...],
-    cotangent: HostArray,
-    constants: Any,
-) -> Any:
-    """The derivative of sum(dy * y) by one entry of one array."""
-    dual = DualNumbers(numbers)
-    arrays = [array.copy() for array in point]
-    arrays[which][index] = dual.element(arrays[which][index], numbers.of(1))
-    y, _ = subject.run(ExactBackend(dual), arrays, constants, exact=True)
-    slope = numbers.of(0)
-    for element, weight in zip(np.ravel(np.asarray(y, object)), cotangent.ravel(), strict=True):
-        if isinstance(element, dual.element):
-            slope = slope + weight * element.tangent
-    return slope
 
 
 def _symbols(numbers: RationalFunctions, shape: tuple[int, ...]) -> HostArray:

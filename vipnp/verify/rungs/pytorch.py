@@ -12,14 +12,10 @@ from vipnp.core import HostArray
 from vipnp.verify.extras import need
 from vipnp.verify.outcomes import BrokenOpError, UndecidedError
 from vipnp.verify.report import Row
-from vipnp.verify.subject import Subject, relative_error, worst_entry
+from vipnp.verify.subject import Subject
 from vipnp.verify.trees import tree_map
 
 NAME = "pytorch"
-
-OP_BOUND = 1e-14
-COMPOSITE_BOUND = 1e-13
-"""Error of a gradient relative to its largest entry, for one op and for layers and models."""
 
 
 def pytorch(subject: Subject) -> list[Row]:
@@ -27,17 +23,12 @@ def pytorch(subject: Subject) -> list[Row]:
 
     Raises UndecidedError where no twin was given, MissingExtraError where PyTorch is not installed.
     """
-    bound = COMPOSITE_BOUND if subject.composite else OP_BOUND
-    rows = []
     truths = twin_results(subject, "float64")  # first: without a twin a wrong op fails elsewhere, and not here
     found = [subject.value, *subject.float64_gradients]
     if found[0].shape != truths[0].shape:
         raise BrokenOpError(f"y has shape {found[0].shape}, the PyTorch twin gives {truths[0].shape}")
-    for name, gradient, truth in zip(["y", *subject.names], found, truths, strict=True):
-        error = relative_error(gradient, truth)
-        detail = "" if error <= bound else worst_entry(gradient, truth)
-        rows.append(subject.measured(NAME, name, error, bound, detail=detail))
-    return rows
+    results = zip(["y", *subject.names], found, truths, strict=True)
+    return [subject.compared(NAME, name, result, truth) for name, result, truth in results]
 
 
 def twin_gradients(

@@ -8,31 +8,24 @@ import numpy as np
 
 from vipnp.core import HostArray
 from vipnp.verify.report import Row, Verdict
-from vipnp.verify.subject import Subject, in_one_array, relative_error, worst_entry
+from vipnp.verify.subject import Subject, in_one_array
 from vipnp.verify.trees import tree_map
 
 NAME = "value"
 
-OP_BOUND = 1e-14
-COMPOSITE_BOUND = 1e-13
-"""Error of y relative to its largest entry: the rounding of the loops is in it too."""
-
 
 def value(subject: Subject) -> list[Row]:
     """y against `definition`, which takes nested lists of floats (and the constants, arrays as nested lists)."""
-    y = subject.value
     if subject.definition is None:
         return [subject.row(NAME, "y", Verdict.INCONCLUSIVE, detail="no definition to compare with was given")]
+    y = subject.value
     kwargs = tree_map(_as_lists, dict(subject.kwargs))
     defined = subject.definition(*tree_map(_as_lists, subject.args), **kwargs)
     expected = np.asarray(in_one_array(defined) if isinstance(defined, tuple) else defined, np.float64)
     if expected.shape != y.shape:
         detail = f"y has shape {y.shape}, the definition gives {expected.shape}"
         return [subject.row(NAME, "y", Verdict.FAIL, detail=detail)]
-    bound = COMPOSITE_BOUND if subject.composite else OP_BOUND
-    error = relative_error(y, expected)
-    detail = "" if error <= bound else worst_entry(y, expected)
-    return [subject.measured(NAME, "y", error, bound, detail=detail)]
+    return [subject.compared(NAME, "y", y, expected)]
 
 
 def _as_lists(array: HostArray) -> Any:

@@ -5,5 +5,4 @@ field          the integers modulo 2^127 - 1, where two different expressions ar
 balls          real numbers with a rigorous error bound (python-flint)
 rational       rational functions of symbols, where an identity is a proof (sympy)
 dual           any of the exact ones with a derivative carried beside each value
-namespaces     array_api_strict on its fake second device, PyTorch's own namespace
 """

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from vipnp.core import HostArray
-from vipnp.verify.worlds.exact import Numbers, products
+from vipnp.verify.worlds.exact import Numbers, fill, power, products
 
 
 class Dual:
@@ -117,6 +117,19 @@ class DualNumbers:
     def constant(self, name: str) -> Any:
         return self.base.constant(name)
 
+    def array(self, values: HostArray, tangents: HostArray) -> HostArray:
+        """An array of dual numbers from values and derivatives; where the derivative is None a constant stands."""
+        pairs = zip(values.ravel(), tangents.ravel(), strict=True)
+        return fill(values.shape, (x if t is None else self.element(x, t) for x, t in pairs))
+
+    def weighted_tangents(self, y: Any, weights: HostArray) -> Any:
+        """The sum of the derivatives in `y`, each times its weight."""
+        total = self.of(0.0)
+        for entry, weight in zip(np.ravel(np.asarray(y, object)), weights.ravel(), strict=True):
+            if isinstance(entry, Dual):
+                total = total + weight * entry.tangent
+        return total
+
     def ndtr(self, x: Any) -> Any:
         """Phi'(x) = exp(-x^2 / 2) / sqrt(2 pi)."""
         if not isinstance(x, Dual):
@@ -143,13 +156,3 @@ _duals = np.frompyfunc(lambda element, value, tangent: element(value, tangent), 
 
 def _any_dual(x: HostArray) -> bool:
     return any(isinstance(entry, Dual) for entry in x.flat)
-
-
-def power(x: Any, exponent: int) -> Any:
-    """x multiplied by itself; TypeError unless the exponent is a positive integer."""
-    if not isinstance(exponent, (int, np.integer)) or exponent < 1:
-        raise TypeError(f"exact numbers have positive integer powers only, got exponent {exponent!r}")
-    result = x
-    for _ in range(int(exponent) - 1):
-        result = result * x
-    return result

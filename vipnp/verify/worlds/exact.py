@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Callable
 from fractions import Fraction
 from functools import lru_cache
@@ -28,6 +29,111 @@ class Numbers(Protocol):
 
     def ndtr(self, x: Any) -> Any:
         """The normal distribution function of an element."""
+
+
+class Element:
+    """A number that computes with its `content`: with others of its kind, and with whatever `read` makes one of.
+
+    A kind says how a foreign number is read, how contents are divided and ordered, and what stands for a function.
+    """
+
+    __slots__ = ("content",)
+
+    def __init__(self, content: Any) -> None:
+        self.content = content
+
+    @classmethod
+    def read(cls, other: Any) -> Any:
+        """The content that a number stands for; None for what is none."""
+        raise NotImplementedError
+
+    @classmethod
+    def divided(cls, a: Any, b: Any) -> Any:
+        """The quotient of two contents."""
+        return a / b
+
+    @classmethod
+    def rank(cls, content: Any) -> Any:
+        """What two contents are ordered by. Any total order will do: `max` picks an entry by it, and the derivative of
+        max is that of the entry it picks."""
+        return content
+
+    def function(self, name: str) -> Any:
+        """What stands for the function `name` of this number."""
+        raise NotImplementedError
+
+    def _with(self, other: Any, combine: Callable[[Any, Any], Any]) -> Any:
+        content = self.read(other)
+        return NotImplemented if content is None else type(self)(combine(self.content, content))
+
+    def __add__(self, other: Any) -> Any:
+        return self._with(other, operator.add)
+
+    __radd__ = __add__
+
+    def __neg__(self) -> Any:
+        return type(self)(-self.content)
+
+    def __sub__(self, other: Any) -> Any:
+        return self._with(other, operator.sub)
+
+    def __rsub__(self, other: Any) -> Any:
+        return self._with(other, lambda mine, its: its - mine)
+
+    def __mul__(self, other: Any) -> Any:
+        return self._with(other, operator.mul)
+
+    __rmul__ = __mul__
+
+    def __truediv__(self, other: Any) -> Any:
+        return self._with(other, self.divided)
+
+    def __rtruediv__(self, other: Any) -> Any:
+        return self._with(other, lambda mine, its: self.divided(its, mine))
+
+    def __pow__(self, exponent: int) -> Any:
+        return power(self, exponent)
+
+    def _ordered(self, other: Any, compare: Callable[[Any, Any], bool]) -> bool:
+        content = self.read(other)
+        return NotImplemented if content is None else compare(self.rank(self.content), self.rank(content))
+
+    def __lt__(self, other: Any) -> bool:
+        return self._ordered(other, operator.lt)
+
+    def __gt__(self, other: Any) -> bool:
+        return self._ordered(other, operator.gt)
+
+    def __le__(self, other: Any) -> bool:
+        return self._ordered(other, operator.le)
+
+    def __ge__(self, other: Any) -> bool:
+        return self._ordered(other, operator.ge)
+
+    def exp(self) -> Any:
+        return self.function("exp")
+
+    def log(self) -> Any:
+        return self.function("log")
+
+    def sqrt(self) -> Any:
+        return self.function("sqrt")
+
+    def tanh(self) -> Any:
+        return self.function("tanh")
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.content})"
+
+
+def power(x: Any, exponent: int) -> Any:
+    """x multiplied by itself; TypeError unless the exponent is a positive integer."""
+    if not isinstance(exponent, (int, np.integer)) or exponent < 1:
+        raise TypeError(f"exact numbers have positive integer powers only, got exponent {exponent!r}")
+    result = x
+    for _ in range(int(exponent) - 1):
+        result = result * x
+    return result
 
 
 class ExactBackend(Backend):

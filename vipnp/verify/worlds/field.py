@@ -16,97 +16,37 @@ from typing import Any
 import numpy as np
 
 from vipnp.core import HostArray
-from vipnp.verify.worlds.dual import power
-from vipnp.verify.worlds.exact import exactly
+from vipnp.verify.worlds.exact import Element, exactly
 
 PRIME = 2**127 - 1
 
 
-class FieldElement:
-    """An integer modulo PRIME."""
+class FieldElement(Element):
+    """An integer modulo PRIME. A field of characteristic p has no order of its own: that of the integers will do."""
 
-    __slots__ = ("residue",)
+    __slots__ = ()
+    content: int
 
     def __init__(self, residue: int) -> None:
-        self.residue = residue % PRIME
+        self.content = residue % PRIME
 
-    def __add__(self, other: Any) -> Any:
-        n = _residue(other)
-        return NotImplemented if n is None else FieldElement(self.residue + n)
+    @classmethod
+    def read(cls, other: Any) -> int | None:
+        return _residue(other)
 
-    __radd__ = __add__
+    @classmethod
+    def divided(cls, a: int, b: int) -> int:
+        return a * _inverse(b)
 
-    def __neg__(self) -> FieldElement:
-        return FieldElement(-self.residue)
-
-    def __sub__(self, other: Any) -> Any:
-        n = _residue(other)
-        return NotImplemented if n is None else FieldElement(self.residue - n)
-
-    def __rsub__(self, other: Any) -> Any:
-        n = _residue(other)
-        return NotImplemented if n is None else FieldElement(n - self.residue)
-
-    def __mul__(self, other: Any) -> Any:
-        n = _residue(other)
-        return NotImplemented if n is None else FieldElement(self.residue * n)
-
-    __rmul__ = __mul__
-
-    def __truediv__(self, other: Any) -> Any:
-        n = _residue(other)
-        return NotImplemented if n is None else FieldElement(self.residue * _inverse(n))
-
-    def __rtruediv__(self, other: Any) -> Any:
-        n = _residue(other)
-        return NotImplemented if n is None else FieldElement(n * _inverse(self.residue))
-
-    def __pow__(self, exponent: int) -> Any:
-        return power(self, exponent)
+    def function(self, name: str) -> FieldElement:
+        """A random function of that name."""
+        return _oracle(name.encode(), self.content)
 
     def __eq__(self, other: object) -> bool:
-        return _residue(other) == self.residue
+        return _residue(other) == self.content
 
     def __hash__(self) -> int:
-        return hash(self.residue)
-
-    # A field of characteristic p has no order of its own. Any total order will do: `max` picks an entry by it, and the
-    # derivative of max is that of the entry it picks.
-
-    def __lt__(self, other: Any) -> bool:
-        n = _residue(other)
-        return NotImplemented if n is None else self.residue < n
-
-    def __gt__(self, other: Any) -> bool:
-        n = _residue(other)
-        return NotImplemented if n is None else self.residue > n
-
-    def __le__(self, other: Any) -> bool:
-        n = _residue(other)
-        return NotImplemented if n is None else self.residue <= n
-
-    def __ge__(self, other: Any) -> bool:
-        n = _residue(other)
-        return NotImplemented if n is None else self.residue >= n
-
-    def exp(self) -> FieldElement:
-        """A random function named exp."""
-        return _oracle(b"exp", self.residue)
-
-    def log(self) -> FieldElement:
-        """A random function named log."""
-        return _oracle(b"log", self.residue)
-
-    def sqrt(self) -> FieldElement:
-        """A random function named sqrt."""
-        return _oracle(b"sqrt", self.residue)
-
-    def tanh(self) -> FieldElement:
-        """A random function named tanh."""
-        return _oracle(b"tanh", self.residue)
-
-    def __repr__(self) -> str:
-        return f"GF({self.residue})"
+        return hash(self.content)
 
 
 class FieldNumbers:
@@ -126,7 +66,7 @@ class FieldNumbers:
 
     def ndtr(self, x: FieldElement) -> FieldElement:
         """A random function named Phi."""
-        return _oracle(b"Phi", x.residue)
+        return x.function("Phi")
 
     def matmul(self, a: HostArray, b: HostArray) -> HostArray:
         """The product of two matrices, or of stacks of them: whole numbers are summed and reduced at the end."""
@@ -139,7 +79,7 @@ class FieldNumbers:
 
 def _residue(value: Any) -> int | None:
     if type(value) is FieldElement:
-        return value.residue
+        return value.content
     fraction = exactly(value)
     if fraction is None:
         return None
