@@ -215,9 +215,10 @@ def test_the_table_for_a_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert set(TITLES) == set(CONTENDERS)
 
 
-def test_the_page_has_the_tables_of_the_results() -> None:
+@pytest.mark.parametrize("results", ["cpu_contenders.json", "cpu_batches.json"])
+def test_the_page_has_the_tables_of_the_results(results: str) -> None:
     root = Path(__file__).resolve().parents[2]
-    tables = markdown(read_json(root / "benchmarks/results/cpu_contenders.json", None))
+    tables = markdown(read_json(root / "benchmarks/results" / results, None))
     assert tables in (root / "docs/cpu.md").read_text()
 
 
