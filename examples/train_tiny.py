@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from vipnp import Backend, VisionPermutator, list_backends
 from vipnp.checkpoint import load_weights, save_weights, weights_sha256
-from vipnp.cli.program import check_files, number, one_blas_thread, progress, saved_if_stopped, told
+from vipnp.cli.program import check_files, number, progress, saved_if_stopped, told
 from vipnp.core.files import write_json, write_outputs
 from vipnp.core.versions import installed
 from vipnp.data import CLASSES, SPLITS, load_digits, mixup
@@ -32,7 +33,7 @@ def train(model: VisionPermutator, images: Any, labels: Any, recipe: Recipe, see
     optimizer, rng = AdamW(model.backend, weight_decay=recipe.weight_decay), np.random.default_rng(seed)
     mixed = partial(mixup, alpha=recipe.mixup, num_classes=CLASSES, label_smoothing=recipe.smoothing)
     options = {"batch_size": recipe.batch_size, "rng": rng, "max_norm": recipe.clip_grad, "augment": mixed, **more}
-    with one_blas_thread():  # the matrices are too small for a second one to help
+    with threadpool_limits(limits=1, user_api="blas"):  # the matrices are too small for a second one to help
         for epoch in range(recipe.epochs):
             yield train_epoch(model, optimizer, images, labels, lr=recipe.learning_rate(epoch), **options)
 

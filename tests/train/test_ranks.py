@@ -73,11 +73,17 @@ def ran(
     )
 
 
+TRAINED, HELD_OUT = 289, 72
+"""So many of the digits, a fifth: the last of the batches of 72 has one image."""
+
+
 @pytest.fixture(scope="module", autouse=True)
 def _digits(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """The digits in a file for `tests.mpi_program`."""
+    """The first digits in a file for `tests.mpi_program`."""
     path = tmp_path_factory.mktemp("digits") / "digits.npz"
-    np.savez(path, **{name: np.asarray(value) for name, value in load_digits()._asdict().items()})
+    found = load_digits()._asdict()
+    parts = {name: found[name][: TRAINED if "train" in name else HELD_OUT] for name in found if "_" in name}
+    np.savez(path, **parts, development=found["development"])
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(ENVIRONMENT, "DIGITS", str(path))
         yield
@@ -87,28 +93,43 @@ DIGITS = "train digits --drop-path 0.2 --mixup 0.4 --clip-grad 0.5 --workers 1 -
 KINDS = [(backend, dtype) for backend in ("numpy", "numba") for dtype in ("float32", "float64")]
 
 
-def train(folder: Path, ranks: int, batch_size: int, kinds: list[tuple[str, str]], library: Library = MPICH) -> None:
-    """An epoch of the digits, of 1437 images, in one process (ranks = 0) or under mpirun."""
-    common = f"{DIGITS} --epochs 1 --batch-size {batch_size}"
+class Steps(NamedTuple):
+    """How long the digits are trained on: epochs, images a batch."""
+
+    epochs: int
+    batch_size: int
+
+    @property
+    def last_state(self) -> str:
+        return f"step-{self.epochs * -(-TRAINED // self.batch_size):08}.safetensors"
+
+
+FIFTY, FIVE = Steps(5, 29), Steps(1, 72)
+
+
+def train(folder: Path, ranks: int, steps: Steps, kinds: list[tuple[str, str]], library: Library = MPICH) -> None:
+    """In one process (ranks = 0) or under mpirun."""
+    common = f"{DIGITS} --epochs {steps.epochs} --batch-size {steps.batch_size}"
     commands = [f"{common} --backend {b} --precision {d} -o {folder / f'{b}-{d}-{ranks}'}" for b, d in kinds]
     done = ran(ranks, *commands, library=library)
     assert done.returncode == 0, done.stdout + done.stderr
     assert (f"{ranks} ranks, each {8 // max(ranks, 1)} of 8 shards" in done.stdout) == (ranks > 1), done.stdout
 
 
-def assert_the_same_bits(one: Path, folder: Path, ranks: int, batch_size: int, kinds: list[tuple[str, str]]) -> None:
+def assert_the_same_bits(one: Path, folder: Path, ranks: int, steps: Steps, kinds: list[tuple[str, str]]) -> None:
     """Of the runs of one process in the folder `one` and those of `ranks` ranks in `folder`."""
     for backend, dtype in kinds:
         other = folder / f"{backend}-{dtype}-{ranks}"
         assert_same_bits(one / f"{backend}-{dtype}-0", other)
-        assert states(other)[-1].name == f"step-{-(-1437 // batch_size):08}.safetensors"
+        assert states(other)[-1].name == steps.last_state
 
 
 @pytest.fixture(scope="module")
 def fifty_steps(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Runs of one process, of fifty steps."""
     folder = tmp_path_factory.mktemp("fifty")
-    train(folder, 0, 29, KINDS)
+    train(folder, 0, FIFTY, KINDS)
+    assert FIFTY.last_state == "step-00000050.safetensors"
     return folder
 
 
@@ -119,23 +140,23 @@ def test_any_number_of_ranks_gives_the_same_bits_after_fifty_steps(
     fifty_steps: Path, tmp_path: Path, library: Library, ranks: int
 ) -> None:
     """Drop path, mixup and clipping; two backends, two dtypes; more ranks than cores."""
-    train(tmp_path, ranks, 29, KINDS, library)
-    assert_the_same_bits(fifty_steps, tmp_path, ranks, 29, KINDS)
+    train(tmp_path, ranks, FIFTY, KINDS, library)
+    assert_the_same_bits(fifty_steps, tmp_path, ranks, FIFTY, KINDS)
 
 
 def test_two_ranks_give_the_same_bits(tmp_path: Path) -> None:
     """Likewise for a few steps, of which the last has one image, for one of the ranks."""
     kinds = [("numba", "float32")]
     for ranks in (0, 2):
-        train(tmp_path, ranks, 359, kinds)
-    assert_the_same_bits(tmp_path, tmp_path, 2, 359, kinds)
+        train(tmp_path, ranks, FIVE, kinds)
+    assert_the_same_bits(tmp_path, tmp_path, 2, FIVE, kinds)
 
 
 @pytest.mark.ranks
 def test_the_fast_sum_is_near_the_exact_one(tmp_path: Path) -> None:
     """Float64 gradients are added in another order: after ten steps the weights differ by 1e-9 at most, the tolerance
     stated in docs/scale.md."""
-    common = f"{DIGITS} --epochs 2 --batch-size 359 --backend numpy --precision float64"
+    common = f"{DIGITS} --epochs 2 --batch-size 72 --backend numpy --precision float64"
     done = ran(4, *(f"{common} --reduce {how} -o {tmp_path / how}" for how in ("exact", "fast")))
     assert done.returncode == 0, done.stderr
     exact, fast = (load_weights(states(tmp_path / how)[-1]) for how in ("exact", "fast"))
@@ -147,7 +168,7 @@ def test_the_fast_sum_is_near_the_exact_one(tmp_path: Path) -> None:
     assert read_settings(tmp_path / "fast").reduce == "fast"
 
 
-QUICK = f"{DIGITS} --epochs 2 --batch-size 359 --backend numpy"
+QUICK = f"{DIGITS} --epochs 2 --batch-size 72 --backend numpy"
 
 
 @pytest.fixture(scope="module")
@@ -166,10 +187,10 @@ def test_a_rank_reads_only_its_own_images(quick: Path, tmp_path: Path) -> None:
     texts = [(tmp_path / f"{rank}.txt").read_text() for rank in range(4)]
     logs = [[tuple(map(int, line.split())) for line in text.splitlines()] for text in texts]
     reads = Counter(read for log in logs for read in log)
-    assert set(reads) == {(n, index) for n in (1437, 360) for index in range(n)}
+    assert set(reads) == {(n, index) for n in (TRAINED, HELD_OUT) for index in range(n)}
     assert set(reads.values()) == {2}
-    trained = [sum(n == 1437 for n, _ in log) for log in logs]
-    assert sum(trained) == 2 * 1437
+    trained = [sum(n == TRAINED for n, _ in log) for log in logs]
+    assert sum(trained) == 2 * TRAINED
     assert max(trained) - min(trained) <= 2 * 5
     assert_same_bits(quick, tmp_path / "run")
 
@@ -197,7 +218,7 @@ def test_a_sharded_optimizer_gives_the_same_bits(quick: Path, tmp_path: Path) ->
 
 
 RATES = {
-    name: f"{DIGITS} --epochs 2 --batch-size 359 --backend numba --precision float64 {rates}"
+    name: f"{DIGITS} --epochs 2 --batch-size 72 --backend numba --precision float64 {rates}"
     for name, rates in (("layers", "--layer-decay 0.7"), ("head", "--head-only"))
 }
 
@@ -323,7 +344,7 @@ def kill(folder: Path, command: str, ranks: int, rng: np.random.Generator, *, wa
     assert re.fullmatch(expected, told), told
 
 
-LONG = f"{DIGITS} --epochs 20 --batch-size 359 --backend numpy --save-every 1"
+LONG = f"{DIGITS} --epochs 20 --batch-size 72 --backend numpy --save-every 1"
 LATEST_KILL = 0.15
 """Seconds after a state was saved, of the hundred steps of a long run."""
 

@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
-from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from vipnp.checkpoint import save_weights
@@ -22,7 +21,7 @@ from vipnp.train.ranks import StoppedError
 from vipnp.train.report import check_picture
 from vipnp.train.signals import stop_signals
 
-__all__ = ["Bar", "check_files", "number", "one_blas_thread", "progress", "saved_if_stopped", "told"]
+__all__ = ["Bar", "check_files", "number", "progress", "saved_if_stopped", "told"]
 
 Number = TypeVar("Number", int, float)
 
@@ -55,13 +54,6 @@ def check_files(*, save: Path | None, load: Path | None, plot: Path | None, json
     if plot is not None:
         check_library("--plot", "matplotlib.figure", extra="train")
         check_picture("--plot", plot)
-
-
-@contextmanager
-def one_blas_thread() -> Iterator[None]:
-    """Within this context NumPy multiplies matrices in one thread."""
-    with threadpool_limits(limits=1, user_api="blas"):
-        yield
 
 
 @contextmanager
