@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import time
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,10 @@ def whole(photos: Path) -> Path:
     result = vipnp("train", photos, "-o", folder, *OPTIONS, "--workers", "0")
     assert result.exit_code == 0, result.output
     return folder
+
+
+def test_the_shards_that_a_result_depends_on_are_recorded_and_no_matter_of_the_machine(whole: Path) -> None:
+    assert tomllib.loads((whole / "config.toml").read_text())["run"]["shards"] == 8
 
 
 def rows_of(path: Path) -> list[dict[str, str]]:

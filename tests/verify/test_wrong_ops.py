@@ -556,6 +556,7 @@ def unseen(name: str, change: Callable[[Any, Any, Any], Any], x: Any = X) -> Non
 
 
 unseen("a batch of two", lambda x, dy, dx: dx * (1.5 if len(x) == 2 else 1))
+unseen("rows equal to one another", lambda x, dy, dx: dx * (1 + (len(np.unique(x, axis=0)) < len(x))))
 unseen("two things at once", lambda x, dy, dx: dx * np.float32(1.5) if len(x) == 4 and dx.dtype != float else dx)
 unseen("other numbers of axes", lambda x, dy, dx: dx if x.ndim == 2 else 2 * dx)
 unseen("memory of stride 0", lambda x, dy, dx: dx * (1.5 if 0 in x.strides and len(x) > 1 else 1))
