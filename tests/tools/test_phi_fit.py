@@ -37,7 +37,7 @@ def test_the_tool_comes_to_a_fit_as_good(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_the_cuda_kernel_has_these_coefficients() -> None:
-    text = (ROOT / "vipnp/backends/cupy/gelu.cu").read_text().split("normal(float u) {")[1].split("\n}")[0]
+    text = (ROOT / "vipnp/backends/cupy/gelu.cu").read_text().split("normal(float t) {")[1].split("\n}")[0]
     for name, coefficients in (("p", PHI_TAIL_NUMERATOR), ("q", PHI_TAIL_DENOMINATOR)):
         lines = re.findall(rf"^    (?:float )?{name} = .*?([\d.]+)f\)?;$", text, re.MULTILINE)
         assert tuple(float(number) for number in lines[::-1]) == coefficients
