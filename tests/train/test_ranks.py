@@ -403,5 +403,5 @@ def test_the_command_of_the_readme(tmp_path: Path) -> None:
     done = ran(2, command.replace("runs/", f"{tmp_path}/"), DIGITS="")
     assert done.returncode == 0, done.stderr
     assert "best accuracy" in done.stdout
-    assert ran(0, command.replace("runs/digits", f"{tmp_path}/one")).returncode == 0
+    assert ran(0, command.replace("runs/digits", f"{tmp_path}/one"), DIGITS="").returncode == 0
     assert_same_bits(tmp_path / "one", tmp_path / "digits")
