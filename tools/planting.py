@@ -49,9 +49,6 @@ EQUIVALENT: Mapping[str, str] = MappingProxyType(
         "shift: swapped axes: xp.reshape(da, (N, H, V, B, S)) -> xp.reshape(da, (N, H, V, S, B))": (
             "the permutation leaves the last two axes where they are, and the next reshape takes them as one"
         ),
-        "weighted_permute_mlp: swapped axes: xp.reshape(dlogits, (B, 3 * C)) -> xp.reshape(dlogits, (3 * C, B))": (
-            "the pullback of the MLP flattens its cotangent to rows of 3C numbers first"
-        ),
         "permutator: other variable: mlp_residual_back -> attn_residual_back": (
             "both divide by the same skip_lam and save nothing"
         ),
