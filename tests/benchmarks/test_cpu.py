@@ -215,7 +215,7 @@ def test_the_table_for_a_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert set(TITLES) == set(CONTENDERS)
 
 
-@pytest.mark.parametrize("results", ["cpu_contenders.json", "cpu_batches.json"])
+@pytest.mark.parametrize("results", ["cpu_contenders.json", "cpu_batches.json", "cpu_models.json"])
 def test_the_page_has_the_tables_of_the_results(results: str) -> None:
     root = Path(__file__).resolve().parents[2]
     tables = markdown(read_json(root / "benchmarks/results" / results, None))
