@@ -11,8 +11,8 @@ def linear(xp: Backend, x: Array, weight: Array, bias: Array) -> tuple[Array, Pu
 
     x (*, C); weight (K, C); bias (K,); y (*, K).
 
-    y is the product of `linear_no_bias` with a bias at every row, and so are its gradients: those of the product, and
-    with the leading axes of x flattened to M rows
+    y is the product of `linear_no_bias` with a bias at every row. With the leading axes of x flattened to M rows,
+        dx = dy weight,  dweight = dy^T x                   as derived there
         dbias_k = sum_m dy_mk      dbias = sum(dy) over the rows
 
     Saves: x (*, C), weight (K, C).

@@ -33,8 +33,8 @@ def starting_model(settings: Settings, classes: tuple[str, ...], backend: Backen
         _log.warning("classes: other names than the file's: the head is new and has to be trained")
     config = settings.config(len(classes))
     theirs = dataclasses.asdict(dataclasses.replace(found.config, drop_path=config.drop_path, dropout=config.dropout))
-    others = [f"{name} {theirs[name]}, expected {ours}" for name, ours in dataclasses.asdict(config).items()
-              if theirs[name] != ours]  # fmt: skip
+    ours = dataclasses.asdict(config)
+    others = [f"{name} {theirs[name]}, expected {ours[name]}" for name in ours if theirs[name] != ours[name]]
     if others:
         raise ValueError(
             f"--weights: {settings.weights} holds another model than {settings.model} for images of "

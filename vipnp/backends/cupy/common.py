@@ -81,7 +81,7 @@ def launch_columns(name: str, blocks: int, packed: tuple[Array, ...], **argument
     rows, width = packed[0].shape
     vector = vector_length(width, *packed)
     grid = (math.ceil(width / (WARP * vector)), blocks)
-    launch(name, dtype_name(packed[0]), (str(vector),), grid, (WARP, ROW_LANES), M=rows, K=width, **arguments)
+    launch(name, dtype_name(packed[0]), (str(vector),), grid, (WARP, ROW_LANES), **arguments, M=rows, K=width)
 
 
 def sum_rows(partial: Array) -> Array:

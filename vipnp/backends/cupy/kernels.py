@@ -196,33 +196,34 @@ def _module(file: str, dtype: str) -> Any:
 class Parameter(NamedTuple):
     """One parameter of an instantiation.
 
-    letter : its type in the module struct. dtype : that of the array it takes the address of, else None. numbers : the
-    types of Python that it takes where it takes no array.
+    letter : its type in the module struct. dtype : that of the array it takes the address of, else None. types : those
+    of Python that it takes. declared : its type in C++.
     """
 
     name: str
     letter: str
     dtype: Any
-    numbers: tuple[type, ...]
+    types: tuple[type, ...]
     declared: str
 
 
 def _parameters(name: str, dtype: str, template: tuple[str, ...]) -> tuple[Parameter, ...]:
-    storage = {cpp: name for name, cpp in CPP_TYPES.items()}
     elements = {"T": dtype, "A": wide(dtype), "Wide<T>": wide(dtype), "From": dtype, "long long": "int64"}
-    if template:
-        elements["To"] = storage.get(template[0], dtype)
+    elements["To"] = next((storage for storage, cpp in CPP_TYPES.items() if cpp in template), dtype)
     real = ("d" if wide(dtype) == "float64" else "f", (int, float))
-    numbers = {"int": ("i", (int,)), "long long": ("q", (int,))}
+    kinds: dict[str, tuple[str, tuple[type, ...]]] = {
+        "int": ("i", (int,)),
+        "long long": ("q", (int,)),
+        "Parts<A>": (f"{PARTS_LAYOUT.itemsize}s", (bytes,)),
+    }
     parameters = []
     for parameter, kind in signature(name).items():
         if kind.endswith("*"):
-            element = elements[kind.removeprefix("const ").removesuffix("*")]
-            parameters.append(Parameter(parameter, "P", dtype_of(element), (), kind))
-        elif kind.startswith("Parts<"):
-            parameters.append(Parameter(parameter, f"{PARTS_LAYOUT.itemsize}s", None, (bytes,), kind))
+            held = dtype_of(elements[kind.removeprefix("const ").removesuffix("*")])
+            parameters.append(Parameter(parameter, "P", held, (cupy.ndarray,), kind))
         else:
-            parameters.append(Parameter(parameter, numbers.get(kind, real)[0], None, numbers.get(kind, real)[1], kind))
+            letter, types = kinds.get(kind, real)
+            parameters.append(Parameter(parameter, letter, None, types, kind))
     return tuple(parameters)
 
 
@@ -244,25 +245,24 @@ class Prepared:
         ends = [calcsize("".join(letters[: i + 1])) for i in range(len(letters))]
         starts = (begin + end - calcsize(letter) for end, letter in zip(ends, letters, strict=True))
         self._addresses = (c_void_p * len(letters))(*starts)
+        self._at = addressof(self._addresses)
         self._names = tuple(signature(name))
-        self._expected = [(parameter.dtype, parameter.numbers) for parameter in self._parameters]
+        self._expected: list[tuple[Any, Any]] = [(parameter.dtype, parameter.types) for parameter in self._parameters]
 
     def start(self, grid: tuple[int, ...], block: tuple[int, ...], arguments: Mapping[str, Any]) -> None:
         """Enqueue it on the current stream. TypeError unless `arguments` are what the source declares."""
         if tuple(arguments) != self._names:
             arguments = self._in_order(arguments)
         values: list[Any] = []
-        for value, (dtype, numbers) in zip(arguments.values(), self._expected, strict=True):
+        for value, (dtype, types) in zip(arguments.values(), self._expected, strict=True):
             if dtype is None:
-                fits, packed = isinstance(value, numbers), value
-            elif value is None:
-                fits, packed = True, 0
+                fits = isinstance(value, types)
             else:
-                fits = isinstance(value, cupy.ndarray) and value.dtype == dtype
-                packed = value.data.ptr if fits else 0
+                # Nearly always the same object, and comparing dtypes takes longer than all else here.
+                fits = value is None or (isinstance(value, types) and (value.dtype is dtype or value.dtype == dtype))
             if not fits:
                 raise self._refused(len(values), value)
-            values.append(packed)
+            values.append(value if dtype is None else 0 if value is None else value.data.ptr)
         self._struct.pack_into(self._arguments, 0, *values)
         x, y, z = (*grid, 1, 1)[:3]
         # CUDA takes no grid of no blocks: over empty arrays one block finds nothing to do.
@@ -272,7 +272,7 @@ class Prepared:
             *(*block, 1, 1)[:3],
             0,
             get_current_stream().ptr,
-            addressof(self._addresses),
+            self._at,
             0,
         )
 

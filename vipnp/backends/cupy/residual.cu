@@ -13,7 +13,7 @@ constexpr int SUM_LANES = 16;
 template <typename T, int VEC>
 __global__ void __launch_bounds__(32 * ROW_LANES)
 residual_forward(const T* x, const T* branch, const Wide<T>* bias, const Wide<T>* mask, int mask_stride, Wide<T> factor,
-                 T* y, int M, int K, int tokens) {
+                 T* y, int tokens, int M, int K) {
     using A = Wide<T>;
     const int k = (blockIdx.x * 32 + threadIdx.x) * VEC;
     if (k >= K) return;
@@ -36,7 +36,7 @@ residual_forward(const T* x, const T* branch, const Wide<T>* bias, const Wide<T>
 template <typename T, int VEC>
 __global__ void __launch_bounds__(32 * ROW_LANES)
 residual_backward(const T* dy, const Wide<T>* mask, int mask_stride, Wide<T> factor, T* dbranch,
-                  Wide<T>* partial, int M, int K, int tokens) {
+                  Wide<T>* partial, int tokens, int M, int K) {
     using A = Wide<T>;
     const int k = (blockIdx.x * 32 + threadIdx.x) * VEC;
     A sum[VEC] = {};
