@@ -18,7 +18,7 @@ from vipnp.backends.numba import inference
 from vipnp.backends.numba.inference import Shared, leaf, stage_by_images
 from vipnp.backends.numba.kernels import machine, stage_chunks
 from vipnp.backends.numba.kernels.image import COUNTERS, PARAMS, next_chunk
-from vipnp.backends.numba.kernels.machine import LANES, WIDTH, tile_of, transpose_of, vector_of
+from vipnp.backends.numba.kernels.machine import LANES, WIDTH, sum_of_rows, tile_of, transpose_of, vector_of
 from vipnp.backends.numpy.threads import Crew
 from vipnp.layers import BlockMasks, Mask, stage
 from vipnp.models import ViPConfig
@@ -453,6 +453,25 @@ def test_split_attention_of_one_image_has_no_logit_that_is_too_large() -> None:
     images = np.random.default_rng(0).normal(size=(1, 3, 12, 8)).astype(np.float32)
     expected = readable(images)
     np.testing.assert_allclose(fused(images), expected, rtol=0, atol=1e-6 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("lanes", [4, 8, 16])
+@pytest.mark.parametrize("power", [1, 2])
+def test_vectors_are_added(power: int, lanes: int) -> None:
+    add_sum = sum_of_rows(power, lanes)
+
+    @numba.njit
+    def add(x: Any, rows: int, centre: Any, out: Any) -> None:
+        add_sum(x.ctypes.data, 4 * x.shape[1], rows, centre.ctypes.data, out.ctypes.data)
+
+    rng = np.random.default_rng(lanes)
+    x, centre = (rng.integers(-9, 9, shape).astype(np.float32) for shape in ((7, lanes + 3), lanes))
+    for rows in (1, 2, 7):
+        out = np.full(lanes + 1, 5, np.float32)
+        add(x, rows, centre, out)
+        terms = x[:rows, :lanes] - (centre if power == 2 else 0)
+        assert np.array_equal(out[:lanes], 5 + (terms**power).sum(0))
+        assert out[lanes] == 5
 
 
 @pytest.mark.parametrize("lanes", [4, 8, 16])

@@ -17,17 +17,17 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import carray  # type: ignore[attr-defined]
 
 from vipnp.backends.numba.kernels import gelu, machine, panels
 from vipnp.backends.numba.kernels.compiler import kernel_with, part
 from vipnp.backends.numba.kernels.gelu import normal
 from vipnp.backends.numba.kernels.machine import (
+    LANES,
     TALL,
     WIDTH,
+    add_rows,
     fetch_add,
     low_tile,
-    pointer,
     row_tile,
     tall_tile,
     wait_for,
@@ -36,15 +36,19 @@ from vipnp.backends.numba.kernels.machine import (
 from vipnp.backends.numba.kernels.panels import (
     give_panel,
     norm_panel,
+    numbers,
     of_whole_vectors,
+    place,
     read_across,
     read_along,
     read_row,
+    read_vectors,
     row_sum,
     take_panel,
     write_across,
     write_along,
     write_row,
+    write_vectors,
 )
 from vipnp.core import HostArray
 
@@ -133,13 +137,14 @@ def product_chunks(M: int, P: int) -> int:
 
 
 @part
-def dot(w: HostArray, row: int, x: HostArray) -> Any:
-    """The sum of w[row * K + k] x[k], x (K,), in parts of TERMS."""
-    K, total = x.size, np.float32(0)
-    for start in range(0, K, TERMS):
-        part = np.float32(0)
-        for k in range(start, min(start + TERMS, K)):
-            part += w[row * K + k] * x[k]
+def dot(row: int, x: HostArray) -> Any:
+    """The sum of the products of x (K,) and K float32 numbers at an address, in parts of TERMS."""
+    total = np.float32(0)
+    for start in range(0, x.size, TERMS):
+        terms, part = min(TERMS, x.size - start), np.float32(0)
+        w, v = numbers(row + 4 * start, terms), numbers(x.ctypes.data + 4 * start, terms)
+        for k in range(terms):
+            part += w[k] * v[k]
         total += part
     return total
 
@@ -176,11 +181,12 @@ def permute_segment(a: HostArray, n: int, H: int, W: int, S: int, h_in: HostArra
     """One segment of a (P, C, WIDTH) in the columns and rows of the branches; h_in (Ph, H*S, WIDTH), w_in likewise."""
     tokens = np.empty(H * W, np.float32)
     for s in range(S):
-        read_row(a, n * S + s, 0, tokens, 0, 1, H * W)
         if of_whole_vectors(H, W):
+            read_vectors(a, n * S + s, tokens)
             write_along(h_in, s, S, n * W, H, W, tokens)
             write_across(w_in, s, S, n * H, H, W, tokens)
         else:
+            read_row(a, n * S + s, 0, tokens, 0, 1, H * W)
             for h in range(H):
                 write_row(h_in, h * S + s, n * W, tokens, h * W, 1, W)
             for w in range(W):
@@ -192,14 +198,24 @@ def pool_segment(
     h_out: HostArray, w_out: HostArray, c_out: HostArray, n: int, H: int, W: int, S: int, pooled: HostArray
 ) -> None:
     """The mean over the tokens of the sum of the branches, one segment; pooled (C,)."""
+    sums = np.empty(LANES, np.float32)
+    out = sums.ctypes.data
     for s in range(S):
-        along_h, along_w = np.float32(0), np.float32(0)
-        for h in range(H):
-            along_h += row_sum(h_out, h * S + s, n * W, W)
-        for w in range(W):
-            along_w += row_sum(w_out, w * S + s, n * H, H)
-        total = row_sum(c_out, n * S + s, 0, H * W) + along_h + along_w
-        pooled[n * S + s] = total / np.float32(H * W)
+        c, sums[:] = n * S + s, 0
+        if of_whole_vectors(H, W):
+            for w in range(0, W, LANES):
+                add_rows(place(h_out, s, n * W + w), 4 * WIDTH * S, H, out, out)
+            for h in range(0, H, LANES):
+                add_rows(place(w_out, s, n * H + h), 4 * WIDTH * S, W, out, out)
+            for t in range(0, WIDTH, LANES):
+                add_rows(place(c_out, c, t), 4 * WIDTH * c_out.shape[1], len(c_out), out, out)
+        else:
+            for h in range(H):
+                sums[0] += row_sum(h_out, h * S + s, n * W, W)
+            for w in range(W):
+                sums[1] += row_sum(w_out, w * S + s, n * H, H)
+            sums[2] = row_sum(c_out, c, 0, H * W)
+        pooled[c] = np.sum(sums) / np.float32(H * W)
 
 
 @part
@@ -216,48 +232,49 @@ def weigh_segment(
 ) -> None:
     """The weighted sum of the branches, one segment; weights (3, C), y (P, C, WIDTH)."""
     T = H * W
-    tokens, across = np.empty(T, np.float32), np.empty(T, np.float32)
+    tokens, across, straight = np.empty(T, np.float32), np.empty(T, np.float32), np.empty(T, np.float32)
     for s in range(S):
         c = n * S + s
+        along_h, along_w, along_c = weights[0, c], weights[1, c], weights[2, c]
         if of_whole_vectors(H, W):
             read_along(h_out, s, S, n * W, H, W, tokens)
             read_across(w_out, s, S, n * H, H, W, across)
+            read_vectors(c_out, c, straight)
         else:
             for h in range(H):
                 read_row(h_out, h * S + s, n * W, tokens, h * W, 1, W)
             for w in range(W):
                 read_row(w_out, w * S + s, n * H, across, w, W, H)
+            read_row(c_out, c, 0, straight, 0, 1, T)
         for t in range(T):
-            tokens[t] = weights[0, c] * tokens[t] + weights[1, c] * across[t]
-        for p in range(len(y)):
-            for j in range(min(WIDTH, T - p * WIDTH)):
-                y[p, c, j] = tokens[p * WIDTH + j] + weights[2, c] * c_out[p, c, j]
+            tokens[t] = along_h * tokens[t] + along_w * across[t] + along_c * straight[t]
+        if of_whole_vectors(H, W):
+            write_vectors(y, c, tokens)
+        else:
+            write_row(y, c, 0, tokens, 0, 1, T)
 
 
 @part
-def numbers(address: int, count: int) -> Any:
-    """The `count` float32 numbers at an address."""
-    return carray(pointer(address), count)
-
-
-@part
-def hidden_rows(weight: HostArray, bias: HostArray, pooled: HostArray, first: int, end: int, hidden: HostArray) -> None:
-    """hidden = gelu(weight @ pooled + bias), its entries from first to end; weight (Q * C,)."""
+def hidden_rows(weight: int, bias: HostArray, pooled: HostArray, first: int, end: int, hidden: HostArray) -> None:
+    """hidden = gelu(weight @ pooled + bias), its entries from first to end; weight, the address of (Q, C)."""
     for q in range(first, end):
-        v = dot(weight, q, pooled) + bias[q]
+        v = dot(weight + 4 * q * pooled.size, pooled) + bias[q]
         cdf, _ = normal(v)
         hidden[q] = v * cdf
 
 
 @part
 def attention_rows(
-    weight: HostArray, bias: HostArray, hidden: HostArray, scale: float, first: int, end: int, weights: HostArray
+    weight: int, bias: HostArray, hidden: HostArray, scale: float, first: int, end: int, weights: HostArray
 ) -> None:
-    """weights[:, c] = scale * softmax of the entries 3 c ... 3 c + 2 of weight @ hidden + bias, c from first to end."""
+    """weights[:, c] = scale * softmax of the entries 3 c ... 3 c + 2 of weight @ hidden + bias, c from first to end;
+    weight, the address of (3 * C, Q)."""
+    row = 4 * hidden.size
     for c in range(first, end):
-        l0 = dot(weight, 3 * c, hidden) + bias[3 * c]
-        l1 = dot(weight, 3 * c + 1, hidden) + bias[3 * c + 1]
-        l2 = dot(weight, 3 * c + 2, hidden) + bias[3 * c + 2]
+        at = weight + 3 * c * row
+        l0 = dot(at, hidden) + bias[3 * c]
+        l1 = dot(at + row, hidden) + bias[3 * c + 1]
+        l2 = dot(at + 2 * row, hidden) + bias[3 * c + 2]
         largest = max(l0, l1, l2)
         e0, e1, e2 = np.exp(l0 - largest), np.exp(l1 - largest), np.exp(l2 - largest)
         total = e0 + e1 + e2
@@ -338,11 +355,10 @@ def stage_chunks(
                 pool_segment(h_out, w_out, c_out, chunk, H, W, S, pooled)
             elif kind == HIDDEN:
                 first, end = chunk * PART, min((chunk + 1) * PART, Q)
-                hidden_rows(numbers(params[block, 5], Q * C), numbers(params[block, 6], Q), pooled, first, end, inner)
+                hidden_rows(params[block, 5], numbers(params[block, 6], Q), pooled, first, end, inner)
             elif kind == ATTENTION:
                 first, end = chunk * PART, min((chunk + 1) * PART, C)
-                weight, bias = numbers(params[block, 7], 3 * C * Q), numbers(params[block, 8], 3 * C)
-                attention_rows(weight, bias, inner, scale_, first, end, weights)
+                attention_rows(params[block, 7], numbers(params[block, 8], 3 * C), inner, scale_, first, end, weights)
             elif kind == WEIGHTED:
                 weigh_segment(h_out, w_out, c_out, weights, chunk, H, W, S, a)
             elif kind == PROJ:

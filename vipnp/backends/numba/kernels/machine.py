@@ -1,5 +1,5 @@
-"""What Numba has no words for: a tile of a matrix product and a square turned, both in vector registers, and counters
-that threads share.
+"""What Numba has no words for: a tile of a matrix product, a sum of vectors and a square turned, all in vector
+registers, and counters that threads share.
 
 All are written as LLVM's instructions. They hold for every processor: a vector wider than the machine's is split by
 LLVM, and a multiply-add that the machine lacks is a product and a sum.
@@ -151,6 +151,53 @@ def move(typing: Any, source: Any, target: Any) -> Any:
         return context.get_dummy_value()
 
     return types.void(types.intp, types.intp), generate
+
+
+def sum_of_rows(power: int, lanes: int = LANES) -> Any:
+    """The function that adds vectors, or for `power` 2 the squares of their differences from one.
+
+    add(x, stride, rows, centre, out): out += sum of x_r, or of (x_r - centre)^2; x_r float32 (lanes,) at the address
+    x + r * stride, r < rows; centre, out addresses of (lanes,). In the order of the rows. rows >= 1.
+    """
+
+    @instruction
+    def add(typing: Any, x: Any, stride: Any, rows: Any, centre: Any, out: Any) -> Any:
+        def generate(context: Any, builder: Any, _: Any, arguments: Any) -> Any:
+            x, stride, rows, centre, out = arguments
+            integer, vector = x.type, ir.VectorType(REAL, lanes)
+            fma = declared(builder.module, ir.FunctionType(vector, [vector] * 3), f"llvm.fmuladd.v{lanes}f32")
+            subtracted = load_vector(builder, centre, lanes)
+            before, loop, end = builder.block, builder.append_basic_block(), builder.append_basic_block()
+            builder.branch(loop)
+
+            builder.position_at_end(loop)
+            row, at, total = builder.phi(integer), builder.phi(integer), builder.phi(vector)
+            value = load_vector(builder, at, lanes)
+            if power == 2:
+                value = builder.fsub(value, subtracted)
+                after = builder.call(fma, [value, value, total])
+            else:
+                after = builder.fadd(total, value)
+            following = builder.add(row, integer(1))
+            for variable, first, then in (
+                (row, integer(0), following),
+                (at, x, builder.add(at, stride)),
+                (total, ir.Constant(vector, [0.0] * lanes), after),
+            ):
+                variable.add_incoming(first, before)
+                variable.add_incoming(then, loop)
+            builder.cbranch(builder.icmp_signed("<", following, rows), loop, end)
+
+            builder.position_at_end(end)
+            store_vector(builder, builder.fadd(load_vector(builder, out, lanes), after), out)
+            return context.get_dummy_value()
+
+        return types.void(*[types.intp] * 5), generate
+
+    return add
+
+
+add_rows, add_squares = sum_of_rows(1), sum_of_rows(2)
 
 
 def transpose_of(lanes: int = LANES) -> Any:

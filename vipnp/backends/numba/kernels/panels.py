@@ -8,13 +8,20 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numba import carray  # type: ignore[attr-defined]
 
 from vipnp.backends.numba.kernels.compiler import part
-from vipnp.backends.numba.kernels.machine import LANES, WIDTH, move, transpose
+from vipnp.backends.numba.kernels.machine import LANES, WIDTH, add_rows, add_squares, move, pointer, transpose
 from vipnp.core import HostArray
 
 GROUP = 16
 """Channels that a sum over channels adds before partial sums are."""
+
+
+@part
+def numbers(address: int, count: int) -> Any:
+    """The `count` float32 numbers at an address."""
+    return carray(pointer(address), count)
 
 
 @part
@@ -40,33 +47,22 @@ def give_panel(x: HostArray, p: int, image: HostArray) -> None:
 @part
 def norm_panel(x: HostArray, weight: HostArray, bias: HostArray, eps: float, y: HostArray) -> None:
     """y = layer_norm of every column of x (C, WIDTH), the variance from the centred values; weight, bias (C,)."""
-    C = x.shape[0]
-    total, part = np.empty(WIDTH, np.float32), np.empty(WIDTH, np.float32)
-    mean, rstd = np.empty(WIDTH, np.float32), np.empty(WIDTH, np.float32)
-    total[:] = 0
-    for start in range(0, C, GROUP):
-        part[:] = 0
-        for c in range(start, min(start + GROUP, C)):
-            for j in range(WIDTH):
-                part[j] += x[c, j]
-        for j in range(WIDTH):
-            total[j] += part[j]
+    C, row = x.shape[0], 4 * WIDTH
+    mean, rstd = np.zeros(WIDTH, np.float32), np.zeros(WIDTH, np.float32)
+    for half in range(0, WIDTH, LANES):
+        at, centre, squares = x.ctypes.data + 4 * half, mean.ctypes.data + 4 * half, rstd.ctypes.data + 4 * half
+        for start in range(0, C, GROUP):
+            add_rows(at + row * start, row, min(GROUP, C - start), centre, centre)
+        for j in range(LANES):
+            mean[half + j] /= np.float32(C)
+        for start in range(0, C, GROUP):
+            add_squares(at + row * start, row, min(GROUP, C - start), centre, squares)
     for j in range(WIDTH):
-        mean[j] = total[j] / np.float32(C)
-    total[:] = 0
-    for start in range(0, C, GROUP):
-        part[:] = 0
-        for c in range(start, min(start + GROUP, C)):
-            for j in range(WIDTH):
-                centred = x[c, j] - mean[j]
-                part[j] += centred * centred
-        for j in range(WIDTH):
-            total[j] += part[j]
-    for j in range(WIDTH):
-        rstd[j] = np.float32(1) / np.sqrt(total[j] / np.float32(C) + np.float32(eps))
+        rstd[j] = np.float32(1) / np.sqrt(rstd[j] / np.float32(C) + np.float32(eps))
     for c in range(C):
+        values, out, scale, shift = x[c], y[c], weight[c], bias[c]
         for j in range(WIDTH):
-            y[c, j] = (x[c, j] - mean[j]) * rstd[j] * weight[c] + bias[c]
+            out[j] = (values[j] - mean[j]) * rstd[j] * scale + shift
 
 
 @part
@@ -101,7 +97,7 @@ def place(x: HostArray, row: int, column: int) -> Any:
 
 @part
 def of_whole_vectors(H: int, W: int) -> bool:
-    """Whether the rows and the columns of a grid are whole vectors, none of which then lies in two panels."""
+    """Whether the rows and the columns of a grid are whole vectors: none lies in two panels, and panels are full."""
     return H % LANES == 0 and W % LANES == 0
 
 
@@ -137,6 +133,20 @@ def write_along(y: HostArray, s: int, S: int, first: int, H: int, W: int, tokens
     for h in range(H):
         for w in range(0, W, LANES):
             move(tokens.ctypes.data + 4 * (h * W + w), place(y, h * S + s, first + w))
+
+
+@part
+def read_vectors(x: HostArray, row: int, tokens: HostArray) -> None:
+    """tokens = the columns of a row of x (P, rows, WIDTH) from the first on, whole vectors."""
+    for t in range(0, tokens.size, LANES):
+        move(place(x, row, t), tokens.ctypes.data + 4 * t)
+
+
+@part
+def write_vectors(y: HostArray, row: int, tokens: HostArray) -> None:
+    """read_vectors the other way round."""
+    for t in range(0, tokens.size, LANES):
+        move(tokens.ctypes.data + 4 * t, place(y, row, t))
 
 
 @part
