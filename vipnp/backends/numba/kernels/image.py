@@ -26,6 +26,7 @@ from vipnp.backends.numba.kernels.machine import (
     TALL,
     WIDTH,
     add_rows,
+    ask_for,
     fetch_add,
     low_tile,
     row_tile,
@@ -83,6 +84,12 @@ TERMS = 192
 PANELS = 8
 """Panels of a chunk of a product: they stay in a core's second-level cache while the weights pass."""
 
+LINE = 64
+"""Bytes of a cache line."""
+
+LINES = 4 * TALL * TERMS // (LINE * PANELS)
+"""Cache lines of the next chunk's weights that are asked for with every tile, so that all are there when it begins."""
+
 COUNTERS = 16
 """Integers in the row of a step, of which four are used: the others keep the rows in cache lines of their own."""
 
@@ -91,17 +98,22 @@ PART = 32
 
 
 @part
-def product(weight: int, x: HostArray, y: HostArray, chunk: int) -> tuple[int, int, int, int]:
+def product(weight: int, x: HostArray, y: HostArray, chunk: int, side: int) -> tuple[int, int, int, int]:
     """One chunk of y = weight @ x: (first row, end of the rows, first panel, end of the panels) of what it wrote.
 
-    weight, the address of (M, K); x (P, K, WIDTH); out: y (P, M, WIDTH).
+    weight, the address of (M, K); x (P, K, WIDTH); side, 0 or 1, whether the next chunk or the one before this comes
+    next, whose weights are asked for meanwhile; out: y (P, M, WIDTH).
     """
     (P, K, _), M = x.shape, y.shape[1]
     tiles = -(-M // TALL)
     first, start = chunk % tiles * TALL, chunk // tiles * PANELS
     end, stop = min(first + TALL, M), min(start + PANELS, P)
+    following = weight + 4 * K * (first - TALL if side else first + TALL)
     for p in range(start, stop):
         for k in range(0, K, TERMS):
+            for _ in range(LINES):
+                ask_for(following)
+                following += LINE
             terms, at = min(TERMS, K - k), x.ctypes.data + 4 * WIDTH * (p * K + k)
             row = first
             while row < end:
@@ -340,17 +352,13 @@ def stage_chunks(
                 take_panel(image, chunk, x)
             elif outside:
                 give_panel(x, chunk, result)
-            elif kind == NORM1:
-                norm_panel(x[chunk], numbers(params[block, 0], C), numbers(params[block, 1], C), eps, a[chunk])
+            elif kind in (NORM1, NORM2):
+                source, at = (x, 0) if kind == NORM1 else (z, 11)
+                norm_panel(
+                    source[chunk], numbers(params[block, at], C), numbers(params[block, at + 1], C), eps, a[chunk]
+                )
             elif kind == PERMUTE:
                 permute_segment(a, chunk, H, W, S, h_in, w_in)
-            elif kind == BRANCHES:
-                if chunk < h_chunks:
-                    product(params[block, 2], h_in, h_out, chunk)
-                elif chunk < h_chunks + w_chunks:
-                    product(params[block, 3], w_in, w_out, chunk - h_chunks)
-                else:
-                    product(params[block, 4], a, c_out, chunk - h_chunks - w_chunks)
             elif kind == POOL:
                 pool_segment(h_out, w_out, c_out, chunk, H, W, S, pooled)
             elif kind == HIDDEN:
@@ -361,17 +369,21 @@ def stage_chunks(
                 attention_rows(params[block, 7], numbers(params[block, 8], 3 * C), inner, scale_, first, end, weights)
             elif kind == WEIGHTED:
                 weigh_segment(h_out, w_out, c_out, weights, chunk, H, W, S, a)
-            elif kind == PROJ:
-                tile = product(params[block, 9], a, z, chunk)
-                residual_tile(x, z, numbers(params[block, 10], C), scale_, tile)
-            elif kind == NORM2:
-                norm_panel(z[chunk], numbers(params[block, 11], C), numbers(params[block, 12], C), eps, a[chunk])
-            elif kind == FC1:
-                tile = product(params[block, 13], a, g, chunk)
-                gelu_tile(g, numbers(params[block, 14], R), scale_, tile)
-            else:
-                tile = product(params[block, 15], g, x, chunk)
-                residual_tile(z, x, numbers(params[block, 16], C), scale_, tile)
+            else:  # one call of `product` for all, which is compiled into its caller
+                at, source, target, own = 4, a, c_out, chunk - h_chunks - w_chunks
+                if kind != BRANCHES:
+                    at, source, target = (9, a, z) if kind == PROJ else (13, a, g) if kind == FC1 else (15, g, x)
+                    own = chunk
+                elif chunk < h_chunks:
+                    at, source, target, own = 2, h_in, h_out, chunk
+                elif chunk < h_chunks + w_chunks:
+                    at, source, target, own = 3, w_in, w_out, chunk - h_chunks
+                tile = product(params[block, at], source, target, own, side)
+                if kind == FC1:
+                    gelu_tile(g, numbers(params[block, 14], R), scale_, tile)
+                elif kind != BRANCHES:
+                    skip = x if kind == PROJ else z
+                    residual_tile(skip, target, numbers(params[block, at + 1], C), scale_, tile)
             fetch_add(taken + 8)
             chunk = next_chunk(taken, chunks, side)
         wait_for(taken + 8, chunks)

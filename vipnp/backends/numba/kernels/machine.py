@@ -239,6 +239,21 @@ transpose = transpose_of()
 
 
 @instruction
+def ask_for(typing: Any, address: Any) -> Any:
+    """Have the numbers at an address brought to the first cache; nothing happens where there are none."""
+
+    def generate(context: Any, builder: Any, _: Any, arguments: Any) -> Any:
+        byte = ir.IntType(8).as_pointer()
+        prefetch = ir.FunctionType(ir.VoidType(), [byte, *[INDEX] * 3])
+        reading, soon_again, data = INDEX(0), INDEX(3), INDEX(1)
+        function = declared(builder.module, prefetch, "llvm.prefetch.p0i8")
+        builder.call(function, [builder.inttoptr(arguments[0], byte), reading, soon_again, data])
+        return context.get_dummy_value()
+
+    return types.void(types.intp), generate
+
+
+@instruction
 def whole_registers(typing: Any) -> Any:
     """Nothing, but the loops of the function that says it are vectorised for the widest registers. LLVM takes half of
     them on some processors with AVX-512, since an instruction on the whole can make them slower for a while: here the
