@@ -23,7 +23,7 @@ def product_of_every_layer(sizes: Any, weights: Any, x: Any, y: Any, tickets: An
         taken, chunks = tickets.ctypes.data + 8 * COUNTERS * layer, product_chunks(M, P)
         chunk = fetch_add(taken)
         while chunk < chunks:
-            product(weights[layer], into, out, chunk)
+            product(weights[layer], into, out, chunk, 0)
             fetch_add(taken + 8)
             chunk = fetch_add(taken)
         wait_for(taken + 8, chunks)
