@@ -713,6 +713,26 @@ def test_a_full_disk_does_not_lose_the_accuracy(whole: Path, monkeypatch: pytest
     assert result.stderr == "error: No space left on device\n"
 
 
+@pytest.mark.parametrize("command", ["eval {whole}", "explain {whole} {photos}/cat/0.png -o {tmp}/e",
+                                     "train {photos} -o {tmp}/r", "atlas -o {tmp}/a"])  # fmt: skip
+def test_pictures_that_cannot_be_drawn_are_told_before_any_work(
+    command: str, whole: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    before = sorted(whole.iterdir())
+    result = vipnp(*command.format(whole=whole, photos=photos, tmp=tmp_path).split())
+    assert result.exit_code == 2
+    assert result.output == f'error: {command.split()[0]} needs matplotlib: pip install "vipnp[train]"\n'
+    assert sorted(whole.iterdir()) == before
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_missing_library_is_told_with_its_extra(whole: Path, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "PIL", None)
+    result = vipnp("predict", whole, photos / "cat" / "0.png")
+    assert (result.exit_code, result.output) == (2, 'error: PIL is not installed: pip install "vipnp[train]"\n')
+
+
 def test_an_evaluation_puts_no_pictures_among_the_images(whole: Path, photos: Path, tmp_path: Path) -> None:
     others = Path(shutil.copytree(photos, tmp_path / "d"))
     shutil.copy(whole / "best.safetensors", others / "best.safetensors")

@@ -26,7 +26,7 @@ def evaluate(
     """Evaluate a trained model; writes eval-DATE/ into the run folder."""
     import numpy as np
 
-    from vipnp.core.checks import one_line
+    from vipnp.core.checks import check_library, one_line
     from vipnp.core.files import check_output_folder
     from vipnp.data import load_data_set
     from vipnp.train import confusion_matrix, report
@@ -36,6 +36,7 @@ def evaluate(
     from vipnp.train.settings import FILE, read_settings
     from vipnp.train.start import check_apart
 
+    check_library("eval", "matplotlib.figure", extra="train")
     saved = load_saved(model, backend=backend)
     folder = model if model.is_dir() else model.parent
     check_output_folder("model", folder)

@@ -135,6 +135,7 @@ def train(
         if backbone_lr:
             raise ValueError(f"--head-only: got --backbone-lr {backbone_lr:g} with it, expected one of the two")
         given["backbone_lr"] = 0.0
+    check_library("train", "matplotlib.figure", extra="train")
     if tensorboard:
         check_library("--tensorboard", "tensorboardX", extra="tensorboard")
     ranks = get_ranks()
