@@ -71,6 +71,14 @@ def test_a_closed_output_is_said_before_any_work(command: list[str]) -> None:
     )
 
 
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_a_name_that_the_encoding_lacks_costs_no_result(encoding: str) -> None:
+    program = "import sys; from vipnp.cli.errors import told\nwith told(): print('\u732b 90 %'); sys.exit(0)"
+    environment = {**os.environ, "PYTHONIOENCODING": encoding}
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "\\u732b 90 %\n", "")
+
+
 @pytest.mark.parametrize("module", ["vipnp", "vipnp.cli"])
 def test_the_command_line_is_a_module_too(module: str) -> None:
     """Python said that it cannot be directly executed."""

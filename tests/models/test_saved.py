@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import safetensors.numpy
 import torch
 
 import vipnp
@@ -131,6 +132,13 @@ def test_another_size_keeps_classes_and_moves_the_transform() -> None:
         ({"config": {"branches": "x" * 10**6}}, "has metadata of another kind (branches: got str"),
         ({"config": {"x" * 10**6: 1}}, "has metadata of another kind"),
         ({"transform": 3}, "has metadata of another kind"),
+        ({"transform": {"mean": [1e308, 0, 0]}}, "has metadata of another kind (mean[0]: got 1e+308"),
+        ({"transform": {"std": [1e-320, 1, 1]}}, "has metadata of another kind (std[0]: got 1e-320"),
+        ({"transform": {"std": [1e308, 1, 1]}}, "has metadata of another kind (std[0]: got 1e+308"),
+        ({"transform": {"exif": "no"}}, "has metadata of another kind (exif: got 'no', expected True or False"),
+        ({"transform": {"channels": 3.0}}, "has metadata of another kind (channels: got 3.0"),
+        ({"transform": {"ratio": [0, 0]}}, "has metadata of another kind (ratio: got 0, expected a number in"),
+        ({"config": {"\x1b[31m": 1}}, r"unexpected keyword argument '\x1b[31m'"),
     ],
 )
 def test_metadata_is_held_against_the_tensors(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
@@ -148,6 +156,15 @@ def test_metadata_is_held_against_the_tensors(tmp_path: Path, changes: dict[str,
     assert str(caught.value).startswith(f"path: '{tmp_path / 'm'}' ")
     assert message in str(caught.value)
     assert len(str(caught.value)) < 1000
+
+
+@pytest.mark.parametrize("key", ["config", "unknown"])
+def test_metadata_that_is_nested_without_end(tmp_path: Path, key: str) -> None:
+    nested = "[" * 100_000 + "]" * 100_000
+    contents = safetensors.numpy.save(small_model().state_dict(), {"vipnp": f'{{"{key}": {nested}}}'})
+    (tmp_path / "m").write_bytes(contents)
+    with pytest.raises(ValueError, match=r"is no whole safetensors file \(maximum recursion depth"):
+        vipnp.load(tmp_path / "m")
 
 
 # --- published weights ------------------------------------------------------------------------------------------------

@@ -302,8 +302,16 @@ def test_the_launcher_of_another_mpi(tmp_path: Path) -> None:
 def started(folder: Path, command: str, ranks: int) -> tuple[subprocess.Popen[str], list[int]]:
     """A run that has saved a state since it began, and the processes of its ranks."""
     before = {path.name for path in states(folder)}
+    # A test run in the background of a shell ignores SIGINT, and its children would too.
+    restore = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)  # noqa: E731
     process = subprocess.Popen(
-        program(ranks, command), env=ENVIRONMENT, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        program(ranks, command),
+        env=ENVIRONMENT,
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=restore,
     )
     assert process.stdout is not None
     for line in process.stdout:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import errno
 import json
 import os
 import re
@@ -26,12 +27,15 @@ from tests.conftest import command_line as vipnp
 from vipnp.checkpoint import load_weights, save_weights
 from vipnp.data import load_data_set
 from vipnp.models import VisionPermutator
+from vipnp.train import report, start
 from vipnp.train.folder import held_alone, prepare_folder, states
 from vipnp.train.ranks import StoppedError
 from vipnp.train.recipe import RECIPES, Recipe, recipe_from
 from vipnp.train.run import Run
 from vipnp.train.saved import load_saved
 from vipnp.train.settings import Settings, read_settings, tiny_config
+from vipnp.train.signals import stop_signals
+from vipnp.train.start import new_run
 
 LIMITED = ("lr", "min_lr", "warmup_lr", "weight_decay", "clip_grad", "mixup", "cutmix")
 """The options of a recipe that are no shares."""
@@ -520,6 +524,82 @@ def test_the_file_gives_any_option_and_the_command_line_goes_first(photos: Path,
     assert (settings.recipe.epochs, settings.recipe.sched_on_updates) == (1, False)
 
 
+def test_the_configuration_of_a_run_is_a_file_of_options(whole: Path, tmp_path: Path) -> None:
+    """Another run with it has the bits of the first."""
+    result = vipnp("train", "--config", whole / "config.toml", "-o", tmp_path / "r", "--workers", 0)
+    assert result.exit_code == 0, result.output
+    assert read_settings(tmp_path / "r") == read_settings(whole)
+    assert (tmp_path / "r" / "last.safetensors").read_bytes() == (whole / "last.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize("content", ["lr = " + "[" * 5000 + "]" * 5000, "lr = " + "1" * 5000, "[run]\nlr = 1"])
+def test_a_file_of_options_that_is_none_is_named(content: str, photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "c.toml").write_text(content)
+    result = vipnp("train", photos, "-o", tmp_path / "r", "--config", tmp_path / "c.toml")
+    assert result.exit_code == 2
+    assert result.output.startswith(f"error: config: {tmp_path / 'c.toml'} ")
+
+
+def test_a_pipe_of_options_is_not_waited_for(photos: Path, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "c.toml")
+    result = vipnp("train", photos, "-o", tmp_path / "r", "--config", tmp_path / "c.toml")
+    assert result.exit_code == 2
+    assert "c.toml is a folder, a pipe or a device, expected a TOML file" in result.output
+
+
+@pytest.mark.parametrize("name", ["log.txt", "metrics.csv", "curves.png", "last.safetensors", "state"])
+def test_what_is_no_file_of_a_run_is_told_before_any_work(name: str, whole: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(whole, tmp_path / "r"))
+    (shutil.rmtree if (folder / name).is_dir() else os.unlink)(folder / name)
+    os.mkfifo(folder / name)
+    result = vipnp("train", "--resume", folder, "--epochs", 4)
+    assert result.exit_code == 2
+    assert result.output.startswith(f"error: run: got {folder / name}, which is no f")
+    if name == "metrics.csv":
+        result = vipnp("train", "--config", folder / "config.toml", "-o", folder, "--overwrite")
+        assert result.output.startswith(f"error: run: got {folder / name}, which is no file")
+
+
+@pytest.mark.parametrize(("line", "other"), [("batch_size = 5", "batch_size = 2"), ("ema = 0.9", "ema = 0.0")])
+def test_a_configuration_that_the_states_do_not_fit(line: str, other: str, whole: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(whole, tmp_path / "r"))
+    text = (folder / "config.toml").read_text()
+    assert line in text
+    (folder / "config.toml").write_text(text.replace(line, other))
+    result = vipnp("train", "--resume", folder, "--epochs", 5)
+    assert result.exit_code == 2
+    assert "config.toml has another batch_size or ema than the last state was made with" in result.output
+
+
+def test_a_run_that_ended_while_another_read_its_images_is_kept(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def meanwhile(*arguments: Any, **options: Any) -> Run:
+        (tmp_path / "r").mkdir()
+        (tmp_path / "r" / "config.toml").write_text("another's")
+        return new_run(*arguments, **options)
+
+    monkeypatch.setattr(start, "new_run", meanwhile)
+    result = vipnp("train", photos, "-o", tmp_path / "r", *OPTIONS)
+    assert result.exit_code == 2
+    assert "r holds a run already" in result.output
+    assert (tmp_path / "r" / "config.toml").read_text() == "another's"
+
+
+def test_signals_that_are_ignored_stay_so() -> None:
+    """As nohup has it."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with stop_signals() as stop:
+            os.kill(os.getpid(), signal.SIGHUP)
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(0.01)
+        assert stop == [signal.SIGTERM]
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
 def scalars(folder: Path) -> dict[str, list[tuple[int, float]]]:
     """Step and value of every scalar in the events of a run, by its name: records are a length (8 bytes), its checksum
     (4), an event, and a checksum of that (4)."""
@@ -611,6 +691,64 @@ def test_predict_agrees_with_the_model(whole: Path, photos: Path, tmp_path: Path
     assert [answer["class"] for answer in answers] == [saved.classes[k] for k in best]
     assert [answer["probability"] for answer in answers] == pytest.approx(p[best], abs=1e-6)
     assert len((tmp_path / "a.csv").read_text().splitlines()) == 3
+
+
+def test_a_full_disk_loses_no_answer(whole: Path, photos: Path, tmp_path: Path) -> None:
+    outputs = ("--csv", "/dev/full", "--json", tmp_path / "answers.json")
+    result = vipnp("predict", whole, photos / "cat" / "0.png", *outputs)
+    assert result.exit_code == 2
+    assert result.stdout.startswith(str(photos / "cat" / "0.png"))
+    assert result.stderr == "error: --csv: [Errno 28] No space left on device: '/dev/full'\n"
+    assert len(json.loads((tmp_path / "answers.json").read_text())) == 1
+
+
+def test_a_full_disk_does_not_lose_the_accuracy(whole: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(report, "per_class", full)
+    result = vipnp("eval", whole)
+    assert result.exit_code == 2
+    assert result.stdout.startswith("accuracy ")
+    assert result.stderr == "error: No space left on device\n"
+
+
+@pytest.mark.parametrize("command", ["eval {whole}", "explain {whole} {photos}/cat/0.png -o {tmp}/e",
+                                     "train {photos} -o {tmp}/r", "atlas -o {tmp}/a"])  # fmt: skip
+def test_pictures_that_cannot_be_drawn_are_told_before_any_work(
+    command: str, whole: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    before = sorted(whole.iterdir())
+    result = vipnp(*command.format(whole=whole, photos=photos, tmp=tmp_path).split())
+    assert result.exit_code == 2
+    assert result.output == f'error: {command.split()[0]} needs matplotlib: pip install "vipnp[train]"\n'
+    assert sorted(whole.iterdir()) == before
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_missing_library_is_told_with_its_extra(whole: Path, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "PIL", None)
+    result = vipnp("predict", whole, photos / "cat" / "0.png")
+    assert (result.exit_code, result.output) == (2, 'error: PIL is not installed: pip install "vipnp[train]"\n')
+
+
+def test_an_evaluation_puts_no_pictures_among_the_images(whole: Path, photos: Path, tmp_path: Path) -> None:
+    others = Path(shutil.copytree(photos, tmp_path / "d"))
+    shutil.copy(whole / "best.safetensors", others / "best.safetensors")
+    before = sorted(others.rglob("*"))
+    result = vipnp("eval", others / "best.safetensors", "--data", others)
+    assert result.exit_code == 2
+    assert f"model: {others} lies among the images in {others}" in result.output
+    assert sorted(others.rglob("*")) == before
+
+
+def test_weights_are_not_converted_over_themselves(whole: Path, tmp_path: Path) -> None:
+    """A checkpoint of PyTorch would lose the state of its optimiser."""
+    shutil.copy(whole / "best.safetensors", tmp_path / "w.safetensors")
+    result = vipnp("convert", tmp_path / "w.safetensors", tmp_path / "w.safetensors", "--overwrite")
+    assert result.exit_code == 2
+    assert "is one of the files to read" in result.output
 
 
 def test_predict_passes_over_no_folder_in_silence(whole: Path, photos: Path, open_folder: Path) -> None:

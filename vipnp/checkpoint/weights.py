@@ -195,7 +195,7 @@ def load_metadata(path: str | os.PathLike[str]) -> dict[str, Any]:
             raise ValueError(f"path: {os.fspath(path)!r} is no whole safetensors file")
         try:
             found = json.loads(json.loads(file.read(size).decode()).get(RESERVED, {}).get(METADATA, "{}"))
-        except (ValueError, AttributeError, TypeError) as error:
+        except (ValueError, AttributeError, TypeError, RecursionError) as error:
             raise ValueError(f"path: {os.fspath(path)!r} is no whole safetensors file ({error})") from error
     if not isinstance(found, dict):
         raise ValueError(f"path: {os.fspath(path)!r} has metadata that is no mapping")

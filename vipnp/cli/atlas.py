@@ -39,7 +39,7 @@ def atlas(
     data: Annotated[list[str] | None, typer.Option(help="digits, phototiles, or both (given twice).")] = None,
 ) -> None:
     """Train the same network with four mixings, and draw what they see and reach."""
-    from vipnp.core.checks import one_line
+    from vipnp.core.checks import check_library, one_line
     from vipnp.core.files import check_output_folder, check_outputs, write_text
     from vipnp.data import load_data_set
     from vipnp.explain.atlas import draw, table
@@ -49,6 +49,7 @@ def atlas(
     for name in names:
         if name not in PATCHES:
             raise ValueError(f"--data: got {name!r}, expected one of {', '.join(PATCHES)}")
+    check_library("atlas", "matplotlib.figure", extra="train")
     check_output_folder("--output", output)
     output.mkdir(parents=True, exist_ok=True)
     check_outputs({f"--output: {name}": output / name for name in ("atlas.csv", "atlas.png")})

@@ -31,10 +31,10 @@ def convert(
     to_pytorch = target.name.lower().endswith((".pth", ".pth.tar", ".pt"))
     if not to_pytorch and target.suffix.lower() != ".safetensors":
         raise ValueError(f"target: got {str(target)!r}, expected a name in .safetensors, .pth, .pth.tar or .pt")
-    check_outputs({"target": target})
+    source = weight_file("source", source)
+    check_outputs({"target": target}, inputs=[source])
     if target.exists() and not overwrite:
         raise ValueError(f"target: {str(target)!r} is there already: --overwrite replaces it")
-    source = weight_file("source", source)
     tensors, described = load_weights(source), load_metadata(source)
     if to_pytorch:
         save_pytorch(target, tensors)

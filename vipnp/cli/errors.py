@@ -44,7 +44,10 @@ def tell(line: str) -> None:
 
 
 def reason(error: Exception) -> str:
-    """What to tell, in one line: of an error of the system the file and what is wrong."""
+    """What to tell, in one line: of an error of the system the file and what is wrong, of a missing library the
+    extra to install."""
     if isinstance(error, OSError) and error.errno is not None and error.strerror:
         return ": ".join([*([] if error.filename is None else [printable(error.filename)]), error.strerror])
+    if isinstance(error, ModuleNotFoundError) and error.name is not None:
+        return f'{error.name.split(".")[0]} is not installed: pip install "vipnp[train]"'
     return one_line(str(error)) or type(error).__name__

@@ -26,7 +26,7 @@ def evaluate(
     """Evaluate a trained model; writes eval-DATE/ into the run folder."""
     import numpy as np
 
-    from vipnp.core.checks import one_line
+    from vipnp.core.checks import check_library, one_line
     from vipnp.core.files import check_output_folder
     from vipnp.data import load_data_set
     from vipnp.train import confusion_matrix, report
@@ -34,7 +34,9 @@ def evaluate(
     from vipnp.train.prediction import predict
     from vipnp.train.saved import BEST, load_saved
     from vipnp.train.settings import FILE, read_settings
+    from vipnp.train.start import check_apart
 
+    check_library("eval", "matplotlib.figure", extra="train")
     saved = load_saved(model, backend=backend)
     folder = model if model.is_dir() else model.parent
     check_output_folder("model", folder)
@@ -53,6 +55,7 @@ def evaluate(
         of_a_run = (folder / FILE).is_file() and (model.is_dir() or model.name == BEST)
         run = read_settings(folder) if of_a_run else None
         images = load_data_set(data) if run is None else load_data_set(data, validation=run.validation, seed=run.seed)
+    check_apart("model", folder, images)
     if images.classes != saved.classes:
         unknown = [name for name in images.classes if name not in saved.classes]
         missing = [name for name in saved.classes if name not in images.classes]
@@ -68,19 +71,24 @@ def evaluate(
     logits = predict(saved.model, split, saved.transform, workers=workers)
     answers = logits.argmax(axis=1)
     counts = confusion_matrix(split.labels, answers, len(saved.classes))
-    output = new_folder(folder / time.strftime("eval-%Y%m%d-%H%M%S"))
-    report.predictions(output / "predictions.csv", split.names, split.labels, logits, saved.classes)
-    report.per_class(output / "per_class.csv", counts, saved.classes)
-    report.confusion(output / "confusion.png", counts, saved.classes)
-    least = report.worst(split.labels, logits)
-    report.gallery(
-        output / "worst.png",
-        [saved.transform.pixels(saved.transform.evaluation(split.picture(i, saved.transform.channels))) for i in least],
-        [report.answer_beside_truth(split.names[i], split.labels[i], logits[i], saved.classes) for i in least],
-    )
     accuracy = f"accuracy {float(np.mean(answers == split.labels)):.2%} on {len(split)} images"
     if data is not None and not take_all:
         accuracy += f" held out of {len(split) + len(images.train)}"
+    try:
+        output = new_folder(folder / time.strftime("eval-%Y%m%d-%H%M%S"))
+        report.predictions(output / "predictions.csv", split.names, split.labels, logits, saved.classes)
+        report.per_class(output / "per_class.csv", counts, saved.classes)
+        report.confusion(output / "confusion.png", counts, saved.classes)
+        least = report.worst(split.labels, logits)
+        seen = [saved.transform.evaluation(split.picture(i, saved.transform.channels)) for i in least]
+        report.gallery(
+            output / "worst.png",
+            [saved.transform.pixels(x) for x in seen],
+            [report.answer_beside_truth(split.names[i], split.labels[i], logits[i], saved.classes) for i in least],
+        )
+    except OSError:
+        typer.echo(one_line(accuracy))  # a full disk costs the details alone
+        raise
     typer.echo(one_line(f"{accuracy}; details in {output}"))
 
 

@@ -31,7 +31,7 @@ def explain(
     """Show what a model looks at in an image."""
     import numpy as np
 
-    from vipnp.core.checks import one_line
+    from vipnp.core.checks import check_library, one_line
     from vipnp.core.files import check_output_folder, check_outputs, write_text
     from vipnp.data.images import open_image
     from vipnp.explain import explain as explained
@@ -39,6 +39,7 @@ def explain(
     from vipnp.explain.pictures import NAMES, write_pictures
     from vipnp.train.saved import load_saved
 
+    check_library("explain", "matplotlib.figure", extra="train")
     if not image.is_file():
         what = "a folder" if image.is_dir() else "no file"
         raise FileNotFoundError(f"image: {str(image)!r} is {what}, expected an image")

@@ -32,7 +32,7 @@ def predict(
     from scipy.special import softmax
 
     from vipnp.core.checks import one_line
-    from vipnp.core.files import check_outputs, text_when_done, write_json
+    from vipnp.core.files import check_outputs, text_when_done, write_json, write_outputs
     from vipnp.data.images import UnreadableImageError, open_image
     from vipnp.data.sets import images_below, natural
     from vipnp.train.saved import files_of, load_saved
@@ -69,8 +69,9 @@ def predict(
         p = softmax(logits[0])
         best = np.argsort(-p, kind="stable")[:topk]
         rows.append((str(file), [(saved.classes[k], float(p[k])) for k in best]))
-    if csv is not None:
-        with text_when_done(csv) as handle:
+
+    def write_table(path: Path) -> None:
+        with text_when_done(path) as handle:
             writer = csv_module.writer(handle)
             writer.writerow(("file", "rank", "class", "probability"))
             writer.writerows(
@@ -78,11 +79,13 @@ def predict(
                 for file, answers in rows
                 for rank, (name, p) in enumerate(answers, start=1)
             )
-    if json is not None:
-        content = [
-            {"file": file, "answers": [{"class": c, "probability": p} for c, p in answers]} for file, answers in rows
-        ]
-        write_json(json, content)
-    # Last, so that a closed pipe loses no file.
-    for name, answers in rows:
-        typer.echo(one_line(f"{name}: " + ", ".join(f"{answer} {p:.1%}" for answer, p in answers)))
+
+    content = [
+        {"file": file, "answers": [{"class": c, "probability": p} for c, p in answers]} for file, answers in rows
+    ]
+    try:
+        write_outputs(("--csv", csv, write_table), ("--json", json, lambda path: write_json(path, content)))
+    finally:
+        # Last, so that a closed pipe loses no file, and in any case: a full disk loses no answer.
+        for name, answers in rows:
+            typer.echo(one_line(f"{name}: " + ", ".join(f"{answer} {p:.1%}" for answer, p in answers)))

@@ -32,9 +32,10 @@ def take_options(context: typer.Context, file: Path | None) -> Path | None:
     if file is not None:
         with told():
             from vipnp.train.recipe import read_toml
+            from vipnp.train.settings import options_of_run
 
             known = [parameter.name for parameter in context.command.params if parameter.name not in NOT_IN_A_FILE]
-            found = read_toml(file)
+            found = options_of_run(read_toml(file))
             for name in found:
                 if name not in known:
                     raise ValueError(f"config: {file} has {shown(name)}, which is no option{did_you_mean(name, known)}")
@@ -81,7 +82,7 @@ def train(
     config: Annotated[
         Path | None,
         fine(
-            "A TOML file with any of these options by name; the command line goes first.",
+            "A TOML file with any of these options by name, or a run's config.toml; the command line goes first.",
             parser=path,
             is_eager=True,
             callback=take_options,
@@ -126,7 +127,7 @@ def train(
     from vipnp.cli.progress import carry_out
     from vipnp.train.folder import held_alone
     from vipnp.train.recipe import Recipe
-    from vipnp.train.start import new_run, new_settings, resumed, run_identity, write_start
+    from vipnp.train.start import check_vacant, new_run, new_settings, resumed, run_identity, write_start
 
     given = {field.name: context.params[field.name] for field in dataclasses.fields(Recipe)}
     given = {name: value for name, value in given.items() if value is not None}
@@ -134,6 +135,7 @@ def train(
         if backbone_lr:
             raise ValueError(f"--head-only: got --backbone-lr {backbone_lr:g} with it, expected one of the two")
         given["backbone_lr"] = 0.0
+    check_library("train", "matplotlib.figure", extra="train")
     if tensorboard:
         check_library("--tensorboard", "tensorboardX", extra="tensorboard")
     ranks = get_ranks()
@@ -170,6 +172,8 @@ def train(
         with ranks.agreed():
             if ranks.rank == 0:
                 while_at_work.enter_context(held_alone(run.folder))
+                if resume is None and not overwrite:  # once more: while images were read, another run may have ended
+                    check_vacant(run.folder)
                 write_start(run, new=resume is None, epochs=epochs)
         carry_out(run, workers, save_every, tensorboard=tensorboard)
 

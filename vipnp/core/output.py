@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import sys
 from collections.abc import Iterator
@@ -14,12 +15,16 @@ CLOSED_PIPE = 141
 
 @contextmanager
 def readers_may_leave() -> Iterator[None]:
-    """Where the pipe at standard output is closed, as by `| head`, the program ends without a word.
+    """Where the pipe at standard output is closed, as by `| head`, the program ends without a word. What the encoding
+    of the output lacks stands as Python escapes it: no name costs a result.
 
     Raises SystemExit with CLOSED_PIPE then; OSError where standard output is closed from the start.
     """
     if sys.stdout is None:
         raise OSError("standard output: it is closed, expected a terminal, a file or a pipe")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # whose encoding may lack a letter of a class or file
+            stream.reconfigure(errors="backslashreplace")
     try:
         yield
         sys.stdout.flush()

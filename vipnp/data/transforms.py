@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from vipnp.core import Generator, HostArray
-from vipnp.core.checks import check_real, check_whole, shown
+from vipnp.core.checks import check_flag, check_real, check_whole, shown
 from vipnp.data.rand_augment import parse, rand_augment
 
 if TYPE_CHECKING:
@@ -23,6 +23,9 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 LARGEST_SIDE = 2**14
 """Pixels of a side of what the network sees, at most: more are a slip of the hand."""
+
+LARGEST_MEAN, LEAST_STD, LARGEST_STD = 1e6, 1e-6, 1e6
+"""Of channels whose values are in [0, 1]: beyond these float32 has no digits left for a pixel, or no number at all."""
 
 LEAST_CROP = 0.01
 """Share of the image that evaluation sees, at least."""
@@ -67,11 +70,14 @@ class Transform:
 
     def __post_init__(self) -> None:
         check_size("size", self.size)
-        for name in ("mean", "std"):
+        if check_whole("channels", self.channels, low=1) not in (1, 3):
+            raise ValueError(f"channels: got {shown(self.channels)}, expected 1 or 3")
+        check_flag("exif", self.exif)
+        for name, low, high in (("mean", -LARGEST_MEAN, LARGEST_MEAN), ("std", LEAST_STD, LARGEST_STD)):
             if not isinstance(getattr(self, name), tuple):
                 raise TypeError(f"{name}: got {shown(getattr(self, name))}, expected a tuple of numbers")
             for i, value in enumerate(getattr(self, name)):
-                check_real(f"{name}[{i}]", value, low=-math.inf if name == "mean" else 0, low_included=False)
+                check_real(f"{name}[{i}]", value, low=low, high=high, high_included=True)
             if len(getattr(self, name)) != self.channels:
                 raise ValueError(
                     f"{name}: got {len(getattr(self, name))} numbers, expected {self.channels}, one a channel"
@@ -81,6 +87,7 @@ class Transform:
         if self.interpolation not in ("nearest", "bilinear", "bicubic"):
             raise ValueError(f"interpolation: got {shown(self.interpolation)}, expected nearest, bilinear or bicubic")
         check_scale(self.scale)
+        check_ratio(self.ratio)
         if self.aa != "":
             parse(self.aa)
 
@@ -157,11 +164,23 @@ def check_size(name: str, size: Any) -> None:
 
 def check_scale(scale: Any) -> None:
     """Raise TypeError unless `scale` is a pair of numbers, ValueError unless 0 < low <= high <= 1."""
-    if not isinstance(scale, tuple) or len(scale) != 2:
-        raise TypeError(f"scale: got {shown(scale)}, expected (low, high)")
-    low, high = (check_real("scale", value, low=0, low_included=False, high=1, high_included=True) for value in scale)
+    _check_pair("scale", scale, least=0, low_included=False, most=1)
+
+
+def check_ratio(ratio: Any) -> None:
+    """Raise TypeError unless `ratio` is a pair of numbers, ValueError unless 0.001 <= low <= high <= 1000."""
+    _check_pair("ratio", ratio, least=1e-3, low_included=True, most=1e3)
+
+
+def _check_pair(name: str, pair: Any, *, least: float, low_included: bool, most: float) -> None:
+    if not isinstance(pair, tuple) or len(pair) != 2:
+        raise TypeError(f"{name}: got {shown(pair)}, expected (low, high)")
+    low, high = (
+        check_real(name, value, low=least, low_included=low_included, high=most, high_included=True) for value in pair
+    )
     if low > high:
-        raise ValueError(f"scale: got {shown(scale)}, expected 0 < low <= high <= 1")
+        sign = "<=" if low_included else "<"
+        raise ValueError(f"{name}: got {shown(pair)}, expected {least:g} {sign} low <= high <= {most:g}")
 
 
 def centre_crop(

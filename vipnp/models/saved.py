@@ -11,7 +11,7 @@ from typing import Any
 from vipnp.backends import Backend
 from vipnp.checkpoint import load_metadata, load_weights
 from vipnp.core import HostArray
-from vipnp.core.checks import check_whole, listed, shown
+from vipnp.core.checks import check_whole, listed, one_line, shown
 from vipnp.data.transforms import IMAGENET_MEAN, IMAGENET_STD, Transform
 from vipnp.models.checks import differing
 from vipnp.models.config import PUBLISHED, PUBLISHED_CROP_PCT, ViPConfig, get_config
@@ -135,7 +135,7 @@ def _described(
         if transform is not None:
             transform = Transform(**{key: _tupled(value) for key, value in transform.items()})
     except (TypeError, AttributeError, ValueError) as error:
-        reason = str(error)  # which may name what the file holds in full
+        reason = one_line(str(error))  # which may name what the file holds in full
         reason = reason if len(reason) <= LONGEST_REASON else f"{reason[:LONGEST_REASON]}..."
         raise ValueError(f"{where} has metadata of another kind ({reason})") from error
     classes = found.get("classes")

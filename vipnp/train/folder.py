@@ -55,6 +55,9 @@ CONTENTS = (
 )
 """What a run writes into its folder."""
 
+FOLDERS = frozenset({"state", EVENTS})
+"""Those of them that are folders."""
+
 COLUMNS = ("epoch", "loss", "lr", "accuracy", "seconds")
 """Of metrics.csv."""
 
@@ -152,6 +155,15 @@ def held_alone(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.close(lock)
+
+
+def check_kinds(folder: Path) -> None:
+    """Raise ValueError where in `folder` something else stands in the place of a file or folder of a run: a pipe is
+    waited for without end, the rest would be told after an epoch."""
+    for name in CONTENTS:
+        place, kind = folder / name, "folder" if name in FOLDERS else "file"
+        if os.path.lexists(place) and not (place.is_dir() if name in FOLDERS else place.is_file()):
+            raise ValueError(f"run: got {place}, which is no {kind}, expected one or nothing there: take it away")
 
 
 def prepare_folder(folder: Path, settings: Settings, data: DataSet, versions: dict[str, str]) -> None:

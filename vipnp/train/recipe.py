@@ -169,9 +169,11 @@ def recipe_from(name: str, options: Mapping[str, Any], model: str = "") -> Recip
 
 def read_toml(path: Path) -> dict[str, Any]:
     """The options in a TOML file. Raises ValueError where it is none, OSError where it cannot be read."""
+    if path.exists() and not path.is_file():  # a pipe is waited for
+        raise ValueError(f"config: {path} is a folder, a pipe or a device, expected a TOML file")
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise type(error)(f"config: {path} cannot be read ({error.strerror})") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # of syntax and encoding, of numbers and nests without end
         raise ValueError(f"config: {path} is no TOML file ({error})") from error

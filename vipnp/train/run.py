@@ -26,7 +26,7 @@ from vipnp.train.owners import Owners
 from vipnp.train.parts import Batches, Part
 from vipnp.train.prediction import predict
 from vipnp.train.ranks import Ranks, StoppedError
-from vipnp.train.settings import Settings
+from vipnp.train.settings import FILE, Settings
 from vipnp.train.shards import shards_of, tree_sum
 from vipnp.train.signals import stop_signals
 from vipnp.train.transfer import learning_rate_factors, starting_model
@@ -345,6 +345,13 @@ class Run:
         if found is None:
             return []
         on_host, counters = found
+        rows = list(counters["rows"])
+        epochs = counters["step"] // self.steps_per_epoch
+        if epochs != len(rows) or ("ema" in on_host) != bool(self.settings.recipe.ema):
+            raise ValueError(
+                f"run: {self.folder / FILE} has another batch_size or ema than the last state was made with: put it "
+                "back, or begin another run with --output"
+            )
         groups = {
             group: {name: self.backend.asarray(value) for name, value in values.items()}
             for group, values in on_host.items()
@@ -355,4 +362,4 @@ class Run:
         self.optimizer.state = AdamWState(self.step, *means)
         self.ema = {name: groups["ema"][name] for name in self.model.parameters()} if "ema" in groups else None
         self.loss_sum, self.best = counters["loss_sum"], counters["best"]
-        return list(counters["rows"])
+        return rows

@@ -23,6 +23,9 @@ TINY = "vip_tiny"
 
 FILE = "config.toml"
 
+NO_WEIGHTS = ("weights", "")
+"""How config.toml says that the weights of a run are drawn from its seed."""
+
 BACKENDS = ("numba", "numpy", "cupy")
 """Those that a run may be on."""
 
@@ -140,6 +143,15 @@ def read_settings(folder: Path) -> Settings:
         return Settings(**run, recipe=Recipe(**recipe))
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"run: {path} is no configuration of a run ({error})") from error
+
+
+def options_of_run(found: Mapping[str, Any]) -> dict[str, Any]:
+    """What config.toml of a run gives of the options of `vipnp train`: all but what follows from its images, and what
+    it does not have. Anything else as it is."""
+    if set(found) - {"versions"} != {"run", "recipe"} or not all(isinstance(part, dict) for part in found.values()):
+        return dict(found)
+    run = {name: value for name, value in found["run"].items() if name != "channels" and (name, value) != NO_WEIGHTS}
+    return {**run, **found["recipe"]}
 
 
 def tiny_config(

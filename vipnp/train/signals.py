@@ -13,7 +13,9 @@ STOPPING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP
 
 @contextmanager
 def stop_signals() -> Iterator[list[int]]:
-    """Within this context the signals only fill the list; a second SIGINT interrupts at once."""
+    """Within this context the signals only fill the list; a second SIGINT interrupts at once.
+
+    A signal that the process ignores, as nohup and a shell's & have it, is ignored still."""
     received: list[int] = []
 
     def note(number: int, frame: FrameType | None) -> None:
@@ -21,7 +23,8 @@ def stop_signals() -> Iterator[list[int]]:
             raise KeyboardInterrupt
         received.append(number)
 
-    before = {number: signal.signal(number, note) for number in STOPPING}
+    noted = [number for number in STOPPING if signal.getsignal(number) not in (signal.SIG_IGN, None)]
+    before = {number: signal.signal(number, note) for number in noted}
     try:
         yield received
     finally:

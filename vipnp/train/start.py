@@ -19,6 +19,7 @@ from vipnp.train.folder import (
     CONTENTS,
     EVENTS,
     LOG,
+    check_kinds,
     image_named,
     images_of,
     prepare_folder,
@@ -78,17 +79,24 @@ def new_settings(
         weights="" if weights is None else str(weight_file("--weights", weights).resolve()),
         **others,
     )
-    if (folder / FILE).exists() and not overwrite:
+    if not overwrite:
+        check_vacant(folder)
+    check_kinds(folder)
+    return settings
+
+
+def check_vacant(folder: Path) -> None:
+    """Raise ValueError where `folder` holds a run, or anything that one would replace."""
+    if (folder / FILE).exists():
         raise ValueError(
             f"--output: {folder} holds a run already: take --resume {folder}, or --overwrite to replace it"
         )
-    there = [name for name in CONTENTS if (folder / name).exists() and not overwrite]
+    there = [name for name in CONTENTS if (folder / name).exists()]
     if there:
         raise ValueError(
             f"--output: {folder} holds {', '.join(there)}, which a run would replace: take another folder, or "
             "--overwrite"
         )
-    return settings
 
 
 def new_run(folder: Path, settings: Settings, ranks: Ranks, workers: int, *, skip_unreadable: bool) -> Run:
@@ -107,18 +115,18 @@ def new_run(folder: Path, settings: Settings, ranks: Ranks, workers: int, *, ski
             if not skip_unreadable:
                 check_readable(problems, len(files))
             images = load_data_set(source, validation=settings.validation, seed=settings.seed, leave_out=problems)
-        check_apart(folder, images)
+        check_apart("--output", folder, images)
         run = Run(folder, settings, images, ranks)
         if settings.weights:
             run.take_weights()
     return run
 
 
-def check_apart(folder: Path, images: DataSet) -> None:
-    """Raise ValueError where the pictures of a run in `folder` would be among its images."""
+def check_apart(option: str, folder: Path, images: DataSet) -> None:
+    """Raise ValueError where pictures that are written into `folder` would be among the images."""
     for split in (images.train, images.validation):
         if split.root is not None and folder.resolve().is_relative_to(split.root.resolve()):
-            raise ValueError(f"--output: {folder} lies among the images in {split.root}, expected a folder elsewhere")
+            raise ValueError(f"{option}: {folder} lies among the images in {split.root}, expected a folder elsewhere")
 
 
 def resumed(folder: Path, epochs: int | None, ranks: Ranks) -> Run:
@@ -128,6 +136,7 @@ def resumed(folder: Path, epochs: int | None, ranks: Ranks) -> Run:
     """
     settings = read_settings(folder)
     check_output_folder("--resume", folder)
+    check_kinds(folder)
     if epochs is not None:
         found = read_state(folder)
         done = 0 if found is None else len(found[1]["rows"]) - settings.recipe.cooldown_epochs
