@@ -68,7 +68,6 @@ def certified(subject: Subject) -> list[Row]:
     """
     gradients = subject.float64_gradients
     backend = ExactBackend(BallNumbers())
-    constants = backend.lift_constants(subject.kwargs)
     point = [backend.lift(array) for array in subject.arrays]
     cotangent = backend.lift(subject.cotangent)
     dual = DualNumbers(backend.numbers)
@@ -77,11 +76,11 @@ def certified(subject: Subject) -> list[Row]:
     rng = subject.rng("balls")
     directions = [backend.lift(rng.choice([-1.0, 1.0], array.shape)) for array in subject.arrays]
     along = [np.sum(ball * u) for ball, u in zip(balls, directions, strict=True)]
-    joint = subject.slope(dual, point, directions, cotangent, constants)
+    joint = subject.slope(dual, point, directions, cotangent)
     meeting = [_meeting(joint, sum(along[1:], along[0]), _norm(balls))] * len(balls)
     if meeting[0] is not Verdict.PASS:
         alone = [[u if j == i else None for j, u in enumerate(directions)] for i in range(len(balls))]
-        slopes = [subject.slope(dual, point, tangents, cotangent, constants) for tangents in alone]
+        slopes = [subject.slope(dual, point, tangents, cotangent) for tangents in alone]
         meeting = [_meeting(s, a, _norm([ball])) for s, a, ball in zip(slopes, along, balls, strict=True)]
     rounded = {i: off_by_rounding(subject, i) for i, verdict in enumerate(meeting) if verdict is Verdict.FAIL}
 
@@ -120,7 +119,7 @@ def off_by_rounding(subject: Subject, which: int) -> str:
                 return ""
             for draw in range(ELSEWHERE):
                 rng = subject.rng(f"elsewhere {draw}")
-                arrays = (array * np.exp2(rng.uniform(-4, 4, array.shape)) for array in subject.arrays)
+                arrays = (np.asarray(array * np.exp2(rng.uniform(-4, 4, array.shape))) for array in subject.arrays)
                 if _off(replace(subject, args=subject.tree(arrays)), which) > GROWN:
                     return ""
     except (MissingExtraError, UndecidedError, BrokenOpError):
@@ -132,7 +131,6 @@ def _off(subject: Subject, which: int) -> float:
     """How far the gradient of one array is off the derivative, on balls, along a direction that weighs every entry by
     its inverse, so that the smallest counts like the largest. An entry that is zero may be off by nothing."""
     backend = ExactBackend(BallNumbers())
-    constants = backend.lift_constants(subject.kwargs)
     point = [backend.lift(array) for array in subject.arrays]
     ball = _balls(subject)[which]
     rng = subject.rng("rounding")
@@ -141,7 +139,7 @@ def _off(subject: Subject, which: int) -> float:
     weights = (largest * AGREEMENT if entry.contains(0) else entry.mid() for entry in ball.ravel())
     direction = fill(ball.shape, (share / weight for share, weight in zip(shares.flat, weights, strict=True)))
     tangents = [direction if j == which else None for j in range(len(point))]
-    slope = subject.slope(DualNumbers(backend.numbers), point, tangents, backend.lift(subject.cotangent), constants)
+    slope = subject.slope(DualNumbers(backend.numbers), point, tangents, backend.lift(subject.cotangent))
     return float(abs(slope - np.sum(ball * direction)).abs_upper())
 
 
@@ -167,7 +165,7 @@ def _balls(subject: Subject) -> list[HostArray]:
     """The pullback of one subject on balls, at its own cotangent."""
     backend = ExactBackend(BallNumbers())
     point = [backend.lift(array) for array in subject.arrays]
-    _, pullback = subject.run(backend, point, backend.lift_constants(subject.kwargs), exact=True)
+    _, pullback = subject.run(backend, point, backend.lift_constants(subject.constants()), exact=True)
     found = subject.gradients(backend, pullback, backend.lift(subject.cotangent), exact=True)
     nothing = backend.numbers.of(0.0)
     return [fill(gradient.shape, (nothing + entry for entry in gradient.ravel())) for gradient in found]

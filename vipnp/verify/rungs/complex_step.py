@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from vipnp.core import HostArray
-from vipnp.verify.outcomes import UndecidedError
+from vipnp.verify.outcomes import BrokenOpError, UndecidedError
 from vipnp.verify.report import Row
 from vipnp.verify.subject import Subject, relative_error
 from vipnp.verify.worlds.complex_step import STEP, ComplexStepBackend
@@ -73,6 +73,17 @@ def stay_analytic(subject: Subject) -> None:
             f"derivatives of the forward pass on complex and on dual numbers differ by {off:.2g} of the largest: it "
             "uses functions such as abs, norm, var or real, under which an imaginary part is no derivative"
         )
+
+
+def stays_analytic(subject: Subject) -> bool:
+    """Whether `stay_analytic` raises nothing."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", np.exceptions.ComplexWarning)
+        try:
+            stay_analytic(subject)
+        except (BrokenOpError, UndecidedError):
+            return False
+    return True
 
 
 def derivatives(subject: Subject) -> list[HostArray]:
