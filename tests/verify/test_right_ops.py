@@ -519,6 +519,28 @@ def rotary_embedding(xp: Any, x: Any, angle: Any) -> Any:
     return turned(x, sin), lambda dy: (turned(dy, -sin),)
 
 
+# --- on their kinks ---------------------------------------------------------------------------------------------------
+
+WHOLE = np.array([[0.0, 1, -2, 3], [0, 0, 0, 0], [1, 0, 2, -1]])
+
+elementwise("relu_at_zeros", lambda x: np.maximum(x, 0), lambda x: x > 0, WHOLE)
+elementwise("relu_at_a_zero", lambda x: np.where(x > 0, x, 0), lambda x: x > 0, np.array([-1.0, 0, 3]))
+elementwise("hinge_at_ones", lambda x: np.maximum(0, 1 - x), lambda x: -(x < 1).astype(x.dtype), WHOLE)
+elementwise("clip_at_its_ends", lambda x: np.clip(x, -1, 1), lambda x: (abs(x) < 1).astype(x.dtype), WHOLE)
+
+
+@right(WHOLE)
+def maximum_of_rows_with_ties(xp: Any, x: Any) -> Any:
+    best = np.argmax(x, axis=1)
+
+    def back(dy: Any) -> Any:
+        dx = np.zeros_like(x)
+        dx[np.arange(len(x)), best] = dy
+        return (dx,)
+
+    return x.max(axis=1), back
+
+
 # --- with other outputs, constants and domains ------------------------------------------------------------------------
 
 

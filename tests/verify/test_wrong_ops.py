@@ -558,6 +558,11 @@ elementwise(
     ),
 )
 
+WHOLE = np.array([[0.0, 1, -2, 3], [0, 0, 0, 0], [1, 0, 2, -1]])
+
+elementwise("off_both_slopes_of_a_kink", lambda x: np.maximum(x, 0), lambda x: (x > 0) + 2.0 * (x == 0), WHOLE)
+elementwise("half_the_slope_beside_a_kink", lambda x: np.maximum(x, 0), lambda x: (x > 0) / 2, WHOLE)
+
 # --- entries that are few or small ------------------------------------------------------------------------------------
 
 BIG = RNG.normal(size=(25, 32))

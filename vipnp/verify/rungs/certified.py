@@ -12,6 +12,7 @@ from vipnp.verify.extras import MissingExtraError
 from vipnp.verify.outcomes import BrokenOpError, UndecidedError
 from vipnp.verify.report import Row, Verdict
 from vipnp.verify.rungs.pytorch import twin_gradients
+from vipnp.verify.rungs.slopes import kinks
 from vipnp.verify.subject import UNIT_64, Subject, geometric_mean
 from vipnp.verify.worlds.balls import BallNumbers, precision
 from vipnp.verify.worlds.dual import DualNumbers
@@ -59,6 +60,9 @@ MEETING = {
 }
 
 
+ON_A_KINK = "the inputs lie on a kink, where there is no derivative"
+
+
 @precision()
 def certified(subject: Subject) -> list[Row]:
     """Two steps. The pullback on balls encloses the exact gradient: along a random direction its ball meets that of the
@@ -89,6 +93,8 @@ def certified(subject: Subject) -> list[Row]:
     for i, (name, ball, gradient) in enumerate(zip(subject.names, balls, gradients, strict=True)):
         if rounded.get(i):
             rows.append(subject.row(NAME, name, Verdict.INCONCLUSIVE, detail=rounded[i]))
+        elif meeting[i] is Verdict.FAIL and kinks(subject, i, np.ones(gradient.shape)):
+            rows.append(subject.row(NAME, name, Verdict.INCONCLUSIVE, detail=ON_A_KINK))
         elif meeting[i] is not Verdict.PASS:
             rows.append(subject.row(NAME, name, meeting[i], detail=MEETING[meeting[i]]))
         elif bounds is None:
