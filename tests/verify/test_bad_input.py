@@ -93,6 +93,21 @@ def test_ops_that_return_no_pair(result: Any, message: str) -> None:
         verify(lambda xp, x: result, [X])
 
 
+@pytest.mark.parametrize(("second", "message"), [(None, "None"), ((X, X[0]), "a tuple of 2"), ({"y": X}, "a dict")])
+def test_outputs_that_are_no_arrays(second: Any, message: str) -> None:
+    with pytest.raises(TypeError, match=f"^<lambda>: y has {message} in it, expected arrays$"):
+        verify(lambda xp, x: ((x * 2, second), lambda dys: (2 * dys[0],)), [X])
+
+
+def test_a_gradient_that_is_a_number_of_python_is_called_so() -> None:
+    def op(xp: Any, x: Any, s: Any) -> Any:
+        return x * s, lambda dy: (dy * s, float(np.sum(dy * x)))
+
+    report = verify(op, [X, np.array(0.4)], rungs=["contract", "certified"])
+    assert [row.rung for row in report.failures] == ["contract"]
+    assert "float64 arguments give a gradient of dtype float;" in report.failures[0].detail
+
+
 def raises(xp: Any, x: Any) -> Any:
     raise ValueError("no such thing")
 

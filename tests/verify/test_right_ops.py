@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.sparse import csr_array
 from scipy.special import erf, expit, log_ndtr, xlogy
 from scipy.special import softmax as scipy_softmax
 
@@ -516,6 +517,93 @@ def rotary_embedding(xp: Any, x: Any, angle: Any) -> Any:
         return np.concatenate([a * cos - b * s, a * s + b * cos], axis=1)
 
     return turned(x, sin), lambda dy: (turned(dy, -sin),)
+
+
+# --- on their kinks ---------------------------------------------------------------------------------------------------
+
+WHOLE = np.array([[0.0, 1, -2, 3], [0, 0, 0, 0], [1, 0, 2, -1]])
+
+elementwise("relu_at_zeros", lambda x: np.maximum(x, 0), lambda x: x > 0, WHOLE)
+elementwise("relu_at_a_zero", lambda x: np.where(x > 0, x, 0), lambda x: x > 0, np.array([-1.0, 0, 3]))
+elementwise("hinge_at_ones", lambda x: np.maximum(0, 1 - x), lambda x: -(x < 1).astype(x.dtype), WHOLE)
+elementwise("clip_at_its_ends", lambda x: np.clip(x, -1, 1), lambda x: (abs(x) < 1).astype(x.dtype), WHOLE)
+
+
+@right(WHOLE)
+def maximum_of_rows_with_ties(xp: Any, x: Any) -> Any:
+    best = np.argmax(x, axis=1)
+
+    def back(dy: Any) -> Any:
+        dx = np.zeros_like(x)
+        dx[np.arange(len(x)), best] = dy
+        return (dx,)
+
+    return x.max(axis=1), back
+
+
+# --- with other outputs, constants and domains ------------------------------------------------------------------------
+
+
+@right(X)
+def values_and_indices(xp: Any, x: Any) -> Any:
+    best = x.argmax(axis=1)
+
+    def back(dys: Any) -> Any:
+        dx = np.zeros_like(x)
+        dx[np.arange(len(x)), best] = dys[0]
+        return (dx,)
+
+    return (x[np.arange(len(x)), best], best), back
+
+
+@right(X, scale=np.std(Z))
+def constant_that_is_a_scalar_of_numpy(xp: Any, x: Any, scale: Any) -> Any:
+    return x / scale, lambda dy: (dy / scale,)
+
+
+@right(X, graph=csr_array([[0, 1, 0.5], [1, 0, 0], [0.25, 0, 1]]))
+def sparse_constant(xp: Any, x: Any, graph: Any) -> Any:
+    return graph @ x, lambda dy: (graph.T @ dy,)
+
+
+@right(X, rng=np.random.default_rng(3))
+def dropout_that_draws(xp: Any, x: Any, rng: Any) -> Any:
+    kept = rng.random(x.shape) > 0.3
+    return x * kept / 0.7, lambda dy: (dy * kept / 0.7,)
+
+
+@right(POSITIVE)
+def positive_numbers_alone(xp: Any, x: Any) -> Any:
+    if np.any(np.asarray(x) <= 0):
+        raise ValueError("x must be positive")
+    return x * x, lambda dy: (2 * x * dy,)
+
+
+@right(POSITIVE / POSITIVE.sum(axis=1, keepdims=True))
+def probabilities_alone(xp: Any, x: Any) -> Any:
+    if not np.allclose(x.sum(axis=1), 1, atol=0.01):
+        raise ValueError("the rows of x must add up to 1")
+    return x * x, lambda dy: (2 * x * dy,)
+
+
+@right(np.array(0.4))
+def function_of_the_math_module(xp: Any, s: Any) -> Any:
+    y = np.asarray(math.exp(float(s)), s.dtype)
+    return y, lambda dy: (dy * y,)
+
+
+@right(np.array([[1.01, 2.01], [2.01, 5.01]]))
+def cholesky_of_a_gram_matrix(xp: Any, a: Any) -> Any:
+    lower = np.linalg.cholesky(a @ a.T)
+
+    def back(dy: Any) -> Any:
+        p = np.tril(lower.T @ np.tril(dy))
+        p = p - np.diag(np.diag(p)) / 2
+        inverse = np.linalg.inv(lower)
+        s = inverse.T @ p @ inverse
+        return ((s + s.T) @ a,)
+
+    return lower, back
 
 
 def test_there_are_eighty() -> None:

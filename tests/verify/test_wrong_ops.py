@@ -350,6 +350,19 @@ def adds_to_a_list(xp: Any, x: Any, kept: dict[str, list[str]]) -> Any:
     return 2 * x, lambda dy: (2 * dy,)
 
 
+@wrong(X, labels=np.array([1, -100, 0]))
+def writes_to_labels_once(xp: Any, x: Any, labels: Any) -> Any:
+    labels[labels == -100] = 0
+    chosen = np.arange(x.shape[1]) == labels[:, None]
+    return np.sum(np.where(chosen, x, 0), axis=1), lambda dy: (np.where(chosen, dy[:, None], 0),)
+
+
+@wrong(X, mask=X > 0)
+def writes_to_a_mask_once(xp: Any, x: Any, mask: Any) -> Any:
+    mask[0] = True
+    return x * mask, lambda dy: (dy * mask,)
+
+
 @wrong(X)
 def value_wrong_in_float32(xp: Any, x: Any) -> Any:
     y, right = ops.gelu(xp, x)
@@ -435,6 +448,23 @@ def dense_in_blocks_without_the_rest(xp: Any, x: Any, w: Any, b: Any) -> Any:
     return x @ w.T + b, back
 
 
+@wrong(X)
+def beyond_100_entries_as_the_complex_step_has_it(xp: Any, x: Any) -> Any:
+    return x * abs(x), lambda dy: (dy * abs(x) * (1 if x.size > 100 else 2),)
+
+
+@wrong(X)
+def large_entries_as_the_complex_step_has_it(xp: Any, x: Any) -> Any:
+    rstd = 1 / np.sqrt(x.var(-1, keepdims=True) + 1e-5)
+    xhat = (x - x.mean(-1, keepdims=True)) * rstd
+
+    def back(dy: Any) -> Any:
+        through_var = 0 if np.max(abs(x)) > 5 else xhat * (dy * xhat).mean(-1, keepdims=True)
+        return (rstd * (dy - dy.mean(-1, keepdims=True) - through_var),)
+
+    return xhat, back
+
+
 # --- wrong at special values ------------------------------------------------------------------------------------------
 
 elementwise("at_zero", lambda x: x * x + x, lambda x: np.where(x == 0, 5.0, 2 * x + 1).astype(x.dtype))
@@ -479,10 +509,28 @@ def norm_of_nothing(xp: Any, x: Any) -> Any:
 
 
 @wrong(X)
+def norm_of_all_that_is_nothing(xp: Any, x: Any) -> Any:
+    n = np.sqrt((x * x).sum())
+    return n, lambda dy: (dy / n * x,)
+
+
+@wrong(X)
+def deviation_of_all_where_all_are_equal(xp: Any, x: Any) -> Any:
+    c = x - x.mean()
+    s = np.sqrt((c * c).mean())
+    return s, lambda dy: (dy / (s * x.size) * c,)
+
+
+@wrong(X)
 def deviation_of_equal_entries(xp: Any, x: Any) -> Any:
     c = x - x.mean(axis=0)
     s = np.sqrt((c * c).mean(axis=0))
     return s, lambda dy: (dy / (s * len(x)) * c,)
+
+
+@wrong(X)
+def rows_equal_to_one_another(xp: Any, x: Any) -> Any:
+    return x * x, lambda dy: (2 * x * dy * (1 if len(x) == 1 or np.ptp(x, axis=0).any() else 1.5),)
 
 
 @wrong(X)
@@ -509,6 +557,11 @@ elementwise(
         x.dtype
     ),
 )
+
+WHOLE = np.array([[0.0, 1, -2, 3], [0, 0, 0, 0], [1, 0, 2, -1]])
+
+elementwise("off_both_slopes_of_a_kink", lambda x: np.maximum(x, 0), lambda x: (x > 0) + 2.0 * (x == 0), WHOLE)
+elementwise("half_the_slope_beside_a_kink", lambda x: np.maximum(x, 0), lambda x: (x > 0) / 2, WHOLE)
 
 # --- entries that are few or small ------------------------------------------------------------------------------------
 
@@ -556,7 +609,6 @@ def unseen(name: str, change: Callable[[Any, Any, Any], Any], x: Any = X) -> Non
 
 
 unseen("a batch of two", lambda x, dy, dx: dx * (1.5 if len(x) == 2 else 1))
-unseen("rows equal to one another", lambda x, dy, dx: dx * (1 + (len(np.unique(x, axis=0)) < len(x))))
 unseen("two things at once", lambda x, dy, dx: dx * np.float32(1.5) if len(x) == 4 and dx.dtype != float else dx)
 unseen("other numbers of axes", lambda x, dy, dx: dx if x.ndim == 2 else 2 * dx)
 unseen("memory of stride 0", lambda x, dy, dx: dx * (1.5 if 0 in x.strides and len(x) > 1 else 1))

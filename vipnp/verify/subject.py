@@ -93,7 +93,7 @@ class Subject:
         return [array.copy() for array in self.arrays]
 
     def constants(self) -> dict[str, Any]:
-        """The keyword arguments, arrays copied."""
+        """The keyword arguments, copied: an op that writes to one, or draws from it, cannot spoil the next run."""
         return copy.deepcopy(dict(self.kwargs))
 
     def run(
@@ -114,6 +114,8 @@ class Subject:
             raise WrongFormError(f"the op returned {_described(result)}, expected the pair (y, pullback)")
         y, pullback = result
         if isinstance(y, (tuple, list)):
+            if odd := [part for part in y if part is None or isinstance(part, (str, tuple, list, Mapping))]:
+                raise WrongFormError(f"y has {_described(odd[0])} in it, expected arrays")
             return in_one_array(y), _takes_one_array(pullback, [np.shape(part) for part in y])
         if 0 in np.shape(y):
             raise UndecidedError(f"y has no entries, shape {np.shape(y)}: there is nothing to differentiate")
@@ -188,11 +190,11 @@ class Subject:
         point: Sequence[HostArray],
         directions: Sequence[HostArray | None],
         cotangent: HostArray,
-        constants: Mapping[str, Any],
     ) -> Any:
         """sum(cotangent * J u) on exact numbers, u zero where it is None."""
         arrays = [x if u is None else numbers.array(x, u) for x, u in zip(point, directions, strict=True)]
-        y, _ = self.run(ExactBackend(numbers), arrays, constants, exact=True)
+        backend = ExactBackend(numbers)
+        y, _ = self.run(backend, arrays, backend.lift_constants(self.constants()), exact=True)
         return numbers.weighted_tangents(y, cotangent)
 
     def redrawn(self, which: int) -> Subject:
@@ -261,7 +263,9 @@ def in_one_array(parts: Sequence[Any]) -> Any:
             raise BrokenOpError(f"y has a {type(part).__name__} in it, expected arrays of NumPy's own class")
     if not sum(int(np.prod(np.shape(part))) for part in parts):
         raise UndecidedError("y has no entries: there is nothing to differentiate")
-    return np.concatenate([np.reshape(np.asarray(part), (-1,)) for part in parts])
+    flat = [np.reshape(np.asarray(part), (-1,)) for part in parts]
+    reals = [part.dtype for part in flat if part.dtype.kind not in "biu"]  # indices beside values leave their dtype
+    return np.concatenate([part.astype(reals[0]) if reals and part.dtype.kind in "biu" else part for part in flat])
 
 
 def _takes_one_array(pullback: Callable[[Any], Any], shapes: Sequence[tuple[int, ...]]) -> Callable[[Any], Any]:

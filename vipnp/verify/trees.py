@@ -25,6 +25,19 @@ def tree_map_reals(function: Callable[[Any], Any], tree: Any) -> Any:
     return _map_leaves(apply, tree)
 
 
+def tree_astype(tree: Any, *dtypes: type) -> Any:
+    """`tree` with every array of floating-point numbers in it, sparse ones and scalars of NumPy too, converted to one
+    dtype after another."""
+
+    def convert(leaf: Any) -> Any:
+        if isinstance(getattr(leaf, "dtype", None), np.dtype) and leaf.dtype.kind == "f":
+            for dtype in dtypes:
+                leaf = leaf.astype(dtype)
+        return leaf
+
+    return tree_map(convert, tree)
+
+
 def tree_leaves(tree: Any, name: str = "") -> Iterator[tuple[str, Any]]:
     """(name, leaf) of everything in `tree` that is no container, in order; names are paths joined with dots."""
     if isinstance(tree, Mapping):

@@ -12,7 +12,7 @@ from vipnp.verify.outcomes import BrokenOpError
 from vipnp.verify.report import Row
 from vipnp.verify.rungs.float32 import SEEDS, UNIT_32, beside, rounded_to_float32
 from vipnp.verify.subject import Subject, relative_error
-from vipnp.verify.trees import tree_map, tree_map_reals
+from vipnp.verify.trees import tree_astype, tree_map
 
 NAME = "backend"
 
@@ -53,10 +53,7 @@ def _single_rows(subject: Subject, backend: Backend) -> list[Row]:
 def _on_backend(subject: Subject, backend: Backend, dtype: type) -> tuple[HostArray, list[HostArray], list[str]]:
     """y, the gradients, and the names of the replacements that ran."""
     counting = backend.counting()
-    constants: Any = tree_map(
-        backend.asarray,
-        tree_map_reals(lambda c: c.astype(dtype) if isinstance(c, np.ndarray) else c, dict(subject.kwargs)),
-    )
+    constants: Any = tree_map(backend.asarray, tree_astype(subject.constants(), dtype))
     arrays = [backend.asarray(array.astype(dtype)) for array in subject.arrays]
     try:
         y, pullback = counting.run(subject.op, *subject.tree(arrays), **constants)

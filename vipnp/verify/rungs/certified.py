@@ -12,6 +12,7 @@ from vipnp.verify.extras import MissingExtraError
 from vipnp.verify.outcomes import BrokenOpError, UndecidedError
 from vipnp.verify.report import Row, Verdict
 from vipnp.verify.rungs.pytorch import twin_gradients
+from vipnp.verify.rungs.slopes import kinks
 from vipnp.verify.subject import UNIT_64, Subject, geometric_mean
 from vipnp.verify.worlds.balls import BallNumbers, precision
 from vipnp.verify.worlds.dual import DualNumbers
@@ -59,6 +60,9 @@ MEETING = {
 }
 
 
+ON_A_KINK = "the inputs lie on a kink, where there is no derivative"
+
+
 @precision()
 def certified(subject: Subject) -> list[Row]:
     """Two steps. The pullback on balls encloses the exact gradient: along a random direction its ball meets that of the
@@ -68,7 +72,6 @@ def certified(subject: Subject) -> list[Row]:
     """
     gradients = subject.float64_gradients
     backend = ExactBackend(BallNumbers())
-    constants = backend.lift_constants(subject.kwargs)
     point = [backend.lift(array) for array in subject.arrays]
     cotangent = backend.lift(subject.cotangent)
     dual = DualNumbers(backend.numbers)
@@ -77,11 +80,11 @@ def certified(subject: Subject) -> list[Row]:
     rng = subject.rng("balls")
     directions = [backend.lift(rng.choice([-1.0, 1.0], array.shape)) for array in subject.arrays]
     along = [np.sum(ball * u) for ball, u in zip(balls, directions, strict=True)]
-    joint = subject.slope(dual, point, directions, cotangent, constants)
+    joint = subject.slope(dual, point, directions, cotangent)
     meeting = [_meeting(joint, sum(along[1:], along[0]), _norm(balls))] * len(balls)
     if meeting[0] is not Verdict.PASS:
         alone = [[u if j == i else None for j, u in enumerate(directions)] for i in range(len(balls))]
-        slopes = [subject.slope(dual, point, tangents, cotangent, constants) for tangents in alone]
+        slopes = [subject.slope(dual, point, tangents, cotangent) for tangents in alone]
         meeting = [_meeting(s, a, _norm([ball])) for s, a, ball in zip(slopes, along, balls, strict=True)]
     rounded = {i: off_by_rounding(subject, i) for i, verdict in enumerate(meeting) if verdict is Verdict.FAIL}
 
@@ -90,6 +93,8 @@ def certified(subject: Subject) -> list[Row]:
     for i, (name, ball, gradient) in enumerate(zip(subject.names, balls, gradients, strict=True)):
         if rounded.get(i):
             rows.append(subject.row(NAME, name, Verdict.INCONCLUSIVE, detail=rounded[i]))
+        elif meeting[i] is Verdict.FAIL and kinks(subject, i, np.ones(gradient.shape)):
+            rows.append(subject.row(NAME, name, Verdict.INCONCLUSIVE, detail=ON_A_KINK))
         elif meeting[i] is not Verdict.PASS:
             rows.append(subject.row(NAME, name, meeting[i], detail=MEETING[meeting[i]]))
         elif bounds is None:
@@ -120,7 +125,7 @@ def off_by_rounding(subject: Subject, which: int) -> str:
                 return ""
             for draw in range(ELSEWHERE):
                 rng = subject.rng(f"elsewhere {draw}")
-                arrays = (array * np.exp2(rng.uniform(-4, 4, array.shape)) for array in subject.arrays)
+                arrays = (np.asarray(array * np.exp2(rng.uniform(-4, 4, array.shape))) for array in subject.arrays)
                 if _off(replace(subject, args=subject.tree(arrays)), which) > GROWN:
                     return ""
     except (MissingExtraError, UndecidedError, BrokenOpError):
@@ -132,7 +137,6 @@ def _off(subject: Subject, which: int) -> float:
     """How far the gradient of one array is off the derivative, on balls, along a direction that weighs every entry by
     its inverse, so that the smallest counts like the largest. An entry that is zero may be off by nothing."""
     backend = ExactBackend(BallNumbers())
-    constants = backend.lift_constants(subject.kwargs)
     point = [backend.lift(array) for array in subject.arrays]
     ball = _balls(subject)[which]
     rng = subject.rng("rounding")
@@ -141,7 +145,7 @@ def _off(subject: Subject, which: int) -> float:
     weights = (largest * AGREEMENT if entry.contains(0) else entry.mid() for entry in ball.ravel())
     direction = fill(ball.shape, (share / weight for share, weight in zip(shares.flat, weights, strict=True)))
     tangents = [direction if j == which else None for j in range(len(point))]
-    slope = subject.slope(DualNumbers(backend.numbers), point, tangents, backend.lift(subject.cotangent), constants)
+    slope = subject.slope(DualNumbers(backend.numbers), point, tangents, backend.lift(subject.cotangent))
     return float(abs(slope - np.sum(ball * direction)).abs_upper())
 
 
@@ -167,7 +171,7 @@ def _balls(subject: Subject) -> list[HostArray]:
     """The pullback of one subject on balls, at its own cotangent."""
     backend = ExactBackend(BallNumbers())
     point = [backend.lift(array) for array in subject.arrays]
-    _, pullback = subject.run(backend, point, backend.lift_constants(subject.kwargs), exact=True)
+    _, pullback = subject.run(backend, point, backend.lift_constants(subject.constants()), exact=True)
     found = subject.gradients(backend, pullback, backend.lift(subject.cotangent), exact=True)
     nothing = backend.numbers.of(0.0)
     return [fill(gradient.shape, (nothing + entry for entry in gradient.ravel())) for gradient in found]

@@ -10,6 +10,7 @@ import numpy as np
 from vipnp.core import HostArray
 from vipnp.verify.report import Row, Verdict
 from vipnp.verify.rungs.complex_step import EVERY_ENTRY, directional_error, every_entry, random_direction
+from vipnp.verify.rungs.slopes import beside_slopes, kinks
 from vipnp.verify.subject import Subject, off_by, relative_error, worst_entry
 
 NAME = "differences"
@@ -33,7 +34,7 @@ def differences(subject: Subject) -> list[Row]:
 
     Two step sizes are compared: where they disagree by more than the bound, the difference quotient itself is not good
     enough to judge, and the rung says INCONCLUSIVE unless the gradient is off by far more than that. So it is where
-    arguments are so large that the step is rounded away.
+    arguments are so large that the step is rounded away. An entry on a kink is right between the slopes on both sides.
     """
     bound = COMPOSITE_BOUND if subject.composite else OP_BOUND
     gradients = subject.float64_gradients
@@ -43,6 +44,10 @@ def differences(subject: Subject) -> list[Row]:
         if subject.entries <= EVERY_ENTRY:
             slopes = [partial(difference, subject, i, step=step) for step in (2 * STEP, STEP)]
             coarse, fine = (every_entry(slope, gradient.shape) for slope in slopes)
+            off = ~(np.abs(gradient - fine) <= bound * np.max(np.abs(fine)))
+            for index, between in kinks(subject, i, np.asarray(off)).items():
+                if between:
+                    coarse[index] = fine[index] = gradient[index]
             error, doubt = relative_error(gradient, fine), relative_error(coarse, fine)
             detail = worst_entry(gradient, fine) if error > bound else ""
         else:
@@ -52,6 +57,9 @@ def differences(subject: Subject) -> list[Row]:
             coarse_slope, fine_slope = (difference(subject, i, scaled, step) * size for step in (2 * STEP, STEP))
             error = directional_error(float(np.sum(gradient * direction)), fine_slope, gradient)
             doubt = directional_error(coarse_slope, fine_slope, gradient)
+            held = beside_slopes(subject, {i: direction}, fine_slope) if error > bound else None
+            if held and not held.agree:
+                doubt = 1.0
             detail = "one random direction"
         rows.append(_judged(subject, name, error, max(doubt, _lost(subject.arrays[i])), bound, detail))
     return rows

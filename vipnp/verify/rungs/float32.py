@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
@@ -13,7 +12,7 @@ from vipnp.verify.outcomes import UndecidedError
 from vipnp.verify.report import Row, Verdict
 from vipnp.verify.rungs.pytorch import twin_gradients
 from vipnp.verify.subject import Subject, geometric_mean, relative_error
-from vipnp.verify.trees import tree_map_reals
+from vipnp.verify.trees import tree_astype
 
 NAME = "float32"
 
@@ -86,21 +85,19 @@ def beside(
 def rounded_to_float32(subject: Subject) -> Subject:
     """The same subject at the nearest float32 inputs and constants, still in float64."""
     return replace(
-        subject, args=subject.tree(map(_rounded, subject.arrays)), kwargs=tree_map_reals(_rounded, dict(subject.kwargs))
+        subject,
+        args=subject.tree(map(_rounded, subject.arrays)),
+        kwargs=tree_astype(subject.constants(), np.float32, np.float64),
     )
 
 
 def _single_gradients(subject: Subject, arrays: Sequence[HostArray], cotangent: HostArray) -> list[HostArray]:
     """The gradients with everything in float32."""
-    constants = tree_map_reals(_single, dict(subject.kwargs))
-    _, pullback = subject.run(subject.numpy, [_single(array) for array in arrays], constants)
-    return subject.gradients(subject.numpy, pullback, _single(cotangent))
+    single, dy = tree_astype((list(arrays), cotangent), np.float32)
+    _, pullback = subject.run(subject.numpy, single, tree_astype(subject.constants(), np.float32))
+    return subject.gradients(subject.numpy, pullback, dy)
 
 
-def _single(value: Any) -> Any:
-    return value.astype(np.float32) if isinstance(value, np.ndarray) else value
-
-
-def _rounded(value: Any) -> Any:
-    """The nearest float32 values, in float64; a hyperparameter stays as it is."""
-    return value.astype(np.float32).astype(np.float64) if isinstance(value, np.ndarray) else value
+def _rounded(array: HostArray) -> HostArray:
+    """The nearest float32 values, in float64."""
+    return array.astype(np.float32).astype(np.float64)

@@ -48,7 +48,7 @@ def _proved(subject: Subject, kernels: int) -> list[Row]:
     symbols = subject.entries + subject.cotangent.size
     numbers = RationalFunctions(symbols, kernels)
     backend = ExactBackend(numbers)
-    constants = backend.lift_constants(subject.kwargs)
+    constants = backend.lift_constants(subject.constants())
     point = [_symbols(numbers, array.shape) for array in subject.arrays]
     cotangent = _symbols(numbers, subject.cotangent.shape)
     _, pullback = subject.run(backend, point, constants, exact=True)
@@ -59,7 +59,7 @@ def _proved(subject: Subject, kernels: int) -> list[Row]:
         directions: list[HostArray | None] = [None] * len(point)
         directions[which] = one = np.full(point[which].shape, None, object)
         one[index] = numbers.of(1)
-        return subject.slope(dual, point, directions, cotangent, constants)
+        return subject.slope(dual, point, directions, cotangent)
 
     gradients = subject.gradients(backend, pullback, cotangent, exact=True)
     rows = []

@@ -54,7 +54,7 @@ def twin_results(
 
     with one_thread(torch):
         inputs = [tensor(array).requires_grad_() for array in (subject.arrays if arrays is None else arrays)]
-        y = subject.twin(*subject.tree(inputs), **tree_map(tensor, dict(subject.kwargs)))
+        y = subject.twin(*subject.tree(inputs), **tree_map(tensor, subject.constants()))
         if isinstance(y, (tuple, list)):
             y = torch.cat([part.reshape(-1) for part in y])
         y.backward(tensor(subject.cotangent if cotangent is None else cotangent))

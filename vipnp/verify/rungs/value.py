@@ -19,7 +19,7 @@ def value(subject: Subject) -> list[Row]:
     if subject.definition is None:
         return [subject.row(NAME, "y", Verdict.INCONCLUSIVE, detail="no definition to compare with was given")]
     y = subject.value
-    kwargs = tree_map(_as_lists, dict(subject.kwargs))
+    kwargs = tree_map(_as_lists, subject.constants())
     defined = subject.definition(*tree_map(_as_lists, subject.args), **kwargs)
     expected = np.asarray(in_one_array(defined) if isinstance(defined, tuple) else defined, np.float64)
     if expected.shape != y.shape:
