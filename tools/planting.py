@@ -217,7 +217,8 @@ def _numbered_result(number: int, *, ops: Sequence[str] | None, seed: int, gradc
 def _result(planting: Planting, seed: int, gradcheck: bool) -> Result | None:
     """What caught the mistake, its message and whether gradcheck missed it; None for what does not count."""
     name, mistake, cases = planting
-    built, subjects = mistake.build(name), []
+    built = mistake.build(name)
+    subjects: list[Subject] = []
     with np.errstate(all="ignore"):
         for subject in subjects_of(built, name, cases, seed):
             if not runs(subject):
