@@ -23,6 +23,7 @@ def audit(
     json: Annotated[Path | None, typer.Option(parser=path, help="Write every row to this JSON file.")] = None,
     html: Annotated[Path | None, typer.Option(parser=path, help="Write the audit as one self-contained page.")] = None,
     sabotage: Annotated[bool, typer.Option("--sabotage", help="Plant mistakes; each must fail the ladder.")] = False,
+    gradcheck: Annotated[bool, typer.Option(help="Let PyTorch's gradcheck try the planted mistakes too.")] = True,
 ) -> None:
     """Hold every hand-written gradient against the ladder of checks. Exit status 1 if anything fails, 3 if no
     gradient was checked."""
@@ -57,7 +58,7 @@ def audit(
         if sabotage:
             from tools import planting, planting_page
 
-            planted = planting.sabotage_with_progress(console, ops=op, seed=seed)
+            planted = planting.sabotage_with_progress(console, ops=op, seed=seed, gradcheck=gradcheck)
             write(planting_page.appendix(planted))
             planting.print_sabotage(console, planted)
         right = report.ok and (planted is None or planted.ok)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -27,27 +27,34 @@ EVERY_ENTRY = 512
 """Up to so many differentiated numbers every entry is checked; beyond, a random direction for every tensor."""
 
 
-def complex_step(subject: Subject) -> list[Row]:
-    """Every entry of every gradient, or one direction per tensor, against Im f(x + ih) / h."""
+Derivatives: TypeAlias = "list[HostArray] | list[tuple[HostArray, float]]"
+"""Of every entry of every array, or a direction and the slope along it for every array."""
+
+
+def forward_derivatives(subject: Subject) -> Derivatives:
+    """Im f(x + ih) / h for every entry, or along one direction per tensor: of the forward pass and nothing else."""
+    stay_analytic(subject)
+    if subject.entries <= EVERY_ENTRY:
+        return derivatives(subject)
+    rng = subject.rng("directions of the complex step")
+    directions = [random_direction(rng, array.shape) for array in subject.arrays]
+    return [(direction, directional(subject, i, direction)) for i, direction in enumerate(directions)]
+
+
+def complex_step(subject: Subject, truths: Callable[[Subject], Derivatives] = forward_derivatives) -> list[Row]:
+    """Every entry of every gradient, or one direction per tensor, against `truths`."""
     with warnings.catch_warnings():
         warnings.simplefilter("error", np.exceptions.ComplexWarning)
-        return _complex_step(subject)
-
-
-def _complex_step(subject: Subject) -> list[Row]:
-    stay_analytic(subject)
-    gradients = subject.float64_gradients
-    if subject.entries <= EVERY_ENTRY:
-        found = zip(subject.names, gradients, derivatives(subject), strict=True)
-        return [subject.compared(NAME, name, gradient, truth) for name, gradient, truth in found]
-    rng = subject.rng("directions of the complex step")
-    rows = []
-    for i, (name, gradient) in enumerate(zip(subject.names, gradients, strict=True)):
-        direction = random_direction(rng, gradient.shape)
-        slope = float(np.sum(gradient * direction))
-        error = directional_error(slope, directional(subject, i, direction), gradient)
-        rows.append(subject.measured(NAME, name, error, subject.bound, detail="one random direction"))
-    return rows
+        found = truths(subject)
+        rows = []
+        for name, gradient, truth in zip(subject.names, subject.float64_gradients, found, strict=True):
+            if isinstance(truth, tuple):
+                direction, slope = truth
+                error = directional_error(float(np.sum(gradient * direction)), slope, gradient)
+                rows.append(subject.measured(NAME, name, error, subject.bound, detail="one random direction"))
+            else:
+                rows.append(subject.compared(NAME, name, gradient, truth))
+        return rows
 
 
 def stay_analytic(subject: Subject) -> None:
