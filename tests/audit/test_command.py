@@ -231,6 +231,16 @@ def test_without_a_derivative_rung_nothing_is_called_right(tmp_path: Path) -> No
     assert "Every gradient of" not in page.read_text()
 
 
+def test_gradcheck_is_left_out_of_planted_mistakes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tools.planting.available_cores", lambda: 1)
+    result = run("--op", "residual", "--rung", "value", "--sabotage", "--no-gradcheck")
+    assert "planted mistakes fail the ladder" in result.output
+    assert "torch.autograd.gradcheck misses" not in result.output
+    result = run("--op", "residual", "--no-gradcheck")
+    assert result.exit_code == 2
+    assert "--no-gradcheck: got it alone, expected --sabotage" in " ".join(result.output.split())
+
+
 def test_an_installed_copy_says_that_it_has_no_planter(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     module = importlib.import_module("vipnp.cli.audit")
     monkeypatch.setattr(module, "__file__", str(tmp_path / "vipnp" / "cli" / "audit.py"))

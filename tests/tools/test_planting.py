@@ -116,6 +116,16 @@ def test_without_pytorch_its_column_is_empty(monkeypatch: pytest.MonkeyPatch) ->
     assert "planted mistakes fail the ladder" in text.getvalue()
 
 
+def test_gradcheck_can_be_left_out() -> None:
+    every, without = sabotage(ops=["residual"]), sabotage(ops=["residual"], gradcheck=False)
+    assert [o.caught_by for o in without.outcomes] == [o.caught_by for o in every.outcomes]
+    assert {o.gradcheck_missed for o in without.outcomes} == {None}
+    assert None not in {o.gradcheck_missed for o in every.outcomes}
+    text = io.StringIO()
+    print_sabotage(Console(file=text, width=120), without)
+    assert "torch.autograd.gradcheck misses" not in text.getvalue()
+
+
 def _missing(*_: Any) -> types.ModuleType:
     raise planting.MissingExtraError('torch is not installed: pip install "vipnp[test]"')
 

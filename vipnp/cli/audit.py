@@ -38,6 +38,8 @@ def audit(
             raise typer.BadParameter(str(error)) from error
         if sabotage:
             _reach_tools()
+        elif not gradcheck:
+            raise typer.BadParameter("--no-gradcheck: got it alone, expected --sabotage: it tries planted mistakes")
         console = terminal.new_console()
         try:
             held = None if backend is None else get_backend(backend)
