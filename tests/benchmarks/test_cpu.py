@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 import time
 import types
@@ -215,11 +216,28 @@ def test_the_table_for_a_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert set(TITLES) == set(CONTENDERS)
 
 
-@pytest.mark.parametrize("results", ["cpu_contenders.json", "cpu_batches.json", "cpu_models.json"])
+@pytest.mark.parametrize("results", ["cpu_contenders.json", "cpu_step.json", "cpu_batches.json", "cpu_models.json"])
 def test_the_page_has_the_tables_of_the_results(results: str) -> None:
     root = Path(__file__).resolve().parents[2]
     tables = markdown(read_json(root / "benchmarks/results" / results, None))
     assert tables in (root / "docs/cpu.md").read_text()
+
+
+def test_the_readme_has_the_figures_of_the_results() -> None:
+    root = Path(__file__).resolve().parents[2]
+    results = read_json(root / "benchmarks/results/cpu_contenders.json", None)
+    works = [Work("vip_s7", *of) for of in ((1, "infer"), (8, "infer"), (32, "infer"), (8, "train"), (32, "train"))]
+    rows = re.findall(r"^\| (.+?) \|(.*)\|$", (root / "README.md").read_text().split("| | inference, 1 image")[1], re.M)
+    names = {"**`numba`**": "numba-auto", "**`numba`**, OpenBLAS alone": "numba", "floor": "floor-auto"}
+    held = 0
+    for title, cells in rows[:8]:
+        for work, cell in zip(works, cells.replace("**", "").split("|"), strict=True):
+            one = "torch-freeze" if work.task == "infer" else "torch-compile"
+            titled = {name: known for known, name in TITLES.items()} | names | {"torch.compile": one}
+            found = [r for r in results if r.work == work and r.contender == titled[title]]
+            assert cell.strip() == (markdown(found).splitlines()[2].split("|")[2].strip() if found else "")
+            held += bool(found)
+    assert held == 33
 
 
 def test_a_contender_that_fails_is_named(capfd: pytest.CaptureFixture[str]) -> None:
