@@ -27,8 +27,8 @@ EVERY_ENTRY = 512
 """Up to so many differentiated numbers every entry is checked; beyond, a random direction for every tensor."""
 
 
-Derivatives: TypeAlias = "list[HostArray] | list[tuple[HostArray, float]]"
-"""Of every entry of every array, or a direction and the slope along it for every array."""
+Derivatives: TypeAlias = "Sequence[HostArray | tuple[HostArray, float]]"
+"""For every array that of every entry, or a direction and the slope along it."""
 
 
 def forward_derivatives(subject: Subject) -> Derivatives:
