@@ -10,6 +10,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import NamedTuple
@@ -302,8 +303,6 @@ def test_the_launcher_of_another_mpi(tmp_path: Path) -> None:
 def started(folder: Path, command: str, ranks: int) -> tuple[subprocess.Popen[str], list[int]]:
     """A run that has saved a state since it began, and the processes of its ranks."""
     before = {path.name for path in states(folder)}
-    # A test run in the background of a shell ignores SIGINT, and its children would too.
-    restore = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)  # noqa: E731
     process = subprocess.Popen(
         program(ranks, command),
         env=ENVIRONMENT,
@@ -311,7 +310,8 @@ def started(folder: Path, command: str, ranks: int) -> tuple[subprocess.Popen[st
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        preexec_fn=restore,
+        # a test run in the background of a shell ignores SIGINT, and its children would too
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
     )
     assert process.stdout is not None
     for line in process.stdout:

@@ -33,9 +33,9 @@ times that of the readable op."""
 COMPOSITE_RATIO = 1.1
 """Over all tensors of a layer or model together, the error may be so many times PyTorch's."""
 
-SINGLE_PRODUCT = 2
-"""Arrays of a layer that is one matrix product, as a branch of the Permute-MLP: nothing adds up there, and together its
-tensors would compare the libraries that multiply, which differ from processor to processor."""
+FEW = 2
+"""So few tensors are not judged together: a layer of one weight is one matrix product, as a branch of the Permute-MLP,
+and that would compare the libraries that multiply, which add in another order from processor to processor."""
 
 
 def float32(subject: Subject) -> list[Row]:
@@ -58,7 +58,7 @@ def float32(subject: Subject) -> list[Row]:
         ours.append([relative_error(g, t) / UNIT_32 for g, t in zip(single, truth, strict=True)])
         theirs.append([relative_error(g, t) / UNIT_32 for g, t in zip(peer, truth, strict=True)])
     rows = beside(subject, NAME, subject.names, ours, theirs, "PyTorch's float32")
-    if subject.composite and len(subject.names) > SINGLE_PRODUCT:
+    if subject.composite and len(subject.names) > FEW:
         ratio = geometric_mean([e for errors in ours for e in errors], FLOOR) / geometric_mean(
             [e for errors in theirs for e in errors], FLOOR
         )
