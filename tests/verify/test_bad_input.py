@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import inspect
 import subprocess
 import sys
@@ -296,6 +297,65 @@ def test_the_time_limit_leaves_nothing_behind() -> None:
         with contextlib.suppress(OutOfTimeError), budget(1e-3):
             time.sleep(1e-3)
     time.sleep(0.05)
+
+
+def busy(seconds: float) -> None:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        pass
+
+
+def collects() -> None:
+    def callback(phase: str, _: Any) -> None:
+        if phase == "start":
+            busy(0.3)
+
+    gc.callbacks.append(callback)
+    try:
+        gc.collect()
+    finally:
+        gc.callbacks.remove(callback)
+
+
+def deletes() -> None:
+    class Slow:
+        def __del__(self) -> None:
+            busy(0.3)
+
+    Slow()
+
+
+@pytest.mark.parametrize("callback", [collects, deletes])
+def test_the_time_limit_waits_for_a_callback(callback: Callable[[], None]) -> None:
+    """CPython prints an exception that leaves a callback of its own, and goes on: the limit was lost."""
+    with pytest.raises(OutOfTimeError), budget(0.05):  # noqa: PT012
+        callback()
+        busy(20.0)
+
+
+def test_no_collection_begins_between_the_time_limit_and_its_exception() -> None:
+    """A matrix product runs without the interpreter, the limit falls into it, and the next list starts a collection."""
+    matrix = np.ones((400, 400))
+    thresholds = gc.get_threshold()
+
+    def callback(_phase: str, _info: Any) -> None:
+        busy(0.0)
+
+    gc.callbacks.append(callback)
+    gc.set_threshold(1)
+    try:
+        for _ in range(100):
+            end = time.monotonic() + 5.0
+            with contextlib.suppress(OutOfTimeError), budget(2e-3):
+                while time.monotonic() < end:
+                    matrix @ matrix
+                    cycle: list[Any] = []
+                    cycle.append(cycle)
+            assert time.monotonic() < end
+            assert gc.isenabled()
+    finally:
+        gc.set_threshold(*thresholds)
+        gc.callbacks.remove(callback)
 
 
 PROFILED = """

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import ctypes
+import gc
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 SECONDS = 10.0
 """What `verify` gives every rung, unless told otherwise."""
+
+SOON = 1e-3
+"""Seconds after which to look again whether a callback has returned."""
+
+RECEIVED = 1.0
+"""Seconds within which the exception should have been received: no longer is the garbage collector held up."""
 
 
 class OutOfTimeError(BaseException):
@@ -29,33 +37,53 @@ def budget(seconds: float | None) -> Iterator[None]:
     if seconds is None:
         yield
         return
-    thread = ctypes.c_ulong(threading.get_ident())
+    thread = threading.get_ident()
     raise_in = ctypes.pythonapi.PyThreadState_SetAsyncExc
     lock = threading.Lock()
-    over = fired = False
+    over = threading.Event()
+    fired = False
 
     def stop() -> None:
         nonlocal fired
-        with lock:
-            if not over:
-                fired = True
-                raise_in(thread, ctypes.py_object(OutOfTimeError))
+        wait = min(seconds, threading.TIMEOUT_MAX)
+        while not (over.wait(wait) or fired):
+            collects = gc.isenabled()
+            gc.disable()  # else a collection could begin before the exception is raised, and its callbacks receive it
+            with lock:
+                fired = not over.is_set() and not _in_a_callback(thread)
+                if fired:
+                    raise_in(ctypes.c_ulong(thread), ctypes.py_object(OutOfTimeError))
+            if fired:
+                over.wait(RECEIVED)
+            if collects:
+                gc.enable()
+            wait = SOON
 
-    watch = threading.Timer(min(seconds, threading.TIMEOUT_MAX), stop)
-    watch.daemon = True
+    watch = threading.Thread(target=stop, daemon=True)
     watch.start()
     try:
         yield
     finally:
         with lock:
-            over = True
-        watch.cancel()
+            over.set()
         if fired:
             # To withdraw an exception leaves CPython's flag for one set: every call then looks for it, and under a
             # profiler never stops looking. So another takes its place and is received.
             try:
-                raise_in(thread, ctypes.py_object(_WithdrawnError))
+                raise_in(ctypes.c_ulong(thread), ctypes.py_object(_WithdrawnError))
                 while True:
                     pass
             except _WithdrawnError:
                 pass
+        watch.join()  # the garbage collector stands still no longer than that
+
+
+def _in_a_callback(thread: int) -> bool:
+    """Whether the thread is in code that CPython calls by itself: an exception that leaves it is printed and lost."""
+    callbacks = {getattr(callback, "__code__", None) for callback in gc.callbacks}
+    frame = sys._current_frames().get(thread)
+    while frame is not None:
+        if frame.f_code in callbacks or frame.f_code.co_name == "__del__":
+            return True
+        frame = frame.f_back
+    return False
