@@ -10,11 +10,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import vipnp
-from tests.conftest import FENCE, ROOT, fenced
+from tests.conftest import FENCE, ROOT, fenced, small_model
 from tools.formulas import MATH, sections
 from vipnp import layers, ops, optim
+from vipnp.data import Transform
 from vipnp.models import get_config, parameter_shapes, vision_permutator
 from vipnp.verify import verify
 
@@ -140,8 +142,17 @@ def test_the_parameter_count_of_a_block(name: str) -> None:
 # --- README.md --------------------------------------------------------------------------------------------------------
 
 
-def test_the_readme_examples_run(capsys: pytest.CaptureFixture[str]) -> None:
-    """All blocks of Python, one after the other in one namespace; what they print is what their comments say."""
+def test_the_readme_examples_run(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All blocks of Python, one after the other in one namespace, in a folder with a photo and a trained model; what
+    they print is what their comments say."""
+    monkeypatch.chdir(tmp_path)
+    Image.new("RGB", (40, 30)).save("photo.jpg")
+    model = small_model()
+    model.classes, model.transform = tuple("abcde"), Transform(size=model.config.image_size)
+    (tmp_path / "runs" / "pets").mkdir(parents=True)
+    model.save("runs/pets/best.safetensors")
     namespace: dict[str, Any] = {}
     for block in fenced(README.read_text(), "python"):
         exec(compile(block, "README.md", "exec"), namespace)
@@ -149,6 +160,7 @@ def test_the_readme_examples_run(capsys: pytest.CaptureFixture[str]) -> None:
         assert len(promised) == block.count("print(")
         assert capsys.readouterr().out.splitlines() == promised
     assert np.isfinite(namespace["loss"])
+    assert namespace["answer"] in model.classes
 
 
 def test_the_options_of_verify() -> None:
