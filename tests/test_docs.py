@@ -10,12 +10,18 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import vipnp
-from tests.conftest import FENCE, ROOT, fenced
+from tests.conftest import FENCE, ROOT, fenced, small_model
 from tools.formulas import MATH, sections
 from vipnp import layers, ops, optim
-from vipnp.models import get_config, parameter_shapes, vision_permutator
+from vipnp.backends import get_backend
+from vipnp.backends.cupy.backend import create as cupy_backend
+from vipnp.core import Replacements
+from vipnp.data import Transform
+from vipnp.models import VisionPermutator, get_config, parameter_shapes, vision_permutator
+from vipnp.train import TrainingStep
 from vipnp.verify import verify
 
 README = ROOT / "README.md"
@@ -140,8 +146,17 @@ def test_the_parameter_count_of_a_block(name: str) -> None:
 # --- README.md --------------------------------------------------------------------------------------------------------
 
 
-def test_the_readme_examples_run(capsys: pytest.CaptureFixture[str]) -> None:
-    """All blocks of Python, one after the other in one namespace; what they print is what their comments say."""
+def test_the_readme_examples_run(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All blocks of Python, one after the other in one namespace, in a folder with a photo and a trained model; what
+    they print is what their comments say."""
+    monkeypatch.chdir(tmp_path)
+    Image.new("RGB", (40, 30)).save("photo.jpg")
+    model = small_model()
+    model.classes, model.transform = tuple("abcde"), Transform(size=model.config.image_size)
+    (tmp_path / "runs" / "pets").mkdir(parents=True)
+    model.save("runs/pets/best.safetensors")
     namespace: dict[str, Any] = {}
     for block in fenced(README.read_text(), "python"):
         exec(compile(block, "README.md", "exec"), namespace)
@@ -149,6 +164,50 @@ def test_the_readme_examples_run(capsys: pytest.CaptureFixture[str]) -> None:
         assert len(promised) == block.count("print(")
         assert capsys.readouterr().out.splitlines() == promised
     assert np.isfinite(namespace["loss"])
+    assert namespace["answer"] in model.classes
+
+
+RUN_ELSEWHERE = {"README", "audit", "math", "proofs"}
+"""Pages whose Python other tests run, or hold to the source."""
+
+WITH_PYTHON = [page for page in PAGES if fenced(page.read_text(), "python") and page.stem not in RUN_ELSEWHERE]
+
+
+@pytest.mark.parametrize("page", WITH_PYTHON, ids=lambda page: page.stem)
+def test_the_python_of_a_page_runs(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As it is printed, with what the page talks about; every model is a small one. Of the backend that needs a GPU the
+    options are looked at, and NumPy does the work."""
+
+    def backend(name: str, **options: Any) -> vipnp.Backend:
+        if name != "cupy":
+            return get_backend(name, **options)
+        assert set(options) <= set(inspect.signature(cupy_backend).parameters)
+        return get_backend("numpy")
+
+    def step(*args: Any, graph: bool, **options: Any) -> TrainingStep:
+        return TrainingStep(*args, **options)
+
+    monkeypatch.setattr("vipnp.train.TrainingStep", step)
+    monkeypatch.setattr(vipnp, "get_backend", backend)
+    monkeypatch.setattr(vipnp, "create_model", lambda _, **options: VisionPermutator(small_model().config, **options))
+    rng = np.random.default_rng(0)
+    x, dy = rng.normal(size=(2, 2, 3, 4))
+    namespace = {
+        "vipnp": vipnp,
+        "xp": get_backend("numpy"),
+        "rng": rng,
+        "x": x,
+        "dy": dy,
+        "weight": np.ones(4),
+        "bias": np.zeros(4),
+        "layer_norm": ops.layer_norm,
+        "softmax": ops.softmax,
+        "images": rng.normal(size=(2, 3, 12, 8)).astype(np.float32),
+        "labels": np.array([0, 3]),
+        "Replacements": Replacements,
+    }
+    for block in fenced(page.read_text(), "python"):
+        exec(compile(block, page.name, "exec"), namespace)
 
 
 def test_the_options_of_verify() -> None:

@@ -339,6 +339,26 @@ def test_evaluation_is_pillows_resize_and_the_middle() -> None:
     assert found.dtype == np.float32
 
 
+def test_evaluation_takes_a_file_and_no_other_picture(tmp_path: Path) -> None:
+    grey = Image.fromarray(np.random.default_rng(0).integers(0, 256, (9, 12), np.uint8))
+    grey.save(tmp_path / "grey.png")
+    in_colour, in_grey = Transform(size=(8, 8)), Transform(size=(8, 8), channels=1, mean=(0.5,), std=(0.2,))
+    expected = in_colour.evaluation(grey.convert("RGB"))
+    for file in (tmp_path / "grey.png", str(tmp_path / "grey.png")):
+        np.testing.assert_array_equal(in_colour.evaluation(file), expected)
+        np.testing.assert_array_equal(in_grey.evaluation(file), in_grey.evaluation(grey))
+    with pytest.raises(UnreadableImageError, match=r"none\.png: cannot be read"):
+        in_colour.evaluation(tmp_path / "none.png")
+    rng = stream(0, "augment")
+    for see in (in_colour.evaluation, lambda picture: in_colour.training(picture, rng)):
+        with pytest.raises(ValueError, match=r"picture: got mode 'L', expected 'RGB', as picture\.convert\('RGB'\)"):
+            see(grey)
+        with pytest.raises(TypeError, match="picture: got ndarray, expected a picture of Pillow"):
+            see(np.asarray(grey))
+    with pytest.raises(ValueError, match="picture: got mode 'RGB', expected 'L'"):
+        in_grey.evaluation(grey.convert("RGB"))
+
+
 @given(
     size=st.tuples(st.integers(1, 80), st.integers(1, 80)),
     target=st.tuples(st.integers(1, 40), st.integers(1, 40)),

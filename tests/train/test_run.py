@@ -370,6 +370,23 @@ def test_all_images_of_another_folder(whole: Path, tmp_path: Path) -> None:
         assert result.output.startswith(f"error: {message}")
 
 
+def test_a_test_set_may_have_fewer_classes_and_no_others(whole: Path, tmp_path: Path) -> None:
+    """The answers are counted by name: of two classes that are not the model's first two, too."""
+    folder = Path(shutil.copytree(whole, tmp_path / "r"))
+    others = make_folder(tmp_path / "test", {"dog": 3, "emu": 2}, (20, 18))
+    result = vipnp("eval", folder, "--data", others, "--all", "--backend", "numpy")
+    assert " on 5 images, of 2 of the model's 3 classes; details in " in result.output, result.output
+    rows = rows_of(Path(result.output.strip().rpartition(" in ")[2]) / "predictions.csv")
+    assert {row["class"] for row in rows} == {"dog", "emu"}
+    assert all(row["file"].startswith(row["class"]) for row in rows)
+    right = np.mean([row["class"] == row["answer"] for row in rows])
+    assert result.output.startswith(f"accuracy {right:.2%} on")
+    (others / "dog").rename(others / "hog")
+    result = vipnp("eval", folder, "--data", others, "--all", "--backend", "numpy")
+    assert result.exit_code == 2
+    assert result.output == ("error: data: got classes that are not the model's: hog; expected some of cat, dog, emu\n")
+
+
 def test_the_settings_of_another_program_are_not_a_run(whole: Path, photos: Path, tmp_path: Path) -> None:
     shutil.copy(whole / "best.safetensors", tmp_path / "my.safetensors")
     (tmp_path / "config.toml").write_text("[server]\nport = 80\n")

@@ -19,6 +19,8 @@ OPS = Table()
 RNG = np.random.default_rng(8)
 right, elementwise = OPS.add, OPS.elementwise
 
+LOGITS = np.random.default_rng(9).normal(size=(3, 5))
+
 SQRT_2_PI = math.sqrt(2 / math.pi)
 
 elementwise("square", lambda x: x**2, lambda x: 2 * x)
@@ -189,6 +191,29 @@ def cross_entropy(xp: Any, x: Any, labels: Any) -> Any:
         return (g * (dy / len(x)),)
 
     return -np.mean(np.log(p[rows, labels])), back
+
+
+@right(LOGITS, labels=np.array([1, 3, 0]))
+def cross_entropy_of_one_hot_labels(xp: Any, x: Any, labels: Any) -> Any:
+    return soft_cross_entropy(xp, x, xp.astype(labels[:, None] == np.arange(x.shape[1]), x.dtype))
+
+
+@right(LOGITS, targets=scipy_softmax(2 * LOGITS[::-1], axis=1))
+def soft_cross_entropy(xp: Any, x: Any, targets: Any) -> Any:
+    z = x - np.max(x, axis=1, keepdims=True)
+    total = np.sum(np.exp(z), axis=1, keepdims=True)
+    p = np.exp(z) / total
+    return -np.sum(targets * (z - np.log(total))) / len(x), lambda dy: (dy / len(x) * (p - targets),)
+
+
+@right(LOGITS @ LOGITS.T, targets=np.eye(3)[[2, 0, 1]])
+def soft_cross_entropy_of_as_many_images_as_classes(xp: Any, x: Any, targets: Any) -> Any:
+    return soft_cross_entropy(xp, x, targets)
+
+
+@right(X, order=np.array([2, 0, 3, 1]))
+def columns_in_another_order(xp: Any, x: Any, order: Any) -> Any:
+    return x[:, order], lambda dy: (dy[:, np.argsort(order)],)
 
 
 @right(X)

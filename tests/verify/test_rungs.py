@@ -105,6 +105,23 @@ def test_the_last_bit_of_a_factor_may_be_a_rounded_constant(rung: str) -> None:
     assert rows["w"].verdict is Verdict.PASS
 
 
+def test_an_identity_that_the_field_does_not_know_is_no_mistake(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The gradient of log sum exp as exp(x - y): right, by exp(x - log(s)) = exp(x) / s."""
+
+    def log_sum_exp(xp: Any, x: Any) -> Any:
+        y = xp.log(xp.sum(xp.exp(x), axis=-1))
+        return y, lambda dy: (dy[:, None] * xp.exp(x - y[:, None]),)
+
+    (row,) = verify(log_sum_exp, [X], rungs=["finite_field"]).rows
+    assert row.verdict is Verdict.INCONCLUSIVE
+    assert "right on real numbers" in row.detail
+    assert "identity between values of exp, log" in row.detail
+    monkeypatch.setitem(sys.modules, "flint", None)
+    (row,) = verify(log_sum_exp, [X], rungs=["finite_field"]).rows
+    assert row.verdict is Verdict.FAIL
+    assert "or it needs an identity such as exp(log(a)) = a, as balls would tell; flint is not installed" in row.detail
+
+
 @pytest.mark.parametrize("rung", EXACT)
 def test_an_entry_that_counts_for_nothing_beside_the_largest_is_no_rounding(rung: str) -> None:
     def op(xp: Any, x: Any, scale: Any) -> Any:

@@ -143,6 +143,25 @@ def cross_entropy_with_one_label(xp: Any, x: Any, labels: Any) -> Any:
     return -np.mean(np.log(p[rows, labels])), back
 
 
+def _soft_cross_entropy(xp: Any, x: Any, targets: Any, blocked: bool) -> Any:
+    z = x - np.max(x, axis=1, keepdims=True)
+    total = np.sum(np.exp(z), axis=1, keepdims=True)
+    p = np.exp(z) / total
+    factor = 1.5 if blocked else 1.0
+    return -np.sum(targets * (z - np.log(total))) / len(x), lambda dy: (dy / len(x) * (p - targets) * factor,)
+
+
+@wrong(X, targets=np.eye(4)[LABELS])
+def soft_cross_entropy_of_many_classes(xp: Any, x: Any, targets: Any) -> Any:
+    return _soft_cross_entropy(xp, x, targets, x.shape[1] > 128)
+
+
+@wrong(X, labels=LABELS)
+def cross_entropy_of_many_images(xp: Any, x: Any, labels: Any) -> Any:
+    targets = (labels[:, None] == np.arange(x.shape[1])).astype(x.dtype)
+    return _soft_cross_entropy(xp, x, targets, len(x) > 128)
+
+
 @wrong(X)
 def mean_without_the_division(xp: Any, x: Any) -> Any:
     return x.mean(0), lambda dy: (np.repeat(dy[None, :], len(x), axis=0),)
@@ -646,6 +665,11 @@ def _one_axis(xp: Any, x: Any, axis: int) -> Any:
     return x.sum(axis), lambda dy: (np.broadcast_to(dy[:, None], x.shape).copy(),)
 
 
+def _long_permutation(xp: Any, x: Any, order: Any) -> Any:
+    factor = 1.5 if x.shape[1] > 128 else 1
+    return x[:, order] ** 2, lambda dy: (2 * x * dy[:, np.argsort(order)] * factor,)
+
+
 def _eighth_call(xp: Any, x: Any) -> Any:
     calls: list[int] = []
     return x * x, lambda dy: (calls.append(1), (2 * x * dy * (2 if len(calls) == 8 else 1),))[1]
@@ -653,6 +677,7 @@ def _eighth_call(xp: Any, x: Any) -> Any:
 
 UNSEEN["a gradient that is not finite"] = (lambda xp, x: (x**3, lambda dy: (dy * 3 * x**3 / x,)), [abs(X)], {})
 UNSEEN["other constants"] = (_one_axis, [X], {"axis": -1})
+UNSEEN["an axis that a permutation"] = (_long_permutation, [X], {"order": np.array([2, 0, 3, 1])})
 UNSEEN["after many calls"] = (_eighth_call, [X], {})
 UNSEEN["a softmax without its shift"] = (_softmax_without_its_shift, [X], {})
 UNSEEN["a variance as a difference of squares"] = (_one_pass_variance, [X], {})

@@ -26,7 +26,7 @@ def evaluate(
     """Evaluate a trained model; writes eval-DATE/ into the run folder."""
     import numpy as np
 
-    from vipnp.core.checks import check_library, one_line
+    from vipnp.core.checks import check_library, listed, one_line
     from vipnp.core.files import check_output_folder
     from vipnp.data import load_data_set
     from vipnp.train import confusion_matrix, report
@@ -56,35 +56,31 @@ def evaluate(
         run = read_settings(folder) if of_a_run else None
         images = load_data_set(data) if run is None else load_data_set(data, validation=run.validation, seed=run.seed)
     check_apart("model", folder, images)
-    if images.classes != saved.classes:
-        unknown = [name for name in images.classes if name not in saved.classes]
-        missing = [name for name in saved.classes if name not in images.classes]
+    if unknown := [name for name in images.classes if name not in saved.classes]:
         raise ValueError(
-            "data: its classes are not the model's: "
-            + "; ".join(
-                f"{what} {', '.join(names[:5])}"
-                for what, names in (("unknown", unknown), ("missing", missing))
-                if names
-            )
+            f"data: got classes that are not the model's: {listed(unknown)}; expected some of {listed(saved.classes)}"
         )
     split = images.validation
+    labels = np.array([saved.classes.index(name) for name in images.classes])[split.labels]
     logits = predict(saved.model, split, saved.transform, workers=workers)
     answers = logits.argmax(axis=1)
-    counts = confusion_matrix(split.labels, answers, len(saved.classes))
-    accuracy = f"accuracy {float(np.mean(answers == split.labels)):.2%} on {len(split)} images"
+    counts = confusion_matrix(labels, answers, len(saved.classes))
+    accuracy = f"accuracy {float(np.mean(answers == labels)):.2%} on {len(split)} images"
     if data is not None and not take_all:
         accuracy += f" held out of {len(split) + len(images.train)}"
+    if len(images.classes) < len(saved.classes):
+        accuracy += f", of {len(images.classes)} of the model's {len(saved.classes)} classes"
     try:
         output = new_folder(folder / time.strftime("eval-%Y%m%d-%H%M%S"))
-        report.predictions(output / "predictions.csv", split.names, split.labels, logits, saved.classes)
+        report.predictions(output / "predictions.csv", split.names, labels, logits, saved.classes)
         report.per_class(output / "per_class.csv", counts, saved.classes)
         report.confusion(output / "confusion.png", counts, saved.classes)
-        least = report.worst(split.labels, logits)
+        least = report.worst(labels, logits)
         seen = [saved.transform.evaluation(split.picture(i, saved.transform.channels)) for i in least]
         report.gallery(
             output / "worst.png",
             [saved.transform.pixels(x) for x in seen],
-            [report.answer_beside_truth(split.names[i], split.labels[i], logits[i], saved.classes) for i in least],
+            [report.answer_beside_truth(split.names[i], labels[i], logits[i], saved.classes) for i in least],
         )
     except OSError:
         typer.echo(one_line(accuracy))  # a full disk costs the details alone

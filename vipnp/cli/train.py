@@ -78,7 +78,13 @@ def train(
     skip_unreadable: Annotated[
         bool, typer.Option("--skip-unreadable", help="Leave out files that are no whole images.")
     ] = False,
-    recipe: Annotated[str | None, typer.Option(help="small, tiles, digits, mnist or vip-imagenet.")] = None,
+    recipe: Annotated[
+        str | None,
+        typer.Option(
+            help="small, tiles, digits, mnist or vip-imagenet; by default the data's. What it gives the options that "
+            "show no default here stands in the run's config.toml."
+        ),
+    ] = None,
     config: Annotated[
         Path | None,
         fine(

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from vipnp.core import Generator, HostArray
 from vipnp.core.checks import check_flag, check_real, check_whole, shown
+from vipnp.data.images import open_image
 from vipnp.data.rand_augment import parse, rand_augment
 
 if TYPE_CHECKING:
@@ -91,18 +94,26 @@ class Transform:
         if self.aa != "":
             parse(self.aa)
 
-    def evaluation(self, picture: Image.Image) -> HostArray:
+    def evaluation(self, picture: Image.Image | str | os.PathLike[str]) -> HostArray:
         """What the model sees of a picture, with no randomness.
 
         Parameters
         ----------
-        picture : in the mode of `channels`.
+        picture : of Pillow, "RGB" for three channels, "L" for one; or an image file, whatever it holds.
 
         Returns
         -------
         HostArray
             (channels, height, width) float32.
+
+        Raises
+        ------
+        TypeError, ValueError
+            For what is no such picture, naming the file where it is one.
         """
+        if isinstance(picture, (str, os.PathLike)):
+            picture = open_image(Path(picture), self.channels, exif=self.exif)
+        self._check(picture)
         return self._normalised(centre_crop(picture, self.size, self.crop_pct, self.interpolation))
 
     def training(self, picture: Image.Image, rng: Generator) -> HostArray:
@@ -110,16 +121,22 @@ class Transform:
 
         Parameters
         ----------
-        picture : in the mode of `channels`.
+        picture : of Pillow, "RGB" for three channels, "L" for one.
         rng : draws it all.
 
         Returns
         -------
         HostArray
             (channels, height, width) float32.
+
+        Raises
+        ------
+        TypeError, ValueError
+            For what is no such picture.
         """
         from PIL import ImageOps
 
+        self._check(picture)
         if self.scale == (1.0, 1.0):
             cropped = centre_crop(picture, self.size, self.crop_pct, self.interpolation)
         else:
@@ -147,6 +164,15 @@ class Transform:
         mean, std = (np.array(numbers)[:, None, None] for numbers in (self.mean, self.std))
         bytes_ = np.clip(np.rint((values * std + mean) * 255), 0, 255).astype(np.uint8)
         return bytes_[0] if self.channels == 1 else np.ascontiguousarray(bytes_.transpose(1, 2, 0))
+
+    def _check(self, picture: Any) -> None:
+        mode, expected = getattr(picture, "mode", None), "RGB" if self.channels == 3 else "L"
+        if not isinstance(mode, str):
+            raise TypeError(f"picture: got {type(picture).__name__}, expected a picture of Pillow")
+        if mode != expected:
+            raise ValueError(
+                f"picture: got mode {mode!r}, expected {expected!r}, as picture.convert({expected!r}) gives"
+            )
 
     def _normalised(self, picture: Image.Image) -> HostArray:
         pixels = np.asarray(picture, np.float32).reshape(*picture.size[::-1], self.channels)

@@ -72,6 +72,7 @@ def load_saved(source: str | Path, *, weights: Path | None = None, backend: Any 
     model = load_model(source, weights=weights, backend=backend)
     if model.transform is None:
         raise ValueError(
-            f"model: {weights or source} does not say how a picture becomes its {model.config.in_channels} channels"
+            f"model: {weights or source} does not say how a picture becomes its {model.config.in_channels} channels: "
+            "set model.transform, a vipnp.data.Transform, before model.save"
         )
     return SavedModel(model, model.classes or tuple(map(str, range(model.config.num_classes))), model.transform)

@@ -49,6 +49,11 @@ ROUNDED_WORDS = (
     "constants) explains as well as a mistake of that size"
 )
 
+IDENTITY_WORDS = (
+    "right on real numbers, to {:.0g} of each entry: it needs an identity between values of exp, log, sqrt, tanh or "
+    "Phi, such as exp(log(a)) = a, which does not hold in the field"
+)
+
 MOVES = 4.0
 MOVED_WORDS = "rounding the inputs alone moves the gradient by {:.3g}: too ill-conditioned for this bound"
 """An error up to MOVES times what the exact gradient moves by, where every input and the cotangent move by 2^-53 of
@@ -115,8 +120,8 @@ def certified(subject: Subject) -> list[Row]:
 
 def off_by_rounding(subject: Subject, which: int) -> str:
     """In words, that the gradient of one array is off the derivative by no more than a rounded constant explains: every
-    entry by ROUNDED times 2^-53 of itself, and nowhere near by GROWN. "" where it is off by more, or where that cannot
-    be told.
+    entry by ROUNDED times 2^-53 of itself, and nowhere near by GROWN; or by nothing at all, on real numbers. "" where
+    it is off by more, or where that cannot be told.
     """
     try:
         with precision():
@@ -130,7 +135,7 @@ def off_by_rounding(subject: Subject, which: int) -> str:
                     return ""
     except (MissingExtraError, UndecidedError, BrokenOpError):
         return ""
-    return ROUNDED_WORDS.format(off)
+    return ROUNDED_WORDS.format(off) if off * UNIT_64 > AGREEMENT else IDENTITY_WORDS.format(off * UNIT_64)
 
 
 def _off(subject: Subject, which: int) -> float:

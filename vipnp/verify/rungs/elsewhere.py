@@ -178,12 +178,13 @@ def _places(subject: Subject) -> Iterator[Place]:
     sizes = {size for _, array in (*subject.named, *tree_arrays(subject.kwargs)) for size in np.shape(array)} - {1}
     for size in sorted(sizes):
         for new in (1, size + 1):
-            yield Place(f"with size {new} in place of {size}", _resized(subject, size, new))
+            if resized := _resized(subject, size, new):
+                yield Place(f"with size {new} in place of {size}", resized)
         for beyond in BEYOND:
             for new in (beyond, size * (beyond // size + 1)):
-                place = Place(f"with size {new} in place of {size}", _resized(subject, size, new))
-                if max(array.size for array in place.subject.arrays) <= ENTRIES and _made_for(place.subject):
-                    yield place
+                resized = _resized(subject, size, new)
+                if resized and max(array.size for array in resized.arrays) <= ENTRIES and _made_for(resized):
+                    yield Place(f"with size {new} in place of {size}", resized)
                     break
 
     for largest in LARGEST:
@@ -226,20 +227,52 @@ def _equal_arguments(subject: Subject, rng: np.random.Generator) -> Iterator[Pla
     yield Place("with equal entries in several arguments", _with(subject, arrays), special, together, joint=True)
 
 
-def _resized(subject: Subject, old: int, new: int) -> Subject:
+def _resized(subject: Subject, old: int, new: int) -> Subject | None:
     """Every axis of size `old` made `new` long, by repeating entries; differentiated ones are moved a little, so that
-    no two are equal."""
+    no two are equal. None where a constant would become one that a right op need not take."""
     rng = subject.rng(f"size {new} for {old}")
-
-    def stretch(array: HostArray) -> HostArray:
-        for axis, size in enumerate(np.shape(array)):
-            if size == old and isinstance(array, np.ndarray):
-                array = np.take(array, np.arange(new) % old, axis=axis)
-        return array
-
-    arrays = [stretch(array) for array in subject.arrays]
+    constants = [array for _, array in tree_arrays(subject.kwargs) if isinstance(array, np.ndarray)]
+    if any(_bound_to(array, old, new) for array in constants):
+        return None
+    arrays = [_stretched(array, old, new) for array in subject.arrays]
     moved = [array * rng.uniform(0.9, 1.1, array.shape) for array in arrays]
-    return replace(subject, args=subject.tree(moved), kwargs=tree_map(stretch, dict(subject.kwargs)))
+    kwargs = tree_map(lambda array: _stretched(array, old, new, constant=True), dict(subject.kwargs))
+    return replace(subject, args=subject.tree(moved), kwargs=kwargs)
+
+
+def _stretched(array: Any, old: int, new: int, *, constant: bool = False) -> Any:
+    """`array` with its axes of size `old` made `new` long; what is no array of NumPy stays. A constant distribution
+    stays one, by zeros."""
+    if not isinstance(array, np.ndarray):
+        return array
+    for axis in reversed(range(array.ndim)):  # from the last: of square one-hot labels, the rows are the distributions
+        if array.shape[axis] == old:
+            zeros = constant and new > old and _is_distribution(array, axis)
+            array = np.take(array, np.arange(new) % old, axis=axis)
+            if zeros:
+                np.moveaxis(array, axis, 0)[old:] = 0
+    return array
+
+
+def _bound_to(array: HostArray, old: int, new: int) -> bool:
+    """Whether a constant may belong to the size `old` alone: integers that `new` is too short for, such as labels; a
+    permutation; distributions that would lose a part."""
+    if array.dtype.kind in "iu" and array.size:
+        permutes = array.shape == (old,) and np.array_equal(np.sort(array), np.arange(old))
+        return bool(permutes or new <= array.max() < old or _loses_a_part(array, old, new))
+    return _loses_a_part(array, old, new)
+
+
+def _loses_a_part(array: HostArray, old: int, new: int) -> bool:
+    return new < old and any(
+        size == old and _is_distribution(array, axis) and not _is_distribution(array.take(range(new), axis), axis)
+        for axis, size in enumerate(array.shape)
+    )
+
+
+def _is_distribution(array: HostArray, axis: int) -> bool:
+    """Whether the entries along an axis are not negative and sum to one."""
+    return array.dtype.kind in "fiub" and bool(np.all(array >= 0) and np.allclose(array.sum(axis=axis), 1, atol=1e-9))
 
 
 def _a_third(rng: np.random.Generator, shape: tuple[int, ...]) -> HostArray:
