@@ -6,7 +6,7 @@ import errno
 import stat
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -99,7 +99,8 @@ def _turn(picture: Image.Image) -> Image.Transpose | None:
     turns = (turn.FLIP_LEFT_RIGHT, turn.ROTATE_180, turn.FLIP_TOP_BOTTOM, turn.TRANSPOSE, turn.ROTATE_270,
              turn.TRANSVERSE, turn.ROTATE_90)  # fmt: skip
     try:
-        return dict(enumerate(turns, 2)).get(picture.getexif().get(ExifTags.Base.Orientation))
+        orientation: Any = picture.getexif().get(ExifTags.Base.Orientation)
+        return dict(enumerate(turns, 2)).get(orientation)
     except MemoryError:
         raise
     except Exception:
