@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import math
 import os
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageOps
 
 from tests.conftest import as_nobody, make_folder
 from vipnp.data import Split, Transform, load_data_set, stream
@@ -249,6 +250,45 @@ def test_orientation_is_a_choice(tmp_path: Path, exif: bool) -> None:
     assert open_image(tmp_path / "x.jpg", exif=exif).size == ((4, 6) if exif else (6, 4))
 
 
+@pytest.mark.parametrize("orientation", [*range(10), None])
+def test_every_orientation_is_pillows(tmp_path: Path, orientation: Any) -> None:
+    tags = Image.Exif()
+    if orientation is not None:
+        tags[0x0112] = orientation
+    pixels = np.random.default_rng(0).integers(0, 256, (6, 4, 3), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "x.png", exif=tags)
+    with Image.open(tmp_path / "x.png") as opened:
+        expected = np.asarray(ImageOps.exif_transpose(opened).convert("RGB"))
+    np.testing.assert_array_equal(np.asarray(open_image(tmp_path / "x.png")), expected)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("suffix", ["png", "jpg"])
+@pytest.mark.parametrize(
+    "tags",
+    [b"II*\0" + 40 * b"\xff", b"", b"XX\0\0", b"MM\0*\0\0\0\x08\xff\xff" + 9 * b"\x01\x12"],
+    ids=["cut", "empty", "header", "lengths"],
+)
+def test_broken_tags_cost_no_picture_and_no_words(tmp_path: Path, suffix: str, tags: bytes) -> None:
+    """Pillow's warnings of them name no file."""
+    path = tmp_path / f"x.{suffix}"
+    Image.new("RGB", (6, 4), "white").save(path, exif=b"Exif\0\0" + tags)
+    for exif in (True, False):
+        assert open_image(path, exif=exif).size == (6, 4)
+
+
+def test_postscript_is_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever it is called, Pillow would hand it to Ghostscript."""
+    Image.new("RGB", (6, 4)).save(tmp_path / "x.eps")
+    path = (tmp_path / "x.eps").rename(tmp_path / "x.png")
+    monkeypatch.setattr("PIL.EpsImagePlugin.Ghostscript", lambda *_: pytest.fail("it was run"))
+    for read in (open_image, check_image):
+        with pytest.raises(
+            UnreadableImageError, match=r"x\.png: is PostScript, a program to be run, expected an image$"
+        ):
+            read(path)
+
+
 @pytest.mark.parametrize("content", [b"", b"no image", b"\x89PNG\r\n\x1a\n"])
 def test_files_that_are_no_images_are_named(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "broken.png"
@@ -313,6 +353,20 @@ def test_a_folder_that_may_not_be_read_is_named(open_folder: Path, locked: str) 
         assert caught.value.filename == str(folder / locked)
     finally:
         (folder / locked).chmod(0o700)
+
+
+def test_grey_of_16_bits_takes_the_memory_of_its_pixels(tmp_path: Path) -> None:
+    side = 1500
+    values = np.random.default_rng(0).integers(0, 65536, (side, side)).astype(np.uint16)
+    Image.fromarray(values).save(tmp_path / "x.tif")
+    tracemalloc.start()  # which sees NumPy's memory, and not Pillow's
+    try:
+        grey = open_image(tmp_path / "x.tif", 1)
+        most = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert most < 8 * side**2
+    np.testing.assert_array_equal(np.asarray(grey), np.floor(values / 257.0 + 0.5))
 
 
 def test_a_bomb_is_refused_before_it_is_decoded(tmp_path: Path) -> None:

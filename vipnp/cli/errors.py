@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from vipnp.core.checks import one_line, printable
-from vipnp.core.output import readers_may_leave
+from vipnp.core.output import readers_may_leave, to_nowhere
 from vipnp.train.ranks import StoppedError, ToldElsewhereError
 
 
@@ -38,9 +38,13 @@ def told() -> Iterator[None]:
 
 
 def tell(line: str) -> None:
-    """Print to standard error, or nowhere where that is closed: `print` would put it among the results."""
+    """Print to standard error, or nowhere where that is closed, full or left by its reader: `print` would put it among
+    the results, or end the program over it."""
     if sys.stderr is not None:
-        print(line, file=sys.stderr)
+        try:
+            print(line, file=sys.stderr, flush=True)
+        except OSError:
+            to_nowhere(sys.stderr)
 
 
 def reason(error: Exception) -> str:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from vipnp.cli.errors import told
+from vipnp.cli.errors import tell, told
 from vipnp.cli.paths import path
 
 
@@ -60,7 +60,7 @@ def predict(
         except UnreadableImageError as error:
             if not skip_unreadable:
                 raise
-            typer.echo(f"skipped: {one_line(str(error))}", err=True)
+            tell(f"skipped: {one_line(str(error))}")
             continue
         x = saved.transform.evaluation(picture)[None].astype(saved.model.dtype)
         logits = saved.model.backend.to_numpy(saved.model(x))
