@@ -94,6 +94,14 @@ def test_no_result_is_lost_where_standard_error_is_full(folder: Path) -> None:
         assert out in done.stdout
 
 
+def test_a_folder_at_hand_that_is_gone_is_named(tmp_path: Path) -> None:
+    (tmp_path / "gone").mkdir()
+    command = ["sh", "-c", 'cd gone && rmdir ../gone && exec "$@"', "sh", *VIPNP, "train", "digits", "-o", "r"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr == "error: the folder at hand is not there any more: go to another\n"
+
+
 @pytest.mark.parametrize("command", [[*VIPNP, "models"], AUDIT], ids=["models", "audit"])
 def test_a_closed_output_is_said_before_any_work(command: list[str]) -> None:
     done = subprocess.run(["sh", "-c", 'exec "$@" >&-', "sh", *command], stderr=subprocess.PIPE, text=True)

@@ -212,6 +212,25 @@ def test_damaged_cifar_files_are_named(tmp_path: Path, name: str, content: bytes
         load_data_set(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["cat", "cat", "emu"], "has 3 classes, two of one name"),
+        (["cat", "", "emu"], "got a class named ''"),
+        (["c\nt", "dog", "emu"], r"got a class named 'c\\nt'"),
+        (["\ud800", "dog", "emu"], r"got a class named '\\ud800'"),
+        (["cat", "dog", 300 * "e"], "got a class named str"),
+    ],
+)
+def test_names_of_classes_are_those_that_a_folder_could_have(tmp_path: Path, names: list[str], message: str) -> None:
+    """Of two of one name neither can be asked for, and a file of a run has a line for each."""
+    meta = pickle.dumps({"fine_label_names": names}, protocol=2)
+    for file, value in {**pickled(2, Python2()), "meta": meta}.items():
+        (tmp_path / file).write_bytes(value)
+    with pytest.raises(ValueError, match=f"^data: .*{message}.*, expected "):
+        load_data_set(tmp_path)
+
+
 def nested_shape() -> bytes:
     """A pickle of an array whose shape is a tuple of 2**40 tuples; each is twice the one before, which stands once."""
     doubled = b"".join(b"q" + bytes((i,)) + b"h" + bytes((i,)) + b"\x86" for i in range(1, 40))

@@ -23,7 +23,7 @@ from vipnp.data.images import MAX_PIXELS, UnreadableImageError, check_image, ope
 from vipnp.data.loader import batches
 from vipnp.data.sets import hold_out, natural, scan
 from vipnp.data.transforms import centre_crop, erase_at_random, random_box
-from vipnp.data.unreadable import check_readable, files_of, unreadable
+from vipnp.data.unreadable import check_readable, files_of, told_of, unreadable
 
 # --- randomness -------------------------------------------------------------------------------------------------------
 
@@ -116,6 +116,53 @@ def test_train_and_validation_folders(tmp_path: Path) -> None:
     Image.new("RGB", (4, 4)).save(tmp_path / "valid" / "emu" / "0.png")
     with pytest.raises(ValueError, match="train has no images of emu, as the other part has"):
         load_data_set(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "names", [("Train", "Val"), ("training", "validation"), ("train", "TEST"), ("TRAIN", "testing")]
+)
+def test_the_parts_in_other_words(names: tuple[str, str], tmp_path: Path) -> None:
+    """They were taken for two classes, or the second was passed over in silence."""
+    for name in names:
+        make_folder(tmp_path / name, {"cat": 3, "dog": 2})
+    data = load_data_set(tmp_path)
+    assert (data.classes, len(data.train), len(data.validation)) == (("cat", "dog"), 5, 5)
+    assert [split.root for split in (data.train, data.validation)] == [tmp_path / name for name in names]
+
+
+def test_trains_are_a_class_beside_cars(tmp_path: Path) -> None:
+    data = load_data_set(make_folder(tmp_path / "d", {"car": 3, "train": 2, "test": 2}))
+    assert data.classes == ("car", "test", "train")
+
+
+@pytest.mark.parametrize("parts", [False, True])
+def test_files_of_other_kinds_are_told_and_classes_that_they_cost(tmp_path: Path, parts: bool) -> None:
+    for part in ("train", "val") if parts else ("",):
+        make_folder(tmp_path / part, {"cat": 3, "dog": 2})
+    (tmp_path / ("val" if parts else "") / "emu").mkdir()
+    for name in ("emu/0.heic", "emu/1.HEIC", "cat/notes", "cat/.hidden"):
+        (tmp_path / ("val" if parts else "") / name).touch()
+    data = load_data_set(tmp_path)
+    assert (data.classes, sorted(data.passed_over)) == (("cat", "dog"), ["cat/notes", "emu/0.heic", "emu/1.HEIC"])
+    line = "passed over, since their names are no images': 2 .heic, 1 without a suffix"
+    assert told_of(data.passed_over) == line
+    assert told_of(data.passed_over, data.classes) == f"{line}; folders with nothing else, and so no classes: emu"
+    assert told_of([f"a/{i}.{i}" for i in range(7)]).endswith(": 1 .0, 1 .1, 1 .2, 1 .3, 1 .4, ...")
+    assert told_of((), ()) == ""
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"seed": -1}, ValueError, "seed: got -1, expected an integer >= 0"),
+        ({"seed": "x"}, TypeError, "seed: got 'x', expected an integer"),
+        ({"leave_out": 3}, TypeError, "leave_out: got 3, expected a list of files"),
+        ({"leave_out": "cat/0.png"}, TypeError, "leave_out: got 'cat/0.png', expected a list of files"),
+    ],
+)
+def test_options_of_a_data_set(options: dict[str, Any], error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=f"^{message}$"):
+        load_data_set("digits", **options)
 
 
 @pytest.mark.parametrize(

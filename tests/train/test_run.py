@@ -101,6 +101,7 @@ def test_a_folder_has_one_run_at_a_time(photos: Path, whole: Path, tmp_path: Pat
 def test_what_a_run_leaves(whole: Path) -> None:
     assert (whole / "classes.txt").read_text() == "cat\ndog\nemu\n"
     assert len((whole / "split.csv").read_text().splitlines()) == 24
+    assert "passed over" not in (whole / "log.txt").read_text()
     for name in ("curves.png", "train_batch.png"):
         assert (whole / name).read_bytes().startswith(b"\x89PNG")
     assert [row["epoch"] for row in rows_of(whole / "metrics.csv")] == ["1", "2", "3"]
@@ -843,7 +844,14 @@ def test_predict_passes_over_no_folder_in_silence(whole: Path, photos: Path, ope
 def test_predict_skips_broken_files_only_when_asked(whole: Path, photos: Path, tmp_path: Path) -> None:
     shutil.copy(photos / "cat" / "0.png", tmp_path / "good.png")
     (tmp_path / "bad.png").write_bytes(b"")
-    assert "bad.png: is no whole image" in vipnp("predict", whole, tmp_path).output
+    shutil.copy(tmp_path / "good.png", tmp_path / "a.png")
+    (tmp_path / "photo.heic").touch()
+    result = vipnp("predict", whole, tmp_path, "--csv", tmp_path / "o.csv")
+    assert result.exit_code == 2
+    assert "bad.png: is no whole image" in result.output
+    assert result.output.startswith("passed over, since their names are no images': 1 .heic\n")
+    assert f"\n{tmp_path / 'a.png'}: " in result.output  # the answers before it are not lost
+    assert not (tmp_path / "o.csv").exists()
     result = vipnp("predict", whole, tmp_path, "--skip-unreadable")
     assert result.exit_code == 0
     assert "good.png: " in result.output

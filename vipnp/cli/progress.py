@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from vipnp.cli.errors import tell
 from vipnp.core.checks import one_line
+from vipnp.data.unreadable import told_of
 from vipnp.train.folder import EVENTS, LOG
 from vipnp.train.ranks import StoppedError
 
@@ -83,6 +84,9 @@ def carry_out(run: Run, workers: int, save_every: int, *, tensorboard: bool) -> 
         f"{run.settings.model} of {run.model.num_parameters:,} parameters at {run.settings.img_size[0]} x "
         f"{run.settings.img_size[1]} on {run.backend.name}"
     )
+    others = told_of(run.data.passed_over, run.data.classes)
+    if others:
+        print_line(others)
     for file in run.data.left_out:
         print_line(f"left out, since it cannot be read: {file}")
     if run.exchange is not None:

@@ -15,7 +15,7 @@ import numpy as np
 
 from vipnp.core import HostArray
 from vipnp.data.cifar import FORMS, MOST_BYTES
-from vipnp.data.sets import DataSet, Split
+from vipnp.data.sets import DataSet, Split, check_class
 
 Format = Literal["idx", "cifar"]
 
@@ -52,6 +52,10 @@ def load_packed(source: Path, kind: Format) -> DataSet:
 
 def _data_set(source: Path, classes: tuple[str, ...], parts: list[tuple[HostArray, HostArray]]) -> DataSet:
     """parts : pixels and labels of both."""
+    for name in classes:
+        check_class(source, name)
+    if len(set(classes)) < len(classes):
+        raise ValueError(f"data: {source} has {len(classes)} classes, two of one name, expected different names")
     if len(classes) < 2:
         raise ValueError(f"data: {source} has {len(classes)} classes, expected two or more")
     splits = []
