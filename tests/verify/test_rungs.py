@@ -284,6 +284,21 @@ def test_elsewhere_names_the_place() -> None:
     assert "with size 131 in place of 3: the gradient is off by" in row.detail
 
 
+def test_elsewhere_blames_no_argument_for_the_mistake_of_another() -> None:
+    """Arguments of one shape are made equal in part and moved together; a mistake in neither alone is one in both."""
+
+    def product(xp: Any, a: Any, b: Any) -> Any:
+        return a * b, lambda dy: (dy * b, 2 * dy * a)
+
+    def larger(xp: Any, a: Any, b: Any) -> Any:
+        y = xp.maximum(a, b)
+        return y, lambda dy: (dy * xp.astype(a == y, y.dtype), dy * xp.astype(b == y, y.dtype))
+
+    for op, expected in ((product, {"b"}), (larger, {"a", "b"})):
+        report = verify(op, [X[0], X[1]], rungs=["elsewhere"])
+        assert {row.argument for row in report.failures} == expected
+
+
 def test_elsewhere_takes_any_gradient_between_the_slopes_of_a_kink() -> None:
     def relu(xp: Any, x: Any) -> Any:
         return np.maximum(x, 0), lambda dy: (dy * np.where(x == 0, at_zero, x > 0).astype(x.dtype),)

@@ -51,7 +51,7 @@ ROUNDED_WORDS = (
 
 IDENTITY_WORDS = (
     "right on real numbers, to {:.0g} of each entry: it needs an identity between values of exp, log, sqrt, tanh or "
-    "Phi, such as exp(log(a)) = a, which does not hold in the field"
+    "Phi, such as exp(log(a)) = a, which this rung does not know"
 )
 
 MOVES = 4.0

@@ -113,13 +113,17 @@ def _faults(place: Place) -> Iterator[tuple[str, str]]:
     """(argument, what is wrong) at one place."""
     subject = place.subject
     gradients = subject.float64_gradients
+    if place.special:
+        alone = [_off_entries(place, i) for i in range(len(gradients))]
+        for i, name in enumerate(subject.names):
+            fault = _off_together(place, i, alone[i])
+            # Moved with others, every gradient shares the fault of one: it is that which is wrong by itself, if one is.
+            if fault and (alone[i] or not (place.joint and any(alone))):
+                yield name, fault
+        return
     rng = subject.rng("elsewhere")
     for i, (name, gradient) in enumerate(zip(subject.names, gradients, strict=True)):
-        if place.special:
-            fault = _off_slopes(place, i)
-        else:
-            fault = _off_direction(subject, i, gradient, random_direction(rng, gradient.shape))
-        if fault:
+        if fault := _off_direction(subject, i, gradient, random_direction(rng, gradient.shape)):
             yield name, fault
 
 
@@ -144,24 +148,29 @@ def _off_direction(subject: Subject, which: int, gradient: HostArray, direction:
     return f"the gradient is off by {error:.2g} of its norm"
 
 
-def _off_slopes(place: Place, which: int) -> str:
-    """What is wrong with the gradient of one argument at special values; "" for nothing."""
+def _off_entries(place: Place, which: int) -> str:
+    """What is wrong with the gradient of one argument at single special entries; "" for nothing."""
     subject, special = place.subject, place.special[which]
     if special is None:
         return ""
-    gradients = subject.float64_gradients
+    gradient = subject.float64_gradients[which]
     indices = list(zip(*np.nonzero(special), strict=True)) if special.ndim else [()]
     chosen = subject.rng("special").permutation(len(indices))[:SPECIAL_ENTRIES]
-    alone = ""
     for index in (indices[k] for k in chosen):
         unit = np.zeros(special.shape)
         unit[index] = 1
-        held = beside_slopes(subject, {which: unit}, float(gradients[which][index]))
-        if held and not np.isfinite(gradients[which][index]):
+        held = beside_slopes(subject, {which: unit}, float(gradient[index]))
+        if held and not (held.between and np.isfinite(gradient[index])):
             return held.words
-        if held and not held.between:
-            alone = held.words
-            break
+    return ""
+
+
+def _off_together(place: Place, which: int, alone: str) -> str:
+    """The same along a direction that keeps what is special, which decides where single entries say something else."""
+    subject = place.subject
+    gradients = subject.float64_gradients
+    if place.special[which] is None or (alone and not np.all(np.isfinite(gradients[which]))):
+        return alone
     moved = {i: u for i, u in enumerate(place.together) if u is not None and (place.joint or i == which)}
     together = beside_slopes(subject, moved, float(sum(np.sum(gradients[i] * u) for i, u in moved.items())))
     if together is None:

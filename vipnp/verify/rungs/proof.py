@@ -70,7 +70,8 @@ def _proved(subject: Subject, kernels: int) -> list[Row]:
             continue
         if unproved:
             verdict = Verdict.FAIL
-            detail = f"{len(unproved)} of {gradient.size} entries are not the derivative as a function: {unproved[0]}"
+            first = f"[{', '.join(map(str, unproved[0]))}]"
+            detail = f"{len(unproved)} of {gradient.size} entries are not the derivative as a function, such as {first}"
         else:
             verdict = Verdict.PASS
             detail = f"{gradient.size} identities in {symbols} symbols and {len(numbers.kernels)} kernels"
