@@ -29,7 +29,7 @@ def fenced(text: str, language: str) -> list[str]:
     return [content for found, content in FENCE.findall(text) if found == language]
 
 
-CALL_COMPILED = ("benchmarks", "cli", "core", "examples", "explain", "models", "train")
+CALL_COMPILED = ("benchmarks", "cli", "core", "examples", "explain", "models", "ops", "train")
 """The folders of tests that call functions of Numba without being about them."""
 
 
