@@ -375,6 +375,7 @@ def long(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.ranks
 def test_a_killed_rank_ends_all_and_another_number_goes_on(quick: Path, tmp_path: Path) -> None:
     kill(tmp_path / "run", f"{QUICK} --save-every 1 -o {tmp_path / 'run'}", 4, np.random.default_rng(0))
     assert ran(2, f"train --resume {tmp_path / 'run'}").returncode == 0

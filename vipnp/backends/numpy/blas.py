@@ -99,8 +99,8 @@ def by_rows(multiply: Product, multiply_row: Product) -> Product:
     """`multiply`, but row by row, by `multiply_row`, where there are only a few.
 
     OpenBLAS multiplies a single row by a vector kernel, which keeps as many partial sums as a register has numbers, and
-    two rows or three by the one made for many, which keeps one: the logits of two images so had 3.7 times the error that
-    they have in PyTorch. On AVX2, where a register has eight, it was still 1.6 times, until steps were shorter.
+    two rows or three by the one made for many, which keeps one: the logits of two images so had 3.7 times PyTorch's
+    error. By rows it was still 1.6 times on AVX2, whose registers have eight, until their steps became shorter.
     """
 
     def product(a: HostArray, b: HostArray, out: HostArray) -> HostArray:
