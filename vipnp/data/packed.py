@@ -9,7 +9,7 @@ import tarfile
 import zlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Literal, TypeVar
+from typing import IO, Any, Literal, TypeVar, cast
 
 import numpy as np
 
@@ -168,7 +168,7 @@ def _archive(source: Path) -> Reader:
             packed = begin.read(2) == b"\x1f\x8b"
         with (
             gzip.open(source) if packed else source.open("rb") as file,
-            tarfile.open(fileobj=_Bounded(file), mode="r:") as archive,  # type: ignore[arg-type]
+            tarfile.open(fileobj=cast(Any, _Bounded(file)), mode="r:") as archive,
         ):
             for member in archive:
                 name = member.name.rpartition("/")[2]
