@@ -9,7 +9,7 @@ import tarfile
 import zlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Any, Literal, TypeVar, cast
+from typing import Any, BinaryIO, Literal, TypeVar, cast
 
 import numpy as np
 
@@ -185,7 +185,7 @@ class _Bounded:
     """A file of which no more is read at once than a data set may have: the header of an archive can announce any
     number of bytes, and those of an extended header are all taken into memory."""
 
-    def __init__(self, file: IO[bytes]) -> None:
+    def __init__(self, file: BinaryIO | gzip.GzipFile) -> None:
         self.seek, self.tell = file.seek, file.tell
         self._read = file.read
 
