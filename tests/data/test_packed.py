@@ -6,6 +6,7 @@ import gzip
 import io
 import pickle
 import tarfile
+import tracemalloc
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -289,6 +290,34 @@ def test_pickles_that_are_not_cifar_are_refused_and_not_run(
             (tmp_path / file).write_bytes(value)
     with pytest.raises((ValueError, FileNotFoundError), match=message):
         load_data_set(tmp_path)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize(
+    ("size", "body"),
+    [
+        (2**40, b""),
+        (2**70, b""),
+        (28, b"28 size=99999999999999999999"),
+        (29, b"29 size=99999999999999999999\n"),
+    ],
+)
+def test_an_archive_that_announces_what_it_has_not(packed: bool, size: int, body: bytes, tmp_path: Path) -> None:
+    """The extended header of a record is taken into memory as long as it says to be: this was an OverflowError, or
+    gigabytes."""
+    header = tarfile.TarInfo("x")
+    header.type, header.size = tarfile.XHDTYPE, size
+    record = tarfile.TarInfo("data_batch_1.bin")
+    contents = header.tobuf(tarfile.GNU_FORMAT) + body.ljust(512, b"\0") + record.tobuf() + bytes(1024)
+    path = tmp_path / "c.tar"
+    path.write_bytes(gzip.compress(contents) if packed else contents)
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueError, match=r"^data: .*c\.tar is damaged \("):
+            load_data_set(path)
+        assert tracemalloc.get_traced_memory()[1] < 10_000_000
+    finally:
+        tracemalloc.stop()
 
 
 def test_damaged_and_other_archives(tmp_path: Path) -> None:
