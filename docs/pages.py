@@ -58,7 +58,7 @@ def op_page(name: str, section: str, report: Report) -> str:
     derivation = re.sub(r"\]\(#", "](../../math.md#", derivation)
     rows = [
         f"| {row.rung.replace('_', ' ')} | {row.case or 'regular'} | `{row.argument}` | {figure(row.error)} "
-        f"| {figure(row.bound)} | {row.unit} | {row.verdict} |"
+        f"| {figure(row.bound)} | {row.unit} | {row.verdict} | {cell(row.detail)} |"
         for row in report.rows
         if row.op == name
     ]
@@ -67,6 +67,8 @@ def op_page(name: str, section: str, report: Report) -> str:
 {fenced("text", inspect.getdoc(function) or "")}
 
 ## Derivation
+
+In the [letters](../../math.md#letters) and by the [conventions](../../math.md#conventions) of all derivations.
 {derivation}
 ## Source
 
@@ -74,12 +76,18 @@ def op_page(name: str, section: str, report: Report) -> str:
 
 ## Measured
 
-What every rung of the [audit](../../audit.md) found when this page was made.
+What every rung of the [audit](../../audit.md) found when this page was made. Theorems are about real numbers and every
+size; what rounding does is measured. What is proved, and what is only compared: [proofs](../../proofs.md).
 
-| rung | case | argument | error | bound | unit | verdict |
-|---|---|---|---|---|---|---|
+| rung | case | argument | error | bound | unit | verdict | |
+|---|---|---|---|---|---|---|---|
 {chr(10).join(rows)}
 """
+
+
+def cell(text: str) -> str:
+    """Text in a cell of a table, where nothing in it is Markdown."""
+    return re.sub(r"([\\`*_|<>\[\]$])", r"\\\1", " ".join(text.split()))
 
 
 def api_page(part: str) -> str:

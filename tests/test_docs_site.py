@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 from pathlib import Path
 from types import ModuleType
 
@@ -49,10 +50,15 @@ def test_links_lead_to_pages_of_the_site_or_are_names(pages: ModuleType) -> None
 def test_the_page_of_an_op_has_its_derivation_its_source_and_what_was_measured(pages: ModuleType) -> None:
     derivations = sections((DOCS / "math.md").read_text(encoding="utf-8"))
     assert set(ops.__all__) <= set(derivations)
-    page = pages.op_page("gelu", derivations["gelu"], audit(ops=["gelu"], rungs=["complex_step"]))
+    page = pages.op_page("gelu", derivations["gelu"], audit(ops=["gelu"], rungs=["complex_step", "theorem"]))
     assert "dx = dy \\, \\big( \\Phi(x) + x \\, \\varphi(x) \\big) ." in page
     assert "def pullback(dy: Array)" in page
     assert "| complex step | regular | `x` | " in page
+    assert re.search(r"^\| theorem \| .* PASS \| proved for all sizes of x \(B, H, W, C\)", page, re.MULTILINE)
+
+
+def test_what_a_rung_says_is_no_markdown(pages: ModuleType) -> None:
+    assert pages.cell("a*b | c_1 [0]\n$x$") == r"a\*b \| c\_1 \[0\] \$x\$"
 
 
 def test_every_public_name_is_in_the_reference(pages: ModuleType) -> None:

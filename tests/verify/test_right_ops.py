@@ -216,6 +216,33 @@ def columns_in_another_order(xp: Any, x: Any, order: Any) -> Any:
     return x[:, order], lambda dy: (dy[:, np.argsort(order)],)
 
 
+@right(X, cos=np.cos(Z[:, [0, 1, 0, 1]]), sin=np.sin(Z[:, [0, 1, 0, 1]]))
+def rotary_embedding_by_tables(xp: Any, x: Any, cos: Any, sin: Any) -> Any:
+    def turned(x: Any) -> Any:
+        return np.concatenate([-x[:, x.shape[1] // 2 :], x[:, : x.shape[1] // 2]], axis=1)
+
+    def back(dy: Any) -> Any:
+        return (dy * cos - turned(dy * sin),)
+
+    return x * cos + turned(x) * sin, back
+
+
+@right(X, rotation=np.linalg.qr(Z.T @ Z)[0])
+def rotation_undone_by_its_inverse(xp: Any, x: Any, rotation: Any) -> Any:
+    return x @ rotation, lambda dy: (dy @ np.linalg.inv(rotation),)
+
+
+@right(X, scales=np.diag([1.0, 2, 3, 4]))
+def product_with_a_diagonal_matrix(xp: Any, x: Any, scales: Any) -> Any:
+    return x * np.diag(scales), lambda dy: (dy @ scales,)
+
+
+@right(IMAGE.reshape(5, 6), ids=np.array([0, 0, 1, 1, 2]))
+def sums_of_segments(xp: Any, x: Any, ids: Any) -> Any:
+    starts = np.searchsorted(ids, np.arange(ids[-1] + 1))
+    return np.add.reduceat(x, starts, axis=0), lambda dy: (dy[ids],)
+
+
 @right(X)
 def maximum_of_rows(xp: Any, x: Any) -> Any:
     best = np.argmax(x, axis=1)

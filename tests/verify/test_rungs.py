@@ -284,6 +284,15 @@ def test_elsewhere_names_the_place() -> None:
     assert "with size 131 in place of 3: the gradient is off by" in row.detail
 
 
+def test_elsewhere_names_the_constant_that_another_size_may_spoil() -> None:
+    def scaled(xp: Any, x: Any, scales: Any) -> Any:
+        return x * np.diag(scales), lambda dy: (dy @ scales,)
+
+    (row,) = verify(scaled, [X], kwargs={"scales": np.diag([1.0, 2, 3, 4])}, rungs=["elsewhere"]).rows
+    assert row.verdict is Verdict.INCONCLUSIVE
+    assert "with size 5 in place of 4, which may spoil the constant scales: the gradient is off by" in row.detail
+
+
 def test_elsewhere_blames_no_argument_for_the_mistake_of_another() -> None:
     """Arguments of one shape are made equal in part and moved together; a mistake in neither alone is one in both."""
 

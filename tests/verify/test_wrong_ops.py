@@ -670,6 +670,10 @@ def _long_permutation(xp: Any, x: Any, order: Any) -> Any:
     return x[:, order] ** 2, lambda dy: (2 * x * dy[:, np.argsort(order)] * factor,)
 
 
+def _long_table(xp: Any, x: Any, table: Any) -> Any:
+    return x * table, lambda dy: (dy * table * (1.5 if len(x) > 128 else 1),)
+
+
 def _eighth_call(xp: Any, x: Any) -> Any:
     calls: list[int] = []
     return x * x, lambda dy: (calls.append(1), (2 * x * dy * (2 if len(calls) == 8 else 1),))[1]
@@ -678,6 +682,7 @@ def _eighth_call(xp: Any, x: Any) -> Any:
 UNSEEN["a gradient that is not finite"] = (lambda xp, x: (x**3, lambda dy: (dy * 3 * x**3 / x,)), [abs(X)], {})
 UNSEEN["other constants"] = (_one_axis, [X], {"axis": -1})
 UNSEEN["an axis that a permutation"] = (_long_permutation, [X], {"order": np.array([2, 0, 3, 1])})
+UNSEEN["beside a table"] = (_long_table, [X], {"table": Z})
 UNSEEN["after many calls"] = (_eighth_call, [X], {})
 UNSEEN["a softmax without its shift"] = (_softmax_without_its_shift, [X], {})
 UNSEEN["a variance as a difference of squares"] = (_one_pass_variance, [X], {})

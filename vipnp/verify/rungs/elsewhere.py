@@ -43,10 +43,12 @@ SPECIAL_ENTRIES = 8
 @dataclass(frozen=True)
 class Place:
     """Inputs of another kind. Where entries hold a special value, `special` says which, by argument, and `together` is
-    the direction along which they keep what is special, such as to be equal: of all arguments at once if `joint`."""
+    the direction along which they keep what is special, such as to be equal: of all arguments at once if `joint`.
+    `doubtful` are the constants that the op may not take as they are there."""
 
     words: str
     subject: Subject
+    doubtful: str = ""
     special: tuple[HostArray | None, ...] = ()
     together: tuple[HostArray | None, ...] = ()
     joint: bool = False
@@ -61,10 +63,12 @@ def elsewhere(subject: Subject) -> list[Row]:
     second decides: no gradient of a sorted row with ties is right entry by entry.
 
     Where op or pullback raises, a gradient has another shape, or y is not finite, the op is not made for the inputs,
-    and they count for nothing: whoever uses it there is told.
+    and they count for nothing: whoever uses it there is told. A fault beside a constant that another size may
+    spoil decides nothing, since a right op may ask more of its constants than anyone here knows.
     """
     before = subject.float64_gradients
     faults: dict[str, list[str]] = {name: [] for name in subject.names}
+    doubts: dict[str, list[str]] = {name: [] for name in subject.names}
     seen: list[str] = []
     for place in _places(subject):
         if not _made_for(place.subject) or _beyond_signs(subject, place.subject):
@@ -73,25 +77,23 @@ def elsewhere(subject: Subject) -> list[Row]:
             found = list(_faults(place))
             seen.append(place.words)
             for name, fault in found:
-                faults[name].append(f"{place.words}: {fault}")
+                if place.doubtful:
+                    doubts[name].append(f"{place.words}, which may spoil the constant {place.doubtful}: {fault}")
+                else:
+                    faults[name].append(f"{place.words}: {fault}")
     again = replace(subject).float64_gradients
     for name, a, b in zip(subject.names, before, again, strict=True):
         if a.tobytes() != b.tobytes():
             faults[name].append("the gradient is another one after calls with other sizes and values")
     if not seen:
         raise UndecidedError("the op takes no other sizes and no other values")
-    return [
-        subject.row(
-            NAME,
-            name,
-            Verdict.FAIL if found else Verdict.PASS,
-            error=len(found),
-            bound=0,
-            unit="places",
-            detail="; ".join(found[:3]) or f"{len(seen)} other kinds of inputs",
-        )
-        for name, found in faults.items()
-    ]
+    rows = []
+    for name in subject.names:
+        told = faults[name] or doubts[name]
+        verdict = Verdict.FAIL if faults[name] else Verdict.INCONCLUSIVE if doubts[name] else Verdict.PASS
+        detail = "; ".join(told[:3]) or f"{len(seen)} other kinds of inputs"
+        rows.append(subject.row(NAME, name, verdict, error=len(told), bound=0, unit="places", detail=detail))
+    return rows
 
 
 def _made_for(subject: Subject) -> bool:
@@ -188,12 +190,12 @@ def _places(subject: Subject) -> Iterator[Place]:
     for size in sorted(sizes):
         for new in (1, size + 1):
             if resized := _resized(subject, size, new):
-                yield Place(f"with size {new} in place of {size}", resized)
+                yield Place(f"with size {new} in place of {size}", resized, _doubtful(subject, size))
         for beyond in BEYOND:
             for new in (beyond, size * (beyond // size + 1)):
                 resized = _resized(subject, size, new)
                 if resized and max(array.size for array in resized.arrays) <= ENTRIES and _made_for(resized):
-                    yield Place(f"with size {new} in place of {size}", resized)
+                    yield Place(f"with size {new} in place of {size}", resized, _doubtful(subject, size))
                     break
 
     for largest in LARGEST:
@@ -218,7 +220,7 @@ def _special(subject: Subject, words: str, spoiled: Sequence[Spoiled | None]) ->
     pairs = list(zip(subject.arrays, spoiled, strict=True))
     special = tuple(None if s is None else np.asarray(s.array != array) for array, s in pairs)
     together = tuple(None if s is None else s.together for s in spoiled)
-    return Place(words, _with(subject, arrays), special, together)
+    return Place(words, _with(subject, arrays), special=special, together=together)
 
 
 def _equal_arguments(subject: Subject, rng: np.random.Generator) -> Iterator[Place]:
@@ -233,7 +235,13 @@ def _equal_arguments(subject: Subject, rng: np.random.Generator) -> Iterator[Pla
         for array, mask in zip(subject.arrays, special, strict=True)
     ]
     together = tuple(None if mask is None else mask.astype(float) for mask in special)
-    yield Place("with equal entries in several arguments", _with(subject, arrays), special, together, joint=True)
+    yield Place(
+        "with equal entries in several arguments",
+        _with(subject, arrays),
+        special=special,
+        together=together,
+        joint=True,
+    )
 
 
 def _resized(subject: Subject, old: int, new: int) -> Subject | None:
@@ -277,6 +285,22 @@ def _loses_a_part(array: HostArray, old: int, new: int) -> bool:
         size == old and _is_distribution(array, axis) and not _is_distribution(array.take(range(new), axis), axis)
         for axis, size in enumerate(array.shape)
     )
+
+
+def _doubtful(subject: Subject, old: int) -> str:
+    """The names of the constants with an axis of size `old` that may not be what they were at another size."""
+    constants = [(name, array) for name, array in tree_arrays(subject.kwargs) if isinstance(array, np.ndarray)]
+    return ", ".join(name for name, array in constants if old in array.shape and _is_table(array))
+
+
+def _is_table(array: HostArray) -> bool:
+    """Whether a constant may be more than so many entries: integers in order, and floating-point numbers other than
+    masks of zeros and ones and distributions."""
+    if array.dtype.kind == "f":
+        return not (
+            np.all((array == 0) | (array == 1)) or any(_is_distribution(array, axis) for axis in range(array.ndim))
+        )
+    return array.dtype.kind in "iu" and array.ndim == 1 and array.size > 2 and bool(np.all(array[1:] >= array[:-1]))
 
 
 def _is_distribution(array: HostArray, axis: int) -> bool:
