@@ -76,6 +76,22 @@ def test_leftovers_of_dead_writers_go_and_those_of_living_ones_stay(tmp_path: Pa
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted([living.name, ".vipnp-notes.tmp", "file"])
 
 
+def test_what_cannot_be_removed_costs_no_file(tmp_path: Path) -> None:
+    """A folder of such a name, or the file of another user where only owners may remove."""
+    dead = 2**22 + 1  # more than the system counts to
+    (tmp_path / f"{PREFIX}{dead}-a{SUFFIX}").mkdir()
+    write_text(tmp_path / "x.txt", "x")
+    assert (tmp_path / "x.txt").read_text() == "x"
+
+
+def test_a_link_in_a_circle_is_not_replaced(tmp_path: Path) -> None:
+    (tmp_path / "x.txt").symlink_to("x.txt")
+    with pytest.raises(OSError, match="symbolic links"):
+        write_text(tmp_path / "x.txt", "x")
+    assert (tmp_path / "x.txt").is_symlink()
+    assert len(os.listdir(tmp_path)) == 1
+
+
 def test_the_umask_of_the_process_is_never_touched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "umask", lambda *_: pytest.fail("umask belongs to all threads"))
     write_text(tmp_path / "file", "whole")

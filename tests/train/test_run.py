@@ -816,6 +816,17 @@ def test_an_evaluation_puts_no_pictures_among_the_images(whole: Path, photos: Pa
     assert sorted(others.rglob("*")) == before
 
 
+@pytest.mark.parametrize("below", ["", "cat", "cat/new"])
+def test_an_explanation_puts_no_pictures_among_the_images(below: str, whole: Path, photos: Path) -> None:
+    """They would be of its class, and the run could not go on."""
+    before = sorted(photos.rglob("*"))
+    for model in (whole, whole / "best.safetensors"):
+        result = vipnp("explain", model, photos / "cat" / "0.png", "-o", photos / below)
+        assert result.exit_code == 2
+        assert f"error: --output: {photos / below} lies among the images in {photos}, expected" in result.output
+    assert sorted(photos.rglob("*")) == before
+
+
 def test_weights_are_not_converted_over_themselves(whole: Path, tmp_path: Path) -> None:
     """A checkpoint of PyTorch would lose the state of its optimiser."""
     shutil.copy(whole / "best.safetensors", tmp_path / "w.safetensors")
@@ -855,6 +866,9 @@ def test_predict_skips_broken_files_only_when_asked(whole: Path, photos: Path, t
     result = vipnp("predict", whole, tmp_path, "--skip-unreadable")
     assert result.exit_code == 0
     assert "good.png: " in result.output
+    result = vipnp("predict", whole, tmp_path / "bad.png", "--skip-unreadable", "--csv", tmp_path / "o.csv")
+    assert (result.exit_code, result.output.splitlines()[-1]) == (2, "error: images: none of 1 can be read")
+    assert not (tmp_path / "o.csv").exists()
 
 
 def test_a_weight_file_that_says_nothing_of_its_model(tmp_path: Path) -> None:

@@ -59,6 +59,7 @@ def explain(
     check_output_folder("--output", output or beside)
     if output is not None:
         check_replaceable(output, image)
+        check_elsewhere(output, beside)
     x = saved.transform.evaluation(picture)[None].astype(saved.model.dtype)
     found = explained(saved.model, x, None if of is None else saved.classes.index(of))
     if not np.isfinite(found.logits).all():
@@ -92,3 +93,13 @@ def check_replaceable(folder: Path, image: Path) -> None:
         )
     if folder.is_dir():
         check_outputs({f"--output: {name}": folder / name for name in (PAGE, *NAMES)}, inputs=[image])
+
+
+def check_elsewhere(folder: Path, run: Path) -> None:
+    """Raise ValueError where pictures in `folder` would be among the images of a run in the folder `run`."""
+    from vipnp.data.sets import EMBEDDED
+    from vipnp.train.settings import FILE, read_settings
+
+    data = read_settings(run).data if (run / FILE).is_file() else EMBEDDED[0]
+    if data not in EMBEDDED and folder.resolve().is_relative_to(Path(data).resolve()):
+        raise ValueError(f"--output: {folder} lies among the images in {data}, expected a folder elsewhere")

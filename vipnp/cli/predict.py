@@ -85,6 +85,8 @@ def predict(
             p = softmax(logits[0])
             best = np.argsort(-p, kind="stable")[:topk]
             rows.append((str(file), [(saved.classes[k], float(p[k])) for k in best]))
+        if not rows:
+            raise ValueError(f"images: none of {len(files)} can be read")
         content = [
             {"file": file, "answers": [{"class": c, "probability": p} for c, p in answers]} for file, answers in rows
         ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
 import os
 import secrets
@@ -48,6 +50,8 @@ def replaced_when_done(path: str | os.PathLike[str]) -> Iterator[Path]:
     Raises OSError naming `path` where it cannot be written, and as `check_path`.
     """
     target = Path(os.path.realpath(check_path("path", path)))
+    if target.is_symlink():  # what leads in a circle leads nowhere, and would be replaced itself
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), os.fspath(path))
     try:
         with _written_to(target) if target.exists() and not target.is_file() else _in_its_place(target) as temporary:
             yield temporary
@@ -220,7 +224,8 @@ def _remove_leftovers(folder: Path) -> None:
     for leftover in folder.glob(f"{PREFIX}*{SUFFIX}"):
         process = leftover.name[len(PREFIX) :].partition("-")[0]
         if process.isdigit() and not _runs(int(process)):
-            leftover.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # another user's, or no file at all: no reason to lose what is written
+                leftover.unlink()
 
 
 def _runs(process: int) -> bool:
