@@ -29,6 +29,21 @@ def fenced(text: str, language: str) -> list[str]:
     return [content for found, content in FENCE.findall(text) if found == language]
 
 
+CALL_COMPILED = ("benchmarks", "cli", "core", "examples", "explain", "models", "ops", "train")
+"""The folders of tests that call functions of Numba without being about them."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """tests/backends first and the callers of what Numba compiles there last: pytest-xdist hands out the two halves of
+    the list, and a function that two processes need at the same time is compiled twice."""
+
+    def turn(item: pytest.Item) -> int:
+        folder = item.path.relative_to(ROOT / "tests").parts[0]
+        return -1 if folder == "backends" else int(folder in CALL_COMPILED)
+
+    items.sort(key=turn)
+
+
 def lists(tree: Any) -> Any:
     """The tree with its arrays as nested lists, which compare by value."""
     return tree_map(lambda array: array.tolist(), tree)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -10,9 +11,13 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from tests.conftest import command_line
+from vipnp import VisionPermutator
+from vipnp.audit.cases import small_config
 from vipnp.core.output import CLOSED_PIPE
+from vipnp.data import Transform
 
 VIPNP = [sys.executable, "-c", "from vipnp.cli import app; app()"]
 AUDIT = [*VIPNP, "audit", "--op", "gelu", "--rung", "value", "--rung", "finite_field"]
@@ -60,6 +65,41 @@ def test_an_error_is_no_result_where_standard_error_is_closed() -> None:
     command = ["sh", "-c", 'exec "$@" 2>&-', "sh", *VIPNP, "summary", "no such model"]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
     assert (done.returncode, done.stdout) == (2, "")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """With the weights of a model, a picture and a file that is none."""
+    config = small_config({"B": 1, "H": 2, "W": 2, "N": 1, "S": 4, "P": 2, "K": 2})
+    model = VisionPermutator(dataclasses.replace(config, in_channels=3))
+    model.transform = Transform(size=model.config.image_size)
+    model.save(tmp_path / "m.safetensors")
+    Image.new("RGB", (9, 9)).save(tmp_path / "b.png")
+    (tmp_path / "a.png").touch()
+    return tmp_path
+
+
+def test_no_result_is_lost_where_standard_error_is_full(folder: Path) -> None:
+    """Nor does an error end with another status, of which the line would have told."""
+    predict = [*VIPNP, "predict", str(folder / "m.safetensors"), str(folder / "a.png"), str(folder / "b.png")]
+    convert = [*VIPNP, "convert", str(folder / "m.safetensors"), str(folder / "m.pth")]
+    for command, status, out in (
+        (predict, 2, ""),
+        ([*predict, "--skip-unreadable"], 0, "b.png: "),
+        (convert, 0, "m.pth: "),
+    ):
+        with open("/dev/full", "w") as full:
+            done = subprocess.run(command, stdout=subprocess.PIPE, stderr=full, text=True)
+        assert done.returncode == status, command
+        assert out in done.stdout
+
+
+def test_a_folder_at_hand_that_is_gone_is_named(tmp_path: Path) -> None:
+    (tmp_path / "gone").mkdir()
+    command = ["sh", "-c", 'cd gone && rmdir ../gone && exec "$@"', "sh", *VIPNP, "train", "digits", "-o", "r"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr == "error: the folder at hand is not there any more: go to another\n"
 
 
 @pytest.mark.parametrize("command", [[*VIPNP, "models"], AUDIT], ids=["models", "audit"])

@@ -75,7 +75,7 @@ def cuda_headers() -> Path:
     raise RuntimeError("found no cuda_bf16.h: pip install nvidia-cuda-runtime")
 
 
-def build(source: str, expressions: Sequence[str], options: Sequence[str] = ()) -> Path:
+def build(source: str, expressions: Sequence[str], options: Sequence[str] = (), *, sanitized: bool) -> Path:
     """The shared library of the kernels `expressions` in `source`; made once for the same text, flags and `options`."""
     lines = [f'#include "{HEADER.name}"', '#line 1 "kernel.cu"', source, '#line 1 "launchers.cpp"']
     for i, expression in enumerate(expressions):
@@ -86,7 +86,7 @@ def build(source: str, expressions: Sequence[str], options: Sequence[str] = ()) 
             f"{EXPORTED} const char* signature_{i}() {{ return {launch}::signature(); }}"
         )
     text = "\n".join(lines)
-    flags = (*FLAGS, *(SANITIZERS if sanitizing() else ()), *options)
+    flags = (*FLAGS, *(SANITIZERS if sanitized else ()), *options)
     library = BUILD / f"{_key(text, *flags)}.so"
     if not library.exists():
         runtime = _runtime(flags)
@@ -158,7 +158,11 @@ class Kernel:
             raise KernelError(f"{self.expression}: {error.decode()}")
 
 
-def load(source: str, expressions: Sequence[str], options: Sequence[str] = ()) -> dict[str, Kernel]:
-    """The kernels `expressions` of `source`, compiled with `options` beside the emulator's own."""
-    library = ctypes.CDLL(str(build(source, expressions, options)))
+def load(
+    source: str, expressions: Sequence[str], options: Sequence[str] = (), *, sanitized: bool | None = None
+) -> dict[str, Kernel]:
+    """The kernels `expressions` of `source`, compiled with `options` beside the emulator's own; with the sanitizers
+    where `sanitizing()` says so, unless `sanitized` is given."""
+    sanitized = sanitizing() if sanitized is None else sanitized
+    library = ctypes.CDLL(str(build(source, expressions, options, sanitized=sanitized)))
     return {name: Kernel(library, i, name) for i, name in enumerate(expressions)}

@@ -6,6 +6,7 @@ import gzip
 import io
 import pickle
 import tarfile
+import tracemalloc
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -212,6 +213,25 @@ def test_damaged_cifar_files_are_named(tmp_path: Path, name: str, content: bytes
         load_data_set(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["cat", "cat", "emu"], "has 3 classes, two of one name"),
+        (["cat", "", "emu"], "got a class named ''"),
+        (["c\nt", "dog", "emu"], r"got a class named 'c\\nt'"),
+        (["\ud800", "dog", "emu"], r"got a class named '\\ud800'"),
+        (["cat", "dog", 300 * "e"], "got a class named str"),
+    ],
+)
+def test_names_of_classes_are_those_that_a_folder_could_have(tmp_path: Path, names: list[str], message: str) -> None:
+    """Of two of one name neither can be asked for, and a file of a run has a line for each."""
+    meta = pickle.dumps({"fine_label_names": names}, protocol=2)
+    for file, value in {**pickled(2, Python2()), "meta": meta}.items():
+        (tmp_path / file).write_bytes(value)
+    with pytest.raises(ValueError, match=f"^data: .*{message}.*, expected "):
+        load_data_set(tmp_path)
+
+
 def nested_shape() -> bytes:
     """A pickle of an array whose shape is a tuple of 2**40 tuples; each is twice the one before, which stands once."""
     doubled = b"".join(b"q" + bytes((i,)) + b"h" + bytes((i,)) + b"\x86" for i in range(1, 40))
@@ -270,6 +290,34 @@ def test_pickles_that_are_not_cifar_are_refused_and_not_run(
             (tmp_path / file).write_bytes(value)
     with pytest.raises((ValueError, FileNotFoundError), match=message):
         load_data_set(tmp_path)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize(
+    ("size", "body"),
+    [
+        (2**40, b""),
+        (2**70, b""),
+        (28, b"28 size=99999999999999999999"),
+        (29, b"29 size=99999999999999999999\n"),
+    ],
+)
+def test_an_archive_that_announces_what_it_has_not(packed: bool, size: int, body: bytes, tmp_path: Path) -> None:
+    """The extended header of a record is taken into memory as long as it says to be: this was an OverflowError, or
+    gigabytes."""
+    header = tarfile.TarInfo("x")
+    header.type, header.size = tarfile.XHDTYPE, size
+    record = tarfile.TarInfo("data_batch_1.bin")
+    contents = header.tobuf(tarfile.GNU_FORMAT) + body.ljust(512, b"\0") + record.tobuf() + bytes(1024)
+    path = tmp_path / "c.tar"
+    path.write_bytes(gzip.compress(contents) if packed else contents)
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueError, match=r"^data: .*c\.tar is damaged \("):
+            load_data_set(path)
+        assert tracemalloc.get_traced_memory()[1] < 10_000_000
+    finally:
+        tracemalloc.stop()
 
 
 def test_damaged_and_other_archives(tmp_path: Path) -> None:

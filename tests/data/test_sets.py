@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import math
 import os
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageOps
 
 from tests.conftest import as_nobody, make_folder
 from vipnp.data import Split, Transform, load_data_set, stream
@@ -22,7 +23,7 @@ from vipnp.data.images import MAX_PIXELS, UnreadableImageError, check_image, ope
 from vipnp.data.loader import batches
 from vipnp.data.sets import hold_out, natural, scan
 from vipnp.data.transforms import centre_crop, erase_at_random, random_box
-from vipnp.data.unreadable import check_readable, files_of, unreadable
+from vipnp.data.unreadable import check_readable, files_of, told_of, unreadable
 
 # --- randomness -------------------------------------------------------------------------------------------------------
 
@@ -115,6 +116,53 @@ def test_train_and_validation_folders(tmp_path: Path) -> None:
     Image.new("RGB", (4, 4)).save(tmp_path / "valid" / "emu" / "0.png")
     with pytest.raises(ValueError, match="train has no images of emu, as the other part has"):
         load_data_set(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "names", [("Train", "Val"), ("training", "validation"), ("train", "TEST"), ("TRAIN", "testing")]
+)
+def test_the_parts_in_other_words(names: tuple[str, str], tmp_path: Path) -> None:
+    """They were taken for two classes, or the second was passed over in silence."""
+    for name in names:
+        make_folder(tmp_path / name, {"cat": 3, "dog": 2})
+    data = load_data_set(tmp_path)
+    assert (data.classes, len(data.train), len(data.validation)) == (("cat", "dog"), 5, 5)
+    assert [split.root for split in (data.train, data.validation)] == [tmp_path / name for name in names]
+
+
+def test_trains_are_a_class_beside_cars(tmp_path: Path) -> None:
+    data = load_data_set(make_folder(tmp_path / "d", {"car": 3, "train": 2, "test": 2}))
+    assert data.classes == ("car", "test", "train")
+
+
+@pytest.mark.parametrize("parts", [False, True])
+def test_files_of_other_kinds_are_told_and_classes_that_they_cost(tmp_path: Path, parts: bool) -> None:
+    for part in ("train", "val") if parts else ("",):
+        make_folder(tmp_path / part, {"cat": 3, "dog": 2})
+    (tmp_path / ("val" if parts else "") / "emu").mkdir()
+    for name in ("emu/0.heic", "emu/1.HEIC", "cat/notes", "cat/.hidden"):
+        (tmp_path / ("val" if parts else "") / name).touch()
+    data = load_data_set(tmp_path)
+    assert (data.classes, sorted(data.passed_over)) == (("cat", "dog"), ["cat/notes", "emu/0.heic", "emu/1.HEIC"])
+    line = "passed over, since their names are no images': 2 .heic, 1 without a suffix"
+    assert told_of(data.passed_over) == line
+    assert told_of(data.passed_over, data.classes) == f"{line}; folders with nothing else, and so no classes: emu"
+    assert told_of([f"a/{i}.{i}" for i in range(7)]).endswith(": 1 .0, 1 .1, 1 .2, 1 .3, 1 .4, ...")
+    assert told_of((), ()) == ""
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"seed": -1}, ValueError, "seed: got -1, expected an integer >= 0"),
+        ({"seed": "x"}, TypeError, "seed: got 'x', expected an integer"),
+        ({"leave_out": 3}, TypeError, "leave_out: got 3, expected a list of files"),
+        ({"leave_out": "cat/0.png"}, TypeError, "leave_out: got 'cat/0.png', expected a list of files"),
+    ],
+)
+def test_options_of_a_data_set(options: dict[str, Any], error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=f"^{message}$"):
+        load_data_set("digits", **options)
 
 
 @pytest.mark.parametrize(
@@ -249,6 +297,45 @@ def test_orientation_is_a_choice(tmp_path: Path, exif: bool) -> None:
     assert open_image(tmp_path / "x.jpg", exif=exif).size == ((4, 6) if exif else (6, 4))
 
 
+@pytest.mark.parametrize("orientation", [*range(10), None])
+def test_every_orientation_is_pillows(tmp_path: Path, orientation: Any) -> None:
+    tags = Image.Exif()
+    if orientation is not None:
+        tags[0x0112] = orientation
+    pixels = np.random.default_rng(0).integers(0, 256, (6, 4, 3), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "x.png", exif=tags)
+    with Image.open(tmp_path / "x.png") as opened:
+        expected = np.asarray(ImageOps.exif_transpose(opened).convert("RGB"))
+    np.testing.assert_array_equal(np.asarray(open_image(tmp_path / "x.png")), expected)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("suffix", ["png", "jpg"])
+@pytest.mark.parametrize(
+    "tags",
+    [b"II*\0" + 40 * b"\xff", b"", b"XX\0\0", b"MM\0*\0\0\0\x08\xff\xff" + 9 * b"\x01\x12"],
+    ids=["cut", "empty", "header", "lengths"],
+)
+def test_broken_tags_cost_no_picture_and_no_words(tmp_path: Path, suffix: str, tags: bytes) -> None:
+    """Pillow's warnings of them name no file."""
+    path = tmp_path / f"x.{suffix}"
+    Image.new("RGB", (6, 4), "white").save(path, exif=b"Exif\0\0" + tags)
+    for exif in (True, False):
+        assert open_image(path, exif=exif).size == (6, 4)
+
+
+def test_postscript_is_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever it is called, Pillow would hand it to Ghostscript."""
+    Image.new("RGB", (6, 4)).save(tmp_path / "x.eps")
+    path = (tmp_path / "x.eps").rename(tmp_path / "x.png")
+    monkeypatch.setattr("PIL.EpsImagePlugin.Ghostscript", lambda *_: pytest.fail("it was run"))
+    for read in (open_image, check_image):
+        with pytest.raises(
+            UnreadableImageError, match=r"x\.png: is PostScript, a program to be run, expected an image$"
+        ):
+            read(path)
+
+
 @pytest.mark.parametrize("content", [b"", b"no image", b"\x89PNG\r\n\x1a\n"])
 def test_files_that_are_no_images_are_named(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "broken.png"
@@ -313,6 +400,20 @@ def test_a_folder_that_may_not_be_read_is_named(open_folder: Path, locked: str) 
         assert caught.value.filename == str(folder / locked)
     finally:
         (folder / locked).chmod(0o700)
+
+
+def test_grey_of_16_bits_takes_the_memory_of_its_pixels(tmp_path: Path) -> None:
+    side = 1500
+    values = np.random.default_rng(0).integers(0, 65536, (side, side)).astype(np.uint16)
+    Image.fromarray(values).save(tmp_path / "x.tif")
+    tracemalloc.start()  # which sees NumPy's memory, and not Pillow's
+    try:
+        grey = open_image(tmp_path / "x.tif", 1)
+        most = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert most < 8 * side**2
+    np.testing.assert_array_equal(np.asarray(grey), np.floor(values / 257.0 + 0.5))
 
 
 def test_a_bomb_is_refused_before_it_is_decoded(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import dataclasses
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -186,6 +187,29 @@ def test_files_beside_the_run(run: Path, photo: Path) -> None:
         again = (np.asarray(seen, np.float32) / 255 - transform.mean) / transform.std
         exact = transform.evaluation(opened.convert("RGB"))
         np.testing.assert_allclose(again.transpose(2, 0, 1), exact, rtol=0, atol=8 * 2.0**-24)
+
+
+def test_each_image_has_a_page_of_its_own(
+    run: Path, photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Images in two folders, or in two formats, share a name, and a name may be as long as a file system takes. The
+    folder at hand, where the images may lie, gets nothing."""
+    images = [photo, photo.with_suffix(".bmp"), tmp_path / "b" / photo.name, tmp_path / f"{251 * 'a'}.png"]
+    (tmp_path / "b").mkdir()
+    for image in images[1:]:
+        shutil.copy(photo, image)
+    monkeypatch.chdir(tmp_path / "b")
+    monkeypatch.setattr("vipnp.explain.pictures.write_pictures", lambda *_: [])  # which takes its time
+    pages = []
+    for model, image in zip((run, run / "best.safetensors", run, run), images, strict=True):
+        result = vipnp("explain", model, image)
+        assert result.exit_code == 0, result.output
+        pages.append(Path(result.output.rstrip().partition(": see ")[2]))
+    names = ["explain-a photo", "explain-a photo-2", "explain-a photo-3", f"explain-{60 * 'a'}"]
+    assert pages == [run / name / "index.html" for name in names]
+    for image, page in zip(images, pages, strict=True):
+        assert f"{image.name}, explained" in page.read_text(encoding="utf-8")
+    assert os.listdir() == [photo.name]
 
 
 def test_a_weight_file_and_a_folder_of_choice(run: Path, photo: Path, tmp_path: Path) -> None:

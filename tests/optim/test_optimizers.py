@@ -269,6 +269,28 @@ def test_the_state_of_another_model_is_refused(make: Callable[[Backend], SGD | A
     assert optimizer.state is before
 
 
+def test_a_step_without_parameters_is_a_step() -> None:
+    """Means that are not there were looked up by the next one: KeyError: 'a'."""
+    optimizer = AdamW(XP)
+    assert optimizer.update({}, {}, lr=0.1) == {}
+    assert optimizer.state.step == 1
+    with pytest.raises(
+        ValueError, match="params: the exp_avg of the earlier steps differs from them: missing a; other"
+    ):
+        optimizer.update(ones("a"), ones("a"), lr=0.1)
+    assert optimizer.update({}, {}, lr=0.1) == {}
+
+
+def test_a_number_of_steps_that_no_float_holds() -> None:
+    optimizer = AdamW(XP)
+    optimizer.update(ones("a"), ones("a"), lr=0.1)
+    state = optimizer.state_dict()
+    with pytest.raises(ValueError, match=r"^step: got int, expected an integer in"):
+        optimizer.load_state_dict({**state, "step": 10**400})
+    optimizer.load_state_dict({**state, "step": 2**53})
+    assert np.isfinite(optimizer.update(ones("a"), ones("a"), lr=0.1)["a"]).all()
+
+
 def test_of_many_gradients_that_do_not_fit_three_are_told() -> None:
     with pytest.raises(ValueError, match=r"^grads: missing a, b, c and 2 more; unexpected f, g; expected one gradient"):
         SGD(XP).update(ones(*"abcde"), ones(*"fg"), lr=0.1)

@@ -304,6 +304,25 @@ def test_wrong_options_are_refused_before_the_first_step(
     assert recorder.seen == []
 
 
+@pytest.mark.parametrize("model", [None, "vip_s7", VisionPermutator], ids=repr)
+def test_what_is_no_model_is_refused(model: Any) -> None:
+    """It gave an AttributeError."""
+    images, labels = some_images(6)
+    for call in (
+        lambda: epoch(model, Recorder(), images, labels),
+        lambda: evaluate(model, images, labels, batch_size=2),
+    ):
+        with pytest.raises(TypeError, match=r"^model: got .*, expected a VisionPermutator such as vipnp\.create_model"):
+            call()
+
+
+@pytest.mark.parametrize("made", [None, 3, (1,), np.zeros((2, 2))], ids=repr)
+def test_what_augment_returns_is_named(made: Any) -> None:
+    model = VisionPermutator(small_config(), seed=0)
+    with pytest.raises(TypeError, match=r"^augment: returned .*, expected the images and the labels of a batch$"):
+        epoch(model, Recorder(), *some_images(6), augment=lambda *_: made)
+
+
 @pytest.mark.parametrize("scalar", [np.float32, np.float64])
 def test_numpy_scalars_train_in_the_dtype_of_the_model(scalar: Any) -> None:
     images, labels = some_images(6)

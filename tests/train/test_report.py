@@ -48,6 +48,14 @@ def test_a_gallery_shows_every_picture(tmp_path: Path, monkeypatch: pytest.Monke
         assert image.size == (int(9.6 * 120), int(5.4 * 120))
 
 
+@pytest.mark.filterwarnings("error")
+def test_long_names_leave_the_matrix_its_place(tmp_path: Path) -> None:
+    """A class may be called as a file system allows; the layout of the picture collapsed, with a warning."""
+    report.confusion(tmp_path / "c.png", np.eye(2, dtype=np.int64), [255 * "a", 80 * "b"])
+    with Image.open(tmp_path / "c.png") as image:
+        assert np.asarray(image.convert("L")).min() < 128
+
+
 @pytest.mark.parametrize(
     ("name", "begin"),
     [

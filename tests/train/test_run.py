@@ -24,16 +24,16 @@ from PIL import Image
 
 from tests.conftest import as_nobody, make_folder
 from tests.conftest import command_line as vipnp
-from vipnp.checkpoint import load_weights, save_weights
+from vipnp.checkpoint import load_metadata, load_weights, save_weights
 from vipnp.data import load_data_set
 from vipnp.models import VisionPermutator
 from vipnp.train import report, start
-from vipnp.train.folder import held_alone, prepare_folder, states
+from vipnp.train.folder import held_alone, prepare_folder, record_of_settings, states
 from vipnp.train.ranks import StoppedError
 from vipnp.train.recipe import RECIPES, Recipe, recipe_from
 from vipnp.train.run import Run
 from vipnp.train.saved import load_saved
-from vipnp.train.settings import Settings, read_settings, tiny_config
+from vipnp.train.settings import Settings, check_recorded, read_settings, tiny_config
 from vipnp.train.signals import stop_signals
 from vipnp.train.start import new_run
 
@@ -101,6 +101,7 @@ def test_a_folder_has_one_run_at_a_time(photos: Path, whole: Path, tmp_path: Pat
 def test_what_a_run_leaves(whole: Path) -> None:
     assert (whole / "classes.txt").read_text() == "cat\ndog\nemu\n"
     assert len((whole / "split.csv").read_text().splitlines()) == 24
+    assert "passed over" not in (whole / "log.txt").read_text()
     for name in ("curves.png", "train_batch.png"):
         assert (whole / name).read_bytes().startswith(b"\x89PNG")
     assert [row["epoch"] for row in rows_of(whole / "metrics.csv")] == ["1", "2", "3"]
@@ -577,15 +578,70 @@ def test_what_is_no_file_of_a_run_is_told_before_any_work(name: str, whole: Path
         assert result.output.startswith(f"error: run: got {folder / name}, which is no file")
 
 
+def without_record(state: Path) -> None:
+    """Make of a state what an older version wrote."""
+    counters = load_metadata(state)
+    del counters["settings"]
+    save_weights(state, load_weights(state), counters)
+
+
 @pytest.mark.parametrize(("line", "other"), [("batch_size = 5", "batch_size = 2"), ("ema = 0.9", "ema = 0.0")])
-def test_a_configuration_that_the_states_do_not_fit(line: str, other: str, whole: Path, tmp_path: Path) -> None:
+def test_a_configuration_that_old_states_do_not_fit(line: str, other: str, whole: Path, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(whole, tmp_path / "r"))
+    for state in states(folder):
+        without_record(state)
+    assert vipnp("train", "--resume", folder).exit_code == 0
     text = (folder / "config.toml").read_text()
     assert line in text
     (folder / "config.toml").write_text(text.replace(line, other))
     result = vipnp("train", "--resume", folder, "--epochs", 5)
     assert result.exit_code == 2
     assert "config.toml has another batch_size or ema than the last state was made with" in result.output
+
+
+EDITED = {"lr = 0.002": "lr = 0.001", "weight_decay = 0.05": "weight_decay = 0.0", "batch_size = 5": "batch_size = 2",
+          "ema = 0.9": "ema = 0.0", "seed = 0": "seed = 1", "validation = 0.2": "validation = 0.5",
+          "img_size = [16, 16]": "img_size = [16, 8]", 'weights = ""': 'weights = "w"', "shards = 8": "shards = 4",
+          "scale = [0.35, 1.0]": "scale = [0.5, 1.0]", 'aa = ""': 'aa = "rand-m9-mstd0.5-inc1"'}  # fmt: skip
+
+
+def test_settings_that_the_states_were_not_made_with_are_named(whole: Path, tmp_path: Path) -> None:
+    """Before the images are looked at: another seed would be told as changed images."""
+    folder = Path(shutil.copytree(whole, tmp_path / "r"))
+    text = (folder / "config.toml").read_text()
+    for line, other in EDITED.items():
+        assert text.count(f"\n{line}\n") == 1
+        (folder / "config.toml").write_text(text.replace(f"\n{line}\n", f"\n{other}\n"))
+        (name, was), now = line.split(" = "), other.split(" = ")[1].replace('"', "'")
+        was = was.replace('"', "'")
+        result = vipnp("train", "--resume", folder)
+        assert (result.exit_code, result.output) == (
+            2,
+            f"error: run: {folder / 'config.toml'} has {name} = {now}, not {was}, with which its states were made: put "
+            "it back, or begin another run with --output\n",
+        )
+    assert {path.name for path in folder.rglob("*")} == {path.name for path in whole.rglob("*")}
+
+
+def test_settings_that_may_change_before_a_run_goes_on(whole: Path, photos: Path, tmp_path: Path) -> None:
+    """Another backend, images that have moved, more epochs."""
+    folder, data = tmp_path / "r", tmp_path / "data"
+    shutil.copytree(whole, folder)
+    shutil.copytree(photos, data)
+    text = (folder / "config.toml").read_text()
+    for line, other in (
+        ('backend = "numpy"', 'backend = "numba"'),
+        (json.dumps(str(photos)), json.dumps(str(data))),
+        ("epochs = 3", "epochs = 4"),
+    ):
+        assert line in text
+        text = text.replace(line, other)
+    (folder / "config.toml").write_text(text)
+    settings = read_settings(folder)
+    check_recorded(folder, settings, record_of_settings(folder))
+    record = record_of_settings(folder)
+    assert record["lr"] == settings.recipe.lr
+    assert not {"data", "backend", "epochs"} & record.keys()
 
 
 def test_a_run_that_ended_while_another_read_its_images_is_kept(
@@ -788,7 +844,14 @@ def test_predict_passes_over_no_folder_in_silence(whole: Path, photos: Path, ope
 def test_predict_skips_broken_files_only_when_asked(whole: Path, photos: Path, tmp_path: Path) -> None:
     shutil.copy(photos / "cat" / "0.png", tmp_path / "good.png")
     (tmp_path / "bad.png").write_bytes(b"")
-    assert "bad.png: is no whole image" in vipnp("predict", whole, tmp_path).output
+    shutil.copy(tmp_path / "good.png", tmp_path / "a.png")
+    (tmp_path / "photo.heic").touch()
+    result = vipnp("predict", whole, tmp_path, "--csv", tmp_path / "o.csv")
+    assert result.exit_code == 2
+    assert "bad.png: is no whole image" in result.output
+    assert result.output.startswith("passed over, since their names are no images': 1 .heic\n")
+    assert f"\n{tmp_path / 'a.png'}: " in result.output  # the answers before it are not lost
+    assert not (tmp_path / "o.csv").exists()
     result = vipnp("predict", whole, tmp_path, "--skip-unreadable")
     assert result.exit_code == 0
     assert "good.png: " in result.output

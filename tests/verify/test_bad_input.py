@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import inspect
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,7 +19,7 @@ import pytest
 from tests.conftest import ROOT
 from vipnp import ops
 from vipnp.verify import Verdict, verify
-from vipnp.verify.budget import SECONDS, OutOfTimeError, budget
+from vipnp.verify.budget import SECONDS, OutOfTimeError, limited
 from vipnp.verify.extras import MissingExtraError, need
 from vipnp.verify.report import Report, Row, worst
 
@@ -270,11 +272,11 @@ WITHOUT_AN_END: dict[str, tuple[Any, Any, str, dict[str, Any]]] = {
 @pytest.mark.parametrize("form", WITHOUT_AN_END)
 def test_what_is_not_done_in_time_decides_nothing(form: str) -> None:
     """In another process, which is ended where it does not end: without a limit, this test fails and does not hang."""
-    code = f"from tests.verify.test_bad_input import *; limited({form!r})"
+    code = f"from tests.verify.test_bad_input import *; is_inconclusive({form!r})"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60, cwd=ROOT)
 
 
-def limited(form: str) -> None:
+def is_inconclusive(form: str) -> None:
     op, x, rung, options = WITHOUT_AN_END[form]
     report = verify(op, [x], rungs=[rung, "elsewhere"] if form == "proof" else [rung], seconds=0.5, **options)
     row = next(row for row in report.rows if row.rung == rung)
@@ -293,23 +295,119 @@ def test_a_time_limit_beyond_any_clock() -> None:
 
 def test_the_time_limit_leaves_nothing_behind() -> None:
     for _ in range(50):
-        with contextlib.suppress(OutOfTimeError), budget(1e-3):
-            time.sleep(1e-3)
+        with contextlib.suppress(OutOfTimeError):
+            limited(1e-3, lambda: time.sleep(1e-3))
     time.sleep(0.05)
+
+
+def busy(seconds: float) -> None:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        pass
+
+
+def collects() -> None:
+    def callback(phase: str, _: Any) -> None:
+        if phase == "start":
+            busy(0.3)
+
+    gc.collect()  # of what earlier tests left: an end of theirs may let the watch run between two callbacks
+    gc.callbacks.append(callback)
+    try:
+        gc.collect()
+    finally:
+        gc.callbacks.remove(callback)
+
+
+def deletes() -> None:
+    class Slow:
+        def __del__(self) -> None:
+            busy(0.3)
+
+    Slow()
+
+
+def swallows() -> None:
+    with contextlib.suppress(BaseException):
+        busy(1.0)
+
+
+@pytest.mark.parametrize("loses", [collects, deletes, swallows])
+def test_the_time_limit_outlives_what_loses_its_exception(loses: Callable[[], None]) -> None:
+    """CPython prints an exception that leaves a callback of its own, and goes on."""
+
+    def loses_and_goes_on() -> None:
+        loses()
+        busy(20.0)
+
+    with pytest.raises(OutOfTimeError):
+        limited(0.05, loses_and_goes_on)
+
+
+class Slow:
+    """A number whose product takes a while."""
+
+    def __add__(self, other: Any) -> Any:
+        return self
+
+    def __mul__(self, other: Any) -> Any:
+        busy(0.001)
+        return self
+
+
+def slow_product(xp: Any, x: Any) -> Any:
+    _ = np.array([Slow()] * 2500, object).reshape(50, 50) @ np.full((50, 50), Slow())
+    return x, lambda dy: (dy,)
+
+
+def test_the_time_limit_in_a_product_of_objects() -> None:
+    """NumPy's goes on after an exception and ends with a SystemError, which is no fault of the op."""
+    report = verify(slow_product, [X], rungs=["adjoint"], seconds=0.1)
+    assert [(row.verdict, row.detail) for row in report.rows] == [(Verdict.INCONCLUSIVE, "not done after 0.1 s")]
+
+
+def test_no_collection_begins_between_the_time_limit_and_its_exception() -> None:
+    """A matrix product runs without the interpreter, the limit falls into it, and the next list starts a collection."""
+    matrix = np.ones((400, 400))
+    thresholds = gc.get_threshold()
+
+    def multiply_until(end: float) -> None:
+        while time.monotonic() < end:
+            matrix @ matrix
+            cycle: list[Any] = []
+            cycle.append(cycle)
+
+    def callback(_phase: str, _info: Any) -> None:
+        busy(0.0)
+
+    gc.callbacks.append(callback)
+    gc.set_threshold(1)
+    try:
+        for _ in range(100):
+            end = time.monotonic() + 5.0
+            with contextlib.suppress(OutOfTimeError):
+                limited(2e-3, partial(multiply_until, end))
+            assert time.monotonic() < end
+            assert gc.isenabled()
+    finally:
+        gc.set_threshold(*thresholds)
+        gc.callbacks.remove(callback)
 
 
 PROFILED = """
 import sys
-from vipnp.verify.budget import OutOfTimeError, budget
-with budget(10):
-    pass
-for swallowed in (OutOfTimeError, BaseException):
-    with budget(0.05):
-        try:
-            while True:
-                pass
-        except swallowed:
+from vipnp.verify.budget import OutOfTimeError, limited
+
+def swallows(kind):
+    try:
+        while True:
             pass
+    except kind:
+        pass
+
+limited(10, lambda: None)
+for kind in (OutOfTimeError, BaseException):
+    limited(0.05, lambda: swallows(kind))
 sys.setprofile(lambda *_: None)
 (lambda: 1)()
 sys.setprofile(None)

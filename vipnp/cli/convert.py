@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from vipnp.cli.errors import told
+from vipnp.cli.errors import tell, told
 from vipnp.cli.paths import path
 
 
@@ -45,10 +45,9 @@ def convert(
     numbers = sum(t.size for t in tensors.values())
     typer.echo(one_line(f"{target}: {len(tensors)} tensors, {numbers:,} numbers, {what}"))
     if to_pytorch and described:
-        typer.echo(
+        tell(
             one_line(
                 f"left out, since the format has no place for it: {', '.join(described)}; vipnp.load and vipnp predict "
                 f"need that, so keep {source}"
-            ),
-            err=True,
+            )
         )

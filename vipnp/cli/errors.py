@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import warnings
@@ -9,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from vipnp.core.checks import one_line, printable
-from vipnp.core.output import readers_may_leave
+from vipnp.core.output import readers_may_leave, to_nowhere
 from vipnp.train.ranks import StoppedError, ToldElsewhereError
 
 
@@ -38,16 +39,30 @@ def told() -> Iterator[None]:
 
 
 def tell(line: str) -> None:
-    """Print to standard error, or nowhere where that is closed: `print` would put it among the results."""
+    """Print to standard error, or nowhere where that is closed, full or left by its reader: `print` would put it among
+    the results, or end the program over it."""
     if sys.stderr is not None:
-        print(line, file=sys.stderr)
+        try:
+            print(line, file=sys.stderr, flush=True)
+        except OSError:
+            to_nowhere(sys.stderr)
 
 
 def reason(error: Exception) -> str:
     """What to tell, in one line: of an error of the system the file and what is wrong, of a missing library the
     extra to install."""
+    if isinstance(error, FileNotFoundError) and error.filename is None and _here_is_gone():
+        return "the folder at hand is not there any more: go to another"
     if isinstance(error, OSError) and error.errno is not None and error.strerror:
         return ": ".join([*([] if error.filename is None else [printable(error.filename)]), error.strerror])
     if isinstance(error, ModuleNotFoundError) and error.name is not None:
         return f'{error.name.split(".")[0]} is not installed: pip install "vipnp[train]"'
     return one_line(str(error)) or type(error).__name__
+
+
+def _here_is_gone() -> bool:
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        return True
+    return False

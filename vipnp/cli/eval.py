@@ -27,7 +27,7 @@ def evaluate(
     import numpy as np
 
     from vipnp.core.checks import check_library, listed, one_line
-    from vipnp.core.files import check_output_folder
+    from vipnp.core.files import check_output_folder, new_folder
     from vipnp.data import load_data_set
     from vipnp.train import confusion_matrix, report
     from vipnp.train.folder import check_unseen, images_of
@@ -86,16 +86,3 @@ def evaluate(
         typer.echo(one_line(accuracy))  # a full disk costs the details alone
         raise
     typer.echo(one_line(f"{accuracy}; details in {output}"))
-
-
-def new_folder(wanted: Path) -> Path:
-    """Make a folder of this name, or with a number behind it: another evaluation may have begun in the same second."""
-    folder, number = wanted, 1
-    while True:
-        try:
-            folder.mkdir()
-        except FileExistsError:
-            number += 1
-            folder = wanted.with_name(f"{wanted.name}-{number}")
-        else:
-            return folder

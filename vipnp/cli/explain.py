@@ -12,6 +12,9 @@ from vipnp.cli.paths import path
 
 PAGE = "index.html"
 
+LONGEST = 60
+"""Characters of an image's name that name a folder: four bytes each, and what stands around them, fit a file system."""
+
 
 @told()
 def explain(
@@ -22,7 +25,7 @@ def explain(
     output: Annotated[
         Path | None,
         typer.Option(
-            "--output", "-o", parser=path, help="Folder for the page; explain-NAME in the run folder, else here."
+            "--output", "-o", parser=path, help="Folder for the page; a new explain-NAME beside the weights by default."
         ),
     ] = None,
     weights: Annotated[Path | None, typer.Option(parser=path, help="Weights of a published model.")] = None,
@@ -32,11 +35,11 @@ def explain(
     import numpy as np
 
     from vipnp.core.checks import check_library, one_line
-    from vipnp.core.files import check_output_folder, check_outputs, write_text
+    from vipnp.core.files import check_output_folder, new_folder, write_text
     from vipnp.data.images import open_image
     from vipnp.explain import explain as explained
-    from vipnp.explain.page import GENERATOR, render
-    from vipnp.explain.pictures import NAMES, write_pictures
+    from vipnp.explain.page import render
+    from vipnp.explain.pictures import write_pictures
     from vipnp.train.saved import load_saved
 
     check_library("explain", "matplotlib.figure", extra="train")
@@ -52,10 +55,35 @@ def explain(
         raise ValueError(
             f"image: got {picture.height} x {picture.width} pixels, expected at least {patch} x {patch}, one patch"
         )
-    folder = output
-    if folder is None:
-        folder = (Path(model) if Path(model).is_dir() else Path()) / f"explain-{image.stem}"
-    check_output_folder("--output", folder)
+    beside = Path(model) if Path(model).is_dir() else Path(weights or model).parent
+    check_output_folder("--output", output or beside)
+    if output is not None:
+        check_replaceable(output, image)
+    x = saved.transform.evaluation(picture)[None].astype(saved.model.dtype)
+    found = explained(saved.model, x, None if of is None else saved.classes.index(of))
+    if not np.isfinite(found.logits).all():
+        raise FloatingPointError(f"the logits of {image} are not finite")
+    if output is None:  # images in several folders share a name, and each keeps its page
+        folder = new_folder(beside / f"explain-{image.stem[:LONGEST]}")
+    else:
+        folder = output
+        folder.mkdir(parents=True, exist_ok=True)
+    pixels = saved.transform.pixels(found.image)
+    page = folder / PAGE
+    write_text(page, render(found, pixels, saved.classes, image.name))  # first: it marks the pictures as ours
+    write_pictures(found, pixels, folder)
+    answer = int(found.logits.argmax())
+    asked = "" if found.target == answer else f", with the gradients of {saved.classes[found.target]}"
+    typer.echo(one_line(f"{saved.classes[answer]}{asked}: see {page}"))
+
+
+def check_replaceable(folder: Path, image: Path) -> None:
+    """Raise ValueError where pictures and a page in `folder` would replace others than those of an explanation, or
+    `image` itself."""
+    from vipnp.core.files import check_outputs
+    from vipnp.explain.page import GENERATOR
+    from vipnp.explain.pictures import NAMES
+
     there = [name for name in (PAGE, *NAMES) if (folder / name).exists()]
     if there and not ((folder / PAGE).is_file() and GENERATOR in (folder / PAGE).read_text("utf-8", "replace")):
         raise ValueError(
@@ -64,15 +92,3 @@ def explain(
         )
     if folder.is_dir():
         check_outputs({f"--output: {name}": folder / name for name in (PAGE, *NAMES)}, inputs=[image])
-    x = saved.transform.evaluation(picture)[None].astype(saved.model.dtype)
-    found = explained(saved.model, x, None if of is None else saved.classes.index(of))
-    if not np.isfinite(found.logits).all():
-        raise FloatingPointError(f"the logits of {image} are not finite")
-    folder.mkdir(parents=True, exist_ok=True)
-    pixels = saved.transform.pixels(found.image)
-    page = folder / PAGE
-    write_text(page, render(found, pixels, saved.classes, image.name))  # first: it marks the pictures as ours
-    write_pictures(found, pixels, folder)
-    answer = int(found.logits.argmax())
-    asked = "" if found.target == answer else f", with the gradients of {saved.classes[found.target]}"
-    typer.echo(one_line(f"{saved.classes[answer]}{asked}: see {page}"))

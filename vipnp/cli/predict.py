@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from vipnp.cli.errors import told
+from vipnp.cli.errors import tell, told
 from vipnp.cli.paths import path
 
 
@@ -35,40 +35,29 @@ def predict(
     from vipnp.core.files import check_outputs, text_when_done, write_json, write_outputs
     from vipnp.data.images import UnreadableImageError, open_image
     from vipnp.data.sets import images_below, natural
+    from vipnp.data.unreadable import told_of
     from vipnp.train.saved import files_of, load_saved
 
     outputs = {"--csv": csv, "--json": json}
     check_outputs(outputs)
     saved = load_saved(model, weights=weights, backend=backend)
-    files = []
+    files, passed_over = [], list[str]()
     for given in images:
         if given.is_dir():
-            files += [Path(name) for name in sorted(images_below(given, str(given)), key=natural)]
+            found = images_below(given, str(given), passed_over=passed_over)
+            files += [Path(name) for name in sorted(found, key=natural)]
         elif given.is_file():
             files.append(given)
         else:
             what = "is a pipe or a device" if given.exists() else "is not there"
             raise FileNotFoundError(f"images: {str(given)!r} {what}, expected an image or a folder of them")
+    if passed_over:
+        tell(one_line(told_of(passed_over)))
     if not files:
         raise ValueError("images: the folders hold no images")
     check_outputs(outputs, inputs=[*files, *files_of(model, weights)])
     topk = min(topk, len(saved.classes))
-    rows = []
-    for file in files:
-        try:
-            picture = open_image(file, saved.transform.channels, exif=saved.transform.exif)
-        except UnreadableImageError as error:
-            if not skip_unreadable:
-                raise
-            typer.echo(f"skipped: {one_line(str(error))}", err=True)
-            continue
-        x = saved.transform.evaluation(picture)[None].astype(saved.model.dtype)
-        logits = saved.model.backend.to_numpy(saved.model(x))
-        if not np.isfinite(logits).all():
-            raise FloatingPointError(f"the logits of {file} are not finite")
-        p = softmax(logits[0])
-        best = np.argsort(-p, kind="stable")[:topk]
-        rows.append((str(file), [(saved.classes[k], float(p[k])) for k in best]))
+    rows: list[tuple[str, list[tuple[str, float]]]] = []
 
     def write_table(path: Path) -> None:
         with text_when_done(path) as handle:
@@ -80,12 +69,28 @@ def predict(
                 for rank, (name, p) in enumerate(answers, start=1)
             )
 
-    content = [
-        {"file": file, "answers": [{"class": c, "probability": p} for c, p in answers]} for file, answers in rows
-    ]
     try:
+        for file in files:
+            try:
+                picture = open_image(file, saved.transform.channels, exif=saved.transform.exif)
+            except UnreadableImageError as error:
+                if not skip_unreadable:
+                    raise
+                tell(f"skipped: {one_line(str(error))}")
+                continue
+            x = saved.transform.evaluation(picture)[None].astype(saved.model.dtype)
+            logits = saved.model.backend.to_numpy(saved.model(x))
+            if not np.isfinite(logits).all():
+                raise FloatingPointError(f"the logits of {file} are not finite")
+            p = softmax(logits[0])
+            best = np.argsort(-p, kind="stable")[:topk]
+            rows.append((str(file), [(saved.classes[k], float(p[k])) for k in best]))
+        content = [
+            {"file": file, "answers": [{"class": c, "probability": p} for c, p in answers]} for file, answers in rows
+        ]
         write_outputs(("--csv", csv, write_table), ("--json", json, lambda path: write_json(path, content)))
     finally:
-        # Last, so that a closed pipe loses no file, and in any case: a full disk loses no answer.
+        # Last, so that a closed pipe loses no file, and in any case: a full disk, a file that is no image and an
+        # interrupt lose none of the answers that are there.
         for name, answers in rows:
             typer.echo(one_line(f"{name}: " + ", ".join(f"{answer} {p:.1%}" for answer, p in answers)))

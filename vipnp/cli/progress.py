@@ -10,9 +10,9 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import typer
-
+from vipnp.cli.errors import tell
 from vipnp.core.checks import one_line
+from vipnp.data.unreadable import told_of
 from vipnp.train.folder import EVENTS, LOG
 from vipnp.train.ranks import StoppedError
 
@@ -84,6 +84,9 @@ def carry_out(run: Run, workers: int, save_every: int, *, tensorboard: bool) -> 
         f"{run.settings.model} of {run.model.num_parameters:,} parameters at {run.settings.img_size[0]} x "
         f"{run.settings.img_size[1]} on {run.backend.name}"
     )
+    others = told_of(run.data.passed_over, run.data.classes)
+    if others:
+        print_line(others)
     for file in run.data.left_out:
         print_line(f"left out, since it cannot be read: {file}")
     if run.exchange is not None:
@@ -108,7 +111,7 @@ def carry_out(run: Run, workers: int, save_every: int, *, tensorboard: bool) -> 
         task = bar.add_task("", total=run.settings.recipe.passes * run.steps_per_epoch, figures="")
         trained = False
 
-        def tell(done: Any) -> None:
+        def step_done(done: Any) -> None:
             nonlocal trained
             trained = True
             if tensorboard and first:
@@ -132,10 +135,10 @@ def carry_out(run: Run, workers: int, save_every: int, *, tensorboard: bool) -> 
             )
 
         try:
-            rows = run.train(workers=workers, save_every=save_every, report=tell, show=show if first else None)
+            rows = run.train(workers=workers, save_every=save_every, report=step_done, show=show if first else None)
         except StoppedError as stopped:
             if first:
-                typer.echo(f"stopped by {stopped}; go on with: vipnp train --resume {in_shell(run.folder)}", err=True)
+                tell(f"stopped by {stopped}; go on with: vipnp train --resume {in_shell(run.folder)}")
             raise
     if run.ranks.size > 1:
         print_line(f"most memory, by rank: {', '.join(run.ranks.gather(memory().strip() or 'not known'))}")

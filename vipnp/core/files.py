@@ -173,6 +173,19 @@ def check_output_folder(option: str, folder: str | os.PathLike[str]) -> None:
         raise ValueError(f"{option}: {what} cannot be written")
 
 
+def new_folder(wanted: Path) -> Path:
+    """Make a folder of this name, or with a number behind it where something of that name is there."""
+    folder, number = wanted, 1
+    while True:
+        try:
+            folder.mkdir()
+        except FileExistsError:
+            number += 1
+            folder = wanted.with_name(f"{wanted.name}-{number}")
+        else:
+            return folder
+
+
 def write_outputs(*outputs: tuple[str, Path | None, Callable[[Path], None]]) -> None:
     """Write one file after the other, (option, file or None, how): one that cannot be written costs no other.
 

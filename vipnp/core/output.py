@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TextIO
 
 CLOSED_PIPE = 141
 """The exit status of a program whose reader has left: 128 and the number of SIGPIPE."""
@@ -29,7 +30,12 @@ def readers_may_leave() -> Iterator[None]:
         yield
         sys.stdout.flush()
     except BrokenPipeError:
-        # What is still in Python's buffer goes nowhere, so that the interpreter does not fail on it at its end.
-        with contextlib.suppress(OSError, ValueError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        to_nowhere(sys.stdout)
         sys.exit(CLOSED_PIPE)
+
+
+def to_nowhere(stream: TextIO) -> None:
+    """Lead a stream that cannot be written nowhere, so that the interpreter does not fail at its end on what is still
+    in Python's buffer."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

@@ -6,7 +6,7 @@ import errno
 import stat
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -57,14 +57,16 @@ def check_image(path: Path) -> None:
 
 
 def _decoded(path: Path, *, exif: bool, coarse: bool) -> Image.Image:
-    from PIL import Image, ImageOps
+    from PIL import Image
 
     try:
         if not stat.S_ISREG(path.stat().st_mode):  # a pipe is waited for
             raise UnreadableImageError(f"{path}: is a folder, a pipe or a device, expected an image")
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            warnings.simplefilter("ignore")  # of bombs, which are told here, and of tags; they name no file
             with Image.open(path) as opened:
+                if opened.format == "EPS":
+                    raise UnreadableImageError(f"{path}: is PostScript, a program to be run, expected an image")
                 width, height = opened.size
                 if width * height > MAX_PIXELS:
                     raise UnreadableImageError(
@@ -75,7 +77,8 @@ def _decoded(path: Path, *, exif: bool, coarse: bool) -> Image.Image:
                     opened.draft("L", (1, 1))
                 opened.load()
                 _check_grey(path, opened)
-                return ImageOps.exif_transpose(opened) if exif else opened.copy()
+                turn = _turn(opened) if exif else None
+                return opened.copy() if turn is None else opened.transpose(turn)
     except (UnreadableImageError, MemoryError):
         raise
     except OSError as error:
@@ -88,11 +91,27 @@ def _decoded(path: Path, *, exif: bool, coarse: bool) -> Image.Image:
         raise UnreadableImageError(f"{path}: is no whole image ({error})") from error
 
 
+def _turn(picture: Image.Image) -> Image.Transpose | None:
+    """What the camera's orientation tag says; nothing where the tags cannot be read, which costs no pixel."""
+    from PIL import ExifTags, Image
+
+    turn = Image.Transpose
+    turns = (turn.FLIP_LEFT_RIGHT, turn.ROTATE_180, turn.FLIP_TOP_BOTTOM, turn.TRANSPOSE, turn.ROTATE_270,
+             turn.TRANSVERSE, turn.ROTATE_90)  # fmt: skip
+    try:
+        orientation: Any = picture.getexif().get(ExifTags.Base.Orientation)
+        return dict(enumerate(turns, 2)).get(orientation)
+    except MemoryError:
+        raise
+    except Exception:
+        return None
+
+
 def _check_grey(path: Path, picture: Image.Image) -> None:
     """Grey of more than 8 bits has a white that is known; brighter than that is another scale, which is not."""
     if picture.mode.startswith(("I", "F")):
-        values, white = np.asarray(picture, np.float64), _white(picture)
-        low, high = values.min(), values.max()
+        values, white = np.asarray(picture), _white(picture)
+        low, high = float(values.min()), float(values.max())
         # What rounds to black or white is that, such as the overshoot of a resampling.
         if not (low * (255 / white) + 0.5 >= 0 and high * (255 / white) + 0.5 < 256):
             raise UnreadableImageError(f"{path}: got grey values from {low:g} to {high:g}, expected 0 to {white}")
@@ -107,7 +126,11 @@ def _flat(picture: Image.Image) -> Image.Image:
     from PIL import Image
 
     if picture.mode.startswith(("I", "F")):
-        return Image.fromarray((np.asarray(picture, np.float64) * (255 / _white(picture)) + 0.5).astype(np.uint8))
+        values, scale = np.asarray(picture), 255 / _white(picture)
+        grey = np.empty(values.shape, np.uint8)
+        for row, value in zip(grey, values, strict=True):  # as float64 the whole would take eight times its memory
+            row[:] = value.astype(np.float64) * scale + 0.5
+        return Image.fromarray(grey)
     if picture.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in picture.info:
         picture = picture.convert("RGBA")
         paper = Image.new("RGBA", picture.size, (255, 255, 255, 255))

@@ -9,13 +9,13 @@ import tarfile
 import zlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Any, BinaryIO, Literal, TypeVar, cast
 
 import numpy as np
 
 from vipnp.core import HostArray
 from vipnp.data.cifar import FORMS, MOST_BYTES
-from vipnp.data.sets import DataSet, Split
+from vipnp.data.sets import DataSet, Split, check_class
 
 Format = Literal["idx", "cifar"]
 
@@ -52,6 +52,10 @@ def load_packed(source: Path, kind: Format) -> DataSet:
 
 def _data_set(source: Path, classes: tuple[str, ...], parts: list[tuple[HostArray, HostArray]]) -> DataSet:
     """parts : pixels and labels of both."""
+    for name in classes:
+        check_class(source, name)
+    if len(set(classes)) < len(classes):
+        raise ValueError(f"data: {source} has {len(classes)} classes, two of one name, expected different names")
     if len(classes) < 2:
         raise ValueError(f"data: {source} has {len(classes)} classes, expected two or more")
     splits = []
@@ -160,15 +164,32 @@ def _archive(source: Path) -> Reader:
     wanted = {name for form in FORMS for name in (*form.train, *form.test, form.names)}
     found: dict[str, bytes] = {}
     try:
-        with source.open("rb") as file:
-            packed = file.read(2) == b"\x1f\x8b"
-        with tarfile.open(source, "r:gz" if packed else "r:") as archive:
+        with source.open("rb") as begin:
+            packed = begin.read(2) == b"\x1f\x8b"
+        with (
+            gzip.open(source) if packed else source.open("rb") as file,
+            tarfile.open(fileobj=cast(Any, _Bounded(file)), mode="r:") as archive,
+        ):
             for member in archive:
                 name = member.name.rpartition("/")[2]
                 if name in wanted and member.isfile() and member.size <= MOST_BYTES:
                     opened = archive.extractfile(member)
                     assert opened is not None, "it is a file"
                     found[name] = opened.read()
-    except (tarfile.TarError, EOFError, gzip.BadGzipFile, zlib.error) as error:
+    except (tarfile.TarError, EOFError, gzip.BadGzipFile, zlib.error, OverflowError, ValueError) as error:
         raise ValueError(f"data: {source} is damaged ({error})") from error
     return found.get
+
+
+class _Bounded:
+    """A file of which no more is read at once than a data set may have: the header of an archive can announce any
+    number of bytes, and those of an extended header are all taken into memory."""
+
+    def __init__(self, file: BinaryIO | gzip.GzipFile) -> None:
+        self.seek, self.tell = file.seek, file.tell
+        self._read = file.read
+
+    def read(self, size: int) -> bytes:
+        if not 0 <= size <= MOST_BYTES:
+            raise tarfile.ReadError(f"it announces {size:,} bytes, expected at most {MOST_BYTES:,}")
+        return self._read(size)

@@ -15,20 +15,25 @@ from unicodedata import category
 import numpy as np
 
 from vipnp.core import HostArray
-from vipnp.core.checks import check_real
+from vipnp.core.checks import check_real, check_whole, shown
 from vipnp.core.files import check_path
 from vipnp.data.images import SUFFIXES, open_image
 
 if TYPE_CHECKING:
     from PIL import Image
 
-VALIDATION_FOLDERS = ("val", "valid", "validation", "test")
+TRAINING_FOLDERS = ("train", "training")
+VALIDATION_FOLDERS = ("val", "valid", "validation", "test", "testing")
+"""What the folders of the parts may be called, in any case; with folders in them, else each is a class."""
 
 DEFAULT_VALIDATION = 0.2
 """The share of a folder of classes that is held out."""
 
 EMBEDDED = ("digits", "mnist5k", "phototiles")
 """Data sets that installed packages carry."""
+
+LONGEST_CLASS = 255
+"""Characters of the name of a class: as many as of a folder's."""
 
 NO_TEXT = frozenset({"Cc", "Cs", "Zl", "Zp"})
 """Kinds of characters that no name of a class has: control characters, ends of lines, and bytes that are no UTF-8."""
@@ -91,12 +96,14 @@ class DataSet:
     classes : their names, in natural order.
     train, validation : the parts.
     left_out : the files below the source that are in neither.
+    passed_over : the files in its folders that are no images by their names, as paths below those of the parts.
     """
 
     classes: tuple[str, ...]
     train: Split
     validation: Split
     left_out: tuple[str, ...] = field(default=(), kw_only=True)
+    passed_over: tuple[str, ...] = field(default=(), kw_only=True)
 
 
 def natural(name: str) -> list[Any]:
@@ -112,8 +119,8 @@ def load_data_set(
     Parameters
     ----------
     source : one of `EMBEDDED`, also where there is a folder of that name ("./digits" is one); or a folder: one folder
-        of images a class, or train/ and val/ (valid/, validation/, test/) with those; or what `vipnp.data.packed`
-        reads.
+        of images a class, or train/ and val/ (training/; valid/, validation/, test/, testing/) with those; or what
+        `vipnp.data.packed` reads.
     validation : the share held out of a folder that has no validation part, in (0, 1]. Which files it takes depends on
         `seed` and their names alone: adding files moves none. 1 leaves none to train on.
     seed : of that choice.
@@ -127,7 +134,7 @@ def load_data_set(
     Raises
     ------
     TypeError
-        If `source` is neither a string nor a path.
+        If `source` is neither a string nor a path, `seed` no integer or `leave_out` no list.
     ValueError
         For an empty folder, fewer than two classes, and classes that one part has and the other has not.
     FileNotFoundError
@@ -137,6 +144,9 @@ def load_data_set(
     """
     check_path("data", source)
     validation = check_real("validation", validation, low=0, high=1, low_included=False, high_included=True)
+    seed = check_whole("seed", seed, low=0)
+    if isinstance(leave_out, str) or not isinstance(leave_out, Collection):
+        raise TypeError(f"leave_out: got {shown(leave_out)}, expected a list of files")
     if isinstance(source, str) and source in EMBEDDED:
         from vipnp.data import embedded
 
@@ -152,19 +162,31 @@ def load_data_set(
         raise FileNotFoundError(
             f"data: there is no folder {str(source)!r}, nor a set of that name ({', '.join(EMBEDDED)})"
         )
-    if (root / "train").is_dir():
-        other = next((root / name for name in VALIDATION_FOLDERS if (root / name).is_dir()), None)
-        if other is not None:
-            return _two_parts(root / "train", other, leave_out)
-        root = root / "train"
-    classes, names, labels = scan(root, inside(root, source, leave_out))
+    train, other = (_part(root, names) for names in (TRAINING_FOLDERS, VALIDATION_FOLDERS))
+    if train is not None and other is not None:
+        return _two_parts(train, other, leave_out)
+    root = train or root
+    passed_over: list[str] = []
+    classes, names, labels = scan(root, inside(root, source, leave_out), passed_over)
     held_out = np.array(hold_out(names, labels, validation, seed))
     parts = [Split(tuple(np.array(names, object)[chosen]), labels[chosen], root) for chosen in (~held_out, held_out)]
-    return DataSet(classes, *parts, left_out=tuple(sorted(leave_out, key=natural)))
+    left_out = tuple(sorted(leave_out, key=natural))
+    return DataSet(classes, *parts, left_out=left_out, passed_over=tuple(passed_over))
+
+
+def _part(root: Path, names: Sequence[str]) -> Path | None:
+    """The folder of a part in `root`: the first of these names that has folders in it."""
+    found = (root / folder for name in names for folder in _folders(root) if folder.casefold() == name)
+    return next((folder for folder in found if _folders(folder)), None)
+
+
+def _folders(place: Path) -> list[str]:
+    return sorted(entry.name for entry in os.scandir(place) if _is_folder(entry))
 
 
 def _two_parts(train: Path, validation: Path, leave_out: Collection[str]) -> DataSet:
-    parts = [scan(folder, inside(folder, folder.parent, leave_out)) for folder in (train, validation)]
+    passed_over: list[str] = []
+    parts = [scan(folder, inside(folder, folder.parent, leave_out), passed_over) for folder in (train, validation)]
     first, second = (set(classes) for classes, _, _ in parts)
     for missing, where in ((first - second, validation), (second - first, train)):
         if missing:
@@ -178,6 +200,7 @@ def _two_parts(train: Path, validation: Path, leave_out: Collection[str]) -> Dat
             for folder, (_, names, labels) in zip((train, validation), parts, strict=True)
         ),
         left_out=tuple(sorted(leave_out, key=natural)),
+        passed_over=tuple(passed_over),
     )
 
 
@@ -187,20 +210,24 @@ def inside(folder: Path, source: str | Path, names: Collection[str]) -> set[str]
     return {name.removeprefix(start) for name in names if name.startswith(start)}
 
 
-def scan(root: Path, leave_out: Collection[str] = ()) -> tuple[tuple[str, ...], list[str], HostArray]:
+def scan(
+    root: Path, leave_out: Collection[str] = (), passed_over: list[str] | None = None
+) -> tuple[tuple[str, ...], list[str], HostArray]:
     """Classes in natural order, paths below `root` and their labels (n,), of a folder with one folder a class.
+
+    passed_over : see `images_below`.
 
     Raises ValueError if there are fewer than two classes with images, or the name of one is no line of text in
     UTF-8.
     """
     found: dict[str, list[str]] = {}
-    for folder in sorted((entry.name for entry in os.scandir(root) if _is_folder(entry)), key=natural):
+    for folder in sorted(_folders(root), key=natural):
         if folder.startswith(".") or root.resolve().is_relative_to((root / folder).resolve()):
             continue
-        files = sorted((name for name in images_below(root / folder, folder) if name not in leave_out), key=natural)
+        images = images_below(root / folder, folder, passed_over=passed_over)
+        files = sorted((name for name in images if name not in leave_out), key=natural)
         if files:
-            if NO_TEXT & {category(character) for character in folder}:
-                raise ValueError(f"data: got a class named {folder!r} in {root}, expected a line of text in UTF-8")
+            check_class(root, folder)
             found[folder] = files
     if len(found) < 2:
         what = f"only images of {next(iter(found))!r}" if found else "no folder with images in it"
@@ -210,10 +237,19 @@ def scan(root: Path, leave_out: Collection[str] = ()) -> tuple[tuple[str, ...], 
     return classes, [name for files in found.values() for name in files], labels
 
 
-def images_below(folder: Path, prefix: str, above: Collection[Path] = ()) -> list[str]:
+def check_class(source: Path, name: str) -> None:
+    """Raise ValueError for what cannot be the name of a class of `source`: it is printed, and has a line in a file."""
+    if not name or len(name) > LONGEST_CLASS or NO_TEXT & {category(character) for character in name}:
+        raise ValueError(f"data: got a class named {shown(name)} in {source}, expected a line of text in UTF-8")
+
+
+def images_below(
+    folder: Path, prefix: str, above: Collection[Path] = (), passed_over: list[str] | None = None
+) -> list[str]:
     """The image files in `folder` and the folders in it, as paths that begin with `prefix`.
 
     Hidden ones are left out, links are followed, but not to a folder that the link lies in (`above`, for recursion).
+    passed_over : gets the files that are no images by their names.
 
     Raises OSError for a folder that cannot be read.
     """
@@ -226,9 +262,11 @@ def images_below(folder: Path, prefix: str, above: Collection[Path] = ()) -> lis
         path = f"{prefix}/{entry.name}"
         if _is_folder(entry):
             if not (entry.is_symlink() and Path(os.path.realpath(entry.path)) in above):
-                names += images_below(folder / entry.name, path, above)
+                names += images_below(folder / entry.name, path, above, passed_over)
         elif os.path.splitext(entry.name)[1].lower() in SUFFIXES:
             names.append(path)
+        elif passed_over is not None:
+            passed_over.append(path)
     return names
 
 

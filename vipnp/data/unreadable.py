@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import os
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from vipnp.core.checks import listed
 from vipnp.data.images import UnreadableImageError, check_image
 from vipnp.data.sets import DataSet
 
@@ -45,6 +48,20 @@ def unreadable(source: str | Path, files: Sequence[str], workers: int) -> dict[s
                 if text is not None:
                     found[file] = text
     return found
+
+
+def told_of(passed_over: Sequence[str], classes: Collection[str] | None = None) -> str:
+    """A line about files that are no images by their names, "" where there are none; a photograph of an unknown kind
+    is not missed in silence. classes : those found, where folders that hold nothing else would be others."""
+    if not passed_over:
+        return ""
+    kinds = Counter(os.path.splitext(name)[1].lower() or "without a suffix" for name in passed_over)
+    counts = [f"{count} {kind}" for kind, count in kinds.most_common(NAMED)]
+    more = ", ..." if len(kinds) > NAMED else ""
+    folders = dict.fromkeys(name.partition("/")[0] for name in passed_over)
+    lost = [] if classes is None else [folder for folder in folders if folder not in classes]
+    nothing_else = f"; folders with nothing else, and so no classes: {listed(lost)}" if lost else ""
+    return f"passed over, since their names are no images': {', '.join(counts)}{more}{nothing_else}"
 
 
 def check_readable(problems: Mapping[str, str], total: int) -> None:

@@ -11,6 +11,9 @@ from vipnp.core.checks import check_real, check_whole, shown
 from vipnp.optim.checks import check_backend
 from vipnp.optim.state import Stateful, copied, uploaded
 
+MOST_STEPS = 2**53
+"""Whole numbers up to this are floating-point numbers, as a number of steps must be."""
+
 
 class AdamWState(NamedTuple):
     """What AdamW remembers between two steps.
@@ -130,4 +133,4 @@ class AdamW(Stateful):
 
     def load_state_dict(self, mapping: Mapping[str, Any]) -> None:
         exp_avg, exp_avg_sq = uploaded(self.xp, mapping, ("step", "exp_avg", "exp_avg_sq"))
-        self.state = AdamWState(check_whole("step", mapping["step"], low=0), exp_avg, exp_avg_sq)
+        self.state = AdamWState(check_whole("step", mapping["step"], low=0, high=MOST_STEPS), exp_avg, exp_avg_sq)

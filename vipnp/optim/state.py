@@ -45,7 +45,7 @@ class Stateful(ABC):
         lr = check_real("lr", lr, low=0)
         check_gradients(self.xp, params, grads)
         earlier = {part: arrays for part, arrays in self.state._asdict().items() if isinstance(arrays, Mapping)}
-        if any(earlier.values()):
+        if any(self.state):  # a step without parameters leaves a number of steps and no means
             check_state(params, earlier)
         new_params, self.state = self._step(params, grads, lr)
         return new_params

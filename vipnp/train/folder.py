@@ -28,6 +28,9 @@ COUNTERS = frozenset({"step", "loss_sum", "best", "rows"})
 GROUPS = frozenset({"weight", "exp_avg", "exp_avg_sq"})
 """What every state holds, of counters and of tensors."""
 
+RECORD = "settings"
+"""The counter, in newer states, that holds the settings that a state was made with."""
+
 STATES_KEPT = 2
 """States of a run that are kept; the older one is there in case the newer cannot be read."""
 
@@ -217,6 +220,17 @@ def read_state(folder: Path) -> tuple[dict[str, dict[str, HostArray]], dict[str,
             f"run: no state in {folder / 'state'} can be read ({problems[0]}); without them the run begins again"
         )
     return None
+
+
+def record_of_settings(folder: Path) -> dict[str, Any]:
+    """The settings that the states of a run were made with, empty where none of them says it."""
+    for path in reversed(states(folder)):
+        try:
+            found = load_metadata(path).get(RECORD)
+        except ValueError:  # a broken state, which `read_state` passes over as well
+            continue
+        return found if isinstance(found, dict) else {}
+    return {}
 
 
 def _state(path: Path) -> tuple[dict[str, dict[str, HostArray]], dict[str, Any]]:

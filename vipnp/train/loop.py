@@ -20,7 +20,7 @@ from vipnp.core.checks import (
     shown,
 )
 from vipnp.models import VisionPermutator
-from vipnp.train.step import Optimizer, TrainingStep
+from vipnp.train.step import Optimizer, TrainingStep, check_model
 
 Augment = Callable[[HostArray, HostArray, np.random.Generator], tuple[HostArray, HostArray]]
 """Images (B, channels, height, width), labels (B,) and a generator -> images, and labels or distributions (B, K)."""
@@ -102,7 +102,10 @@ def train_epoch(
         batch = order[start : start + batch_size]
         x, targets = images[batch], labels[batch]
         if augment is not None:
-            x, targets = augment(x, targets, rng)
+            made = augment(x, targets, rng)
+            if not isinstance(made, tuple | list) or len(made) != 2:
+                raise TypeError(f"augment: returned {shown(made)}, expected the images and the labels of a batch")
+            x, targets = made
         rate = _rate(lr, start / len(order))
         losses.append(step(x, targets, lr=rate, rng=rng))
         if on_step is not None:
@@ -206,6 +209,7 @@ def check_labelled(
     Raises TypeError or ValueError unless all of `images` and `labels`, one or more, suit `model`. Values are looked at
     `batch_size` images at a time, so that a set in a file need not fit into memory.
     """
+    check_model(model)
     config = model.config
     check_host_array("images", images)
     if images.ndim != 4 or images.shape[1:] != (config.in_channels, *config.image_size):

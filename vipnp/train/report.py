@@ -75,8 +75,9 @@ def confusion(path: Path, counts: HostArray, classes: Sequence[str]) -> None:
 def _draw_confusion(axes: Any, counts: HostArray, classes: Sequence[Any]) -> None:
     axes.imshow(np.sqrt(counts), cmap="Blues")
     if len(classes) <= NAMED:
-        axes.set_xticks(range(len(classes)), classes, rotation=90, fontsize=8)
-        axes.set_yticks(range(len(classes)), classes, fontsize=8)
+        names = [_short(str(name)) for name in classes]
+        axes.set_xticks(range(len(names)), names, rotation=90, fontsize=8)
+        axes.set_yticks(range(len(names)), names, fontsize=8)
         for (row, column), count in np.ndenumerate(counts):
             if count:
                 dark = np.sqrt(count) > np.sqrt(counts.max()) * 0.6

@@ -29,6 +29,10 @@ NO_WEIGHTS = ("weights", "")
 BACKENDS = ("numba", "numpy", "cupy")
 """Those that a run may be on."""
 
+FREE = ("data", "backend", "epochs")
+"""What may change before a run goes on: images that have moved are compared one by one, another backend rounds
+otherwise, and is told with every start, and more epochs are what `--epochs` is for."""
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -121,6 +125,29 @@ class Settings:
         return "\n".join(
             f"[{name}]\n" + "".join(f"{key} = {_toml(value)}\n" for key, value in section.items())
             for name, section in sections.items()
+        )
+
+
+def recorded(settings: Settings) -> dict[str, Any]:
+    """What a state keeps of the settings that it was made with: every option by its name, as JSON gives it back."""
+    values = dataclasses.asdict(settings)
+    options = {**values.pop("recipe"), **values}
+    kept: dict[str, Any] = json.loads(json.dumps({name: options[name] for name in options if name not in FREE}))
+    return kept
+
+
+def check_recorded(folder: Path, settings: Settings, record: Mapping[str, Any]) -> None:
+    """Raise ValueError, naming them, where options of the run in `folder` are not those that its states were made
+    with. What `record` lacks, as that of an older version does, is not compared."""
+    changed = [
+        f"{name} = {shown(value)}, not {shown(record[name])}"
+        for name, value in recorded(settings).items()
+        if record.get(name, value) != value
+    ]
+    if changed:
+        raise ValueError(
+            f"run: {folder / FILE} has {', '.join(changed)}, with which its states were made: put it back, or begin "
+            "another run with --output"
         )
 
 

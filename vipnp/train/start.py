@@ -25,6 +25,7 @@ from vipnp.train.folder import (
     prepare_folder,
     read_split,
     read_state,
+    record_of_settings,
     split_rows,
     states,
 )
@@ -33,7 +34,7 @@ from vipnp.train.ranks import Ranks
 from vipnp.train.recipe import recipe_from
 from vipnp.train.run import Run
 from vipnp.train.saved import weight_file
-from vipnp.train.settings import FILE, Settings, read_settings
+from vipnp.train.settings import FILE, Settings, check_recorded, read_settings
 
 EMBEDDED: Mapping[str, tuple[tuple[int, int], int, str]] = {
     "digits": ((8, 8), 1, "digits"),
@@ -132,11 +133,13 @@ def check_apart(option: str, folder: Path, images: DataSet) -> None:
 def resumed(folder: Path, epochs: int | None, ranks: Ranks) -> Run:
     """The run in `folder`, with another number of epochs where one is given.
 
-    Raises FileNotFoundError or ValueError where it holds none, its images are others now, or more epochs are done.
+    Raises FileNotFoundError or ValueError where it holds none, its settings or images are others now, or more epochs
+    are done.
     """
     settings = read_settings(folder)
     check_output_folder("--resume", folder)
     check_kinds(folder)
+    check_recorded(folder, settings, record_of_settings(folder))
     if epochs is not None:
         found = read_state(folder)
         done = 0 if found is None else len(found[1]["rows"]) - settings.recipe.cooldown_epochs

@@ -9,7 +9,7 @@ import numpy as np
 
 from vipnp.core import Array, Generator, HostArray
 from vipnp.core.boundary import check_rng, receive_images, receive_labels_or_targets
-from vipnp.core.checks import check_flag, check_real
+from vipnp.core.checks import check_flag, check_real, shown
 from vipnp.models import VisionPermutator
 from vipnp.models.draws import draw_paths, path_masks
 from vipnp.models.loss import loss_and_grads
@@ -34,6 +34,12 @@ class Optimizer(Protocol):
         """
 
 
+def check_model(model: Any) -> None:
+    """Raise TypeError unless `model` is one of ours."""
+    if not isinstance(model, VisionPermutator):
+        raise TypeError(f"model: got {shown(model)}, expected a VisionPermutator such as vipnp.create_model returns")
+
+
 class TrainingStep:
     """Loss, gradients, clipping and the optimiser's step; the model and the optimiser are left as after it.
 
@@ -54,7 +60,8 @@ class TrainingStep:
         For an option out of its range; with `graph` also for a backend other than "cupy" with its kernels, and for a
         model with dropout.
     TypeError
-        For an option of another type, or an optimiser without `update`; with `graph` for an optimiser other than AdamW.
+        For a model or option of another type, or an optimiser without `update`; with `graph` for an optimiser other
+        than AdamW.
     """
 
     def __init__(
@@ -66,6 +73,7 @@ class TrainingStep:
         max_norm: float | None = None,
         graph: bool = False,
     ) -> None:
+        check_model(model)
         if isinstance(optimizer, type) or not callable(getattr(optimizer, "update", None)):
             kind = optimizer if isinstance(optimizer, type) else type(optimizer)
             what = "the class" if kind is optimizer else "one of type"

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import ctypes
+import gc
+import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from types import FrameType
+from typing import TypeVar
+
+T = TypeVar("T")
 
 SECONDS = 10.0
 """What `verify` gives every rung, unless told otherwise."""
+
+SOON, AGAIN = 1e-3, 1.0
+"""Seconds until the exception is raised once more: after a callback stood in its way, and after it was raised and
+swallowed."""
 
 
 class OutOfTimeError(BaseException):
@@ -19,43 +28,83 @@ class _WithdrawnError(BaseException):
     """Stands in the place of an OutOfTimeError that came too late."""
 
 
-@contextmanager
-def budget(seconds: float | None) -> Iterator[None]:
-    """OutOfTimeError inside, once `seconds` are over; None sets no limit.
+def limited(seconds: float | None, function: Callable[[], T]) -> T:
+    """function(), or OutOfTimeError once `seconds` are over; None sets no limit.
 
-    It is raised between two instructions of Python: a single call of NumPy is waited for. No signal is used, so that it
-    works in every thread and leaves the caller's own alarm alone.
+    It is raised inside the function, between two instructions of Python: a single call of NumPy is waited for. No
+    signal is used, so that it works in every thread and leaves the caller's own alarm alone.
     """
     if seconds is None:
-        yield
-        return
-    thread = ctypes.c_ulong(threading.get_ident())
+        return function()
+    thread = threading.get_ident()
     raise_in = ctypes.pythonapi.PyThreadState_SetAsyncExc
     lock = threading.Lock()
-    over = fired = False
+    over = threading.Event()
+    inside: list[FrameType] = []
+    fired = False
+
+    def call() -> T:
+        inside.append(sys._getframe())
+        return function()
 
     def stop() -> None:
         nonlocal fired
-        with lock:
-            if not over:
-                fired = True
-                raise_in(thread, ctypes.py_object(OutOfTimeError))
+        wait = min(seconds, threading.TIMEOUT_MAX)
+        while not over.wait(wait):
+            collects = gc.isenabled()
+            gc.disable()  # else a collection could begin before the exception is raised, and its callbacks receive it
+            with lock:
+                now = not over.is_set() and _would_be_received(thread, inside)
+                if now:
+                    fired = True
+                    raise_in(ctypes.c_ulong(thread), ctypes.py_object(OutOfTimeError))
+            if now:
+                over.wait(AGAIN)
+            if collects:
+                gc.enable()
+            wait = SOON
 
-    watch = threading.Timer(min(seconds, threading.TIMEOUT_MAX), stop)
-    watch.daemon = True
-    watch.start()
+    watch = threading.Thread(target=stop, daemon=True)
     try:
-        yield
+        watch.start()
+        return call()
+    except Exception as error:
+        if stems_from_the_limit(error):
+            raise OutOfTimeError from error
+        raise
     finally:
         with lock:
-            over = True
-        watch.cancel()
+            over.set()
+        inside.clear()
         if fired:
             # To withdraw an exception leaves CPython's flag for one set: every call then looks for it, and under a
             # profiler never stops looking. So another takes its place and is received.
             try:
-                raise_in(thread, ctypes.py_object(_WithdrawnError))
+                raise_in(ctypes.c_ulong(thread), ctypes.py_object(_WithdrawnError))
                 while True:
                     pass
             except _WithdrawnError:
                 pass
+        watch.join()
+
+
+def stems_from_the_limit(error: BaseException | None) -> bool:
+    """Whether an exception is what became of an OutOfTimeError: NumPy's product of objects goes on after the first
+    exception of an entry, and ends with a SystemError."""
+    while error is not None:
+        if isinstance(error, OutOfTimeError):
+            return True
+        error = error.__context__ if error.__cause__ is None else error.__cause__
+    return False
+
+
+def _would_be_received(thread: int, inside: list[FrameType]) -> bool:
+    """Whether the thread is in the frame `inside`, or deeper, and in no code that CPython calls by itself: an exception
+    that leaves such code is printed and lost."""
+    callbacks = {getattr(callback, "__code__", None) for callback in gc.callbacks}
+    frame = sys._current_frames().get(thread)
+    while frame is not None and frame not in inside:
+        if frame.f_code in callbacks or frame.f_code.co_name == "__del__":
+            return False
+        frame = frame.f_back
+    return frame is not None

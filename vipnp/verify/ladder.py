@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
 import numpy as np
 
 from vipnp.core.checks import check_whole, shown
-from vipnp.verify.budget import SECONDS, OutOfTimeError, budget
+from vipnp.verify.budget import SECONDS, OutOfTimeError, limited
 from vipnp.verify.extras import MissingExtraError, need
 from vipnp.verify.outcomes import BrokenOpError, UndecidedError, WrongFormError
 from vipnp.verify.report import Report, Row, Verdict
@@ -177,8 +177,8 @@ def climb(rung: str, subject: Subject, function: Rung | None = None, *, seconds:
     try:
         if rung in IMPORTED and (IMPORTED[rung][0] != "torch" or subject.twin is not None):
             need(*IMPORTED[rung])
-        with np.errstate(all="ignore"), budget(seconds):
-            return (RUNGS[rung] if function is None else function)(subject)
+        with np.errstate(all="ignore"):
+            return limited(seconds, partial(RUNGS[rung] if function is None else function, subject))
     except BrokenOpError as error:
         return subject.all_rows(rung, Verdict.FAIL, str(error), error.argument)
     except (UndecidedError, MissingExtraError) as reason:
@@ -236,14 +236,13 @@ def check_form(subject: Subject, seconds: float | None) -> None:
         except TypeError as error:
             given = ", ".join(["xp", *("array" for _ in subject.args), *(f"{key}=" for key in subject.kwargs)])
             raise TypeError(f"op: got {subject.name}{signature}, expected one that takes ({given}): {error}") from error
-    fault = None
-    with contextlib.suppress(Exception, OutOfTimeError), np.errstate(all="ignore"), budget(seconds):
-        try:
-            _ = subject.float64_gradients
-        except WrongFormError as error:
-            fault = error
-    if fault is not None:
+    try:
+        with np.errstate(all="ignore"):
+            limited(seconds, lambda: subject.float64_gradients)
+    except WrongFormError as fault:
         raise TypeError(f"{subject.name}: {fault}") from fault
+    except (Exception, OutOfTimeError):
+        return
 
 
 def _check_finite(where: str, array: Any) -> None:

@@ -15,6 +15,7 @@ import numpy as np
 
 from vipnp.backends.numpy import NumpyBackend
 from vipnp.core import Backend, HostArray
+from vipnp.verify.budget import OutOfTimeError, stems_from_the_limit
 from vipnp.verify.outcomes import BrokenOpError, UndecidedError, WrongFormError
 from vipnp.verify.report import Row, Verdict
 from vipnp.verify.trees import argument_names, named_leaves, rebuild
@@ -316,7 +317,9 @@ def _away_from_zero(rng: np.random.Generator, shape: tuple[int, ...]) -> HostArr
     return np.asarray(rng.uniform(0.25, 2, shape) * rng.choice([-1.0, 1.0], shape))
 
 
-def _failure(where: str, error: BaseException, backend: Backend, exact: bool) -> BrokenOpError | UndecidedError:
+def _failure(where: str, error: BaseException, backend: Backend, exact: bool) -> BaseException:
+    if stems_from_the_limit(error):
+        return OutOfTimeError()
     message = f"the {where} raised {type(error).__name__}: {error}{_line(error)}"
     if exact:
         return UndecidedError(f"on {backend.name}, {message}")

@@ -16,7 +16,7 @@ import numpy as np
 from vipnp.core import HostArray
 from vipnp.verify.outcomes import BrokenOpError, UndecidedError
 from vipnp.verify.report import Row, Verdict
-from vipnp.verify.rungs.complex_step import directional, random_direction, stays_analytic
+from vipnp.verify.rungs.complex_step import holds_by_complex_step, random_direction
 from vipnp.verify.rungs.differences import STEP, difference
 from vipnp.verify.rungs.slopes import SLOPE_STEP, beside_slopes
 from vipnp.verify.subject import UNIT_64, Subject
@@ -145,7 +145,7 @@ def _off_direction(subject: Subject, which: int, gradient: HostArray, direction:
     held = beside_slopes(subject, {which: direction}, found, step=scale * SLOPE_STEP)
     if held and not held.agree:  # the inputs lie on a kink, as those at hand may
         return ""
-    if stays_analytic(subject) and abs(found - directional(subject, which, direction)) / norm <= BOUND:
+    if holds_by_complex_step(subject, which, direction, found, BOUND * norm):
         return ""
     return f"the gradient is off by {error:.2g} of its norm"
 
