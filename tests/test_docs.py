@@ -234,6 +234,15 @@ def test_the_readme_fits_a_screen_of_120_columns() -> None:
     assert not [line for line in README.read_text().splitlines() if len(line) > 120]
 
 
+def test_the_readme_has_the_accuracy_of_the_page() -> None:
+    page = (ROOT / "docs" / "accuracy.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (\w+) \| B=[^|]+\| [\d.]+ \| \d+ \| ([\d.]+) \|", page, re.MULTILINE)
+    ratios = dict(rows)
+    names = {"block": "permutator", "small model": "vision_permutator", "its loss": "model_loss", "vip_s7": "vip_s7"}
+    said = ", ".join(f"{words} {ratios[name]}" for words, name in names.items())
+    assert f"| float32 gradient error over PyTorch's | {said} | `make accuracy` |" in README.read_text()
+
+
 def test_the_readme_table_of_models() -> None:
     rows = re.findall(r"^\| `(\w+)` \| ([\d, ]+) \| ([\d, ]+) \| ([\d,]+) \| ([\d.]+) G \|$", README.read_text(), re.M)
     assert [row[0] for row in rows] == vipnp.list_models()

@@ -199,7 +199,9 @@ def test_more_axes_than_numpy_has(tmp_path: Path) -> None:
 def test_what_cannot_be_read_is_not_called_missing(open_folder: Path, read: Callable[[Path], Any]) -> None:
     os.mkfifo(open_folder / "pipe")
     for path in (open_folder, open_folder / "pipe"):
-        with pytest.raises(ValueError, match="is a folder, a pipe or a device, expected a file"):
+        with pytest.raises(
+            ValueError, match=r"a pipe or a device, expected a file, such as the best\.safetensors of a run"
+        ):
             read(path)
     with pytest.raises(OSError, match="cannot be read: File name too long"):
         read(open_folder / ("n" * 300))

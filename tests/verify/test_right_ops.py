@@ -198,6 +198,12 @@ def cross_entropy_of_one_hot_labels(xp: Any, x: Any, labels: Any) -> Any:
     return soft_cross_entropy(xp, x, xp.astype(labels[:, None] == np.arange(x.shape[1]), x.dtype))
 
 
+@right(LOGITS[0], label=3)
+def cross_entropy_of_one_image(xp: Any, x: Any, label: int) -> Any:
+    y, back = soft_cross_entropy(xp, x[None], (np.arange(len(x)) == label).astype(x.dtype)[None])
+    return y, lambda dy: (back(dy)[0][0],)
+
+
 @right(LOGITS, targets=scipy_softmax(2 * LOGITS[::-1], axis=1))
 def soft_cross_entropy(xp: Any, x: Any, targets: Any) -> Any:
     z = x - np.max(x, axis=1, keepdims=True)

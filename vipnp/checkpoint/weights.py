@@ -259,7 +259,8 @@ def _check_readable(path: str | os.PathLike[str]) -> None:
     except OSError as error:
         raise OSError(f"path: {name!r} cannot be read: {error.strerror}") from error
     if not stat.S_ISREG(kind):
-        raise ValueError(f"path: {name!r} is a folder, a pipe or a device, expected a file")
+        wanted = "a file, such as the best.safetensors of a run"
+        raise ValueError(f"path: {name!r} is a folder, a pipe or a device, expected {wanted}")
 
 
 def _missing_safetensors() -> ImportError:

@@ -20,7 +20,7 @@ from vipnp.verify.rungs.complex_step import holds_by_complex_step, random_direct
 from vipnp.verify.rungs.differences import STEP, difference
 from vipnp.verify.rungs.slopes import SLOPE_STEP, beside_slopes
 from vipnp.verify.subject import UNIT_64, Subject
-from vipnp.verify.trees import tree_arrays, tree_map
+from vipnp.verify.trees import tree_arrays, tree_leaves, tree_map
 
 NAME = "elsewhere"
 
@@ -190,12 +190,12 @@ def _places(subject: Subject) -> Iterator[Place]:
     for size in sorted(sizes):
         for new in (1, size + 1):
             if resized := _resized(subject, size, new):
-                yield Place(f"with size {new} in place of {size}", resized, _doubtful(subject, size))
+                yield Place(f"with size {new} in place of {size}", resized, _doubtful(subject, size, new))
         for beyond in BEYOND:
             for new in (beyond, size * (beyond // size + 1)):
                 resized = _resized(subject, size, new)
                 if resized and max(array.size for array in resized.arrays) <= ENTRIES and _made_for(resized):
-                    yield Place(f"with size {new} in place of {size}", resized, _doubtful(subject, size))
+                    yield Place(f"with size {new} in place of {size}", resized, _doubtful(subject, size, new))
                     break
 
     for largest in LARGEST:
@@ -287,20 +287,21 @@ def _loses_a_part(array: HostArray, old: int, new: int) -> bool:
     )
 
 
-def _doubtful(subject: Subject, old: int) -> str:
-    """The names of the constants with an axis of size `old` that may not be what they were at another size."""
-    constants = [(name, array) for name, array in tree_arrays(subject.kwargs) if isinstance(array, np.ndarray)]
-    return ", ".join(name for name, array in constants if old in array.shape and _is_table(array))
+def _doubtful(subject: Subject, old: int, new: int) -> str:
+    """The names of the constants that may not be what they were at another size."""
+    return ", ".join(name for name, constant in tree_leaves(subject.kwargs) if _is_spoilt(constant, old, new))
 
 
-def _is_table(array: HostArray) -> bool:
-    """Whether a constant may be more than so many entries: integers in order, and floating-point numbers other than
-    masks of zeros and ones and distributions."""
-    if array.dtype.kind == "f":
-        return not (
-            np.all((array == 0) | (array == 1)) or any(_is_distribution(array, axis) for axis in range(array.ndim))
-        )
-    return array.dtype.kind in "iu" and array.ndim == 1 and array.size > 2 and bool(np.all(array[1:] >= array[:-1]))
+def _is_spoilt(constant: Any, old: int, new: int) -> bool:
+    """Whether a constant may belong to a size: an index, or an array along it, of integers in order or of
+    floating-point numbers other than masks of zeros and ones and distributions."""
+    if not isinstance(constant, np.ndarray):
+        return isinstance(constant, (int, np.integer)) and constant is not True and bool(new <= constant < old)
+    if old in constant.shape and constant.dtype.kind == "f":
+        mask = np.all((constant == 0) | (constant == 1))
+        return not (mask or any(_is_distribution(constant, axis) for axis in range(constant.ndim)))
+    of_one_axis = constant.dtype.kind in "iu" and constant.shape == (old,) and old > 2
+    return of_one_axis and bool(np.all(constant[1:] >= constant[:-1]))
 
 
 def _is_distribution(array: HostArray, axis: int) -> bool:
