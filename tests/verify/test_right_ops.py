@@ -707,7 +707,10 @@ def _by_order(name: str, weights: Callable[[int], Any]) -> Callable[..., Any]:
 SORTING = [
     _by_order("sorting", np.eye),
     _by_order("the_two_largest", lambda n: np.eye(n)[-2:]),
-    _by_order("trimmed_mean", lambda n: (np.arange(n) // max(1, n // 4) == 1)[None] / max(1, n // 4)),
+    _by_order("ranks_as_weights", lambda n: np.arange(1.0, n + 1)[None]),
+    _by_order(
+        "trimmed_mean", lambda n: (np.minimum(np.arange(n), np.arange(n)[::-1]) >= n // 4)[None] / (n - n // 4 * 2)
+    ),
 ]
 TIED = {"zeros": WHOLE, "small integers": np.round(np.random.default_rng(3).normal(size=(5, 6)))}
 
@@ -718,8 +721,49 @@ def test_an_op_that_sorts_fails_at_no_seed(op: Callable[..., Any], ties: str) ->
     """Where entries are equal it has no derivative, and a right gradient need not be between the slopes on both sides
     of one entry: it is that of one order of the equal ones."""
     for seed in range(2):
-        report = verify(op, [TIED[ties]], rungs=["adjoint", "differences", "elsewhere"], seed=seed)
+        rungs = ["adjoint", "differences", "elsewhere", "complex_step", "certified"]
+        report = verify(op, [TIED[ties]], rungs=rungs, seed=seed)
         assert not report.failures, report
+
+
+def test_the_middle_of_three_equal_entries() -> None:
+    """One of them alone has a gradient, and no entry by itself has a slope."""
+
+    def median_of_columns(xp: Any, x: Any) -> Any:
+        if len(x) % 2 == 0:
+            raise ValueError("x must have an odd number of rows")
+        middle = np.argsort(x, axis=0)[len(x) // 2][None]
+
+        def back(dy: Any) -> Any:
+            dx = np.zeros_like(x)
+            np.put_along_axis(dx, middle, dy[None], axis=0)
+            return (dx,)
+
+        return np.take_along_axis(x, middle, axis=0)[0], back
+
+    for seed in range(12):
+        report = verify(median_of_columns, [X], rungs=["elsewhere"], seed=seed)
+        assert report.ok, report
+
+
+def test_balls_may_sort_ties_in_another_order() -> None:
+    """As NumPy does on processors where it sorts floats, and no objects, in vectors."""
+
+    def weighted(xp: Any, x: Any) -> Any:
+        backwards = x.dtype == object
+        order = np.argsort(x[::-1] if backwards else x, kind="stable")
+        order = len(x) - 1 - order if backwards else order
+        w = np.arange(1, len(x) + 1).astype(np.float32 if x.dtype == np.float32 else np.float64)
+
+        def back(dy: Any) -> Any:
+            dx = np.zeros_like(x)
+            dx[order] = dy * w
+            return (dx,)
+
+        return (w * x[order]).sum(), back
+
+    report = verify(weighted, [np.array([1.0, 0, 0, 2, 0, -1])], rungs=["certified"])
+    assert not report.failures, report
 
 
 @pytest.mark.parametrize("distance", [3e-4, 3e-5, 5e-6, 1e-7, 1e-9])

@@ -54,7 +54,7 @@ def beside_slopes(
     between = sides[0] - slack <= found <= sides[1] + slack
     if between or alone or (apart <= slack and not many_pieces(subject, step)):
         return Beside(apart <= slack, between, words, apart)
-    seen = [*sides, *_nearby(subject, moved, step, NEARBY)]
+    seen = [*sides, *_nearby(subject, moved, step)]
     low, high = min(seen), max(seen)
     if low < sides[0] - slack or high > sides[1] + slack:
         slack += BEYOND * (high - low)
@@ -122,16 +122,16 @@ def many_pieces(subject: Subject, step: float) -> bool:
     """Whether the slope along a direction in all entries differs from one point nearby to another."""
     rng = subject.rng("all entries")
     moved = {i: np.asarray(rng.normal(size=array.shape)) for i, array in enumerate(subject.arrays)}
-    slopes = _nearby(subject, moved, step, 4)
+    slopes = _nearby(subject, moved, step)
     return bool(slopes) and max(slopes) - min(slopes) > _slack(subject, moved, slopes)
 
 
-def _nearby(subject: Subject, moved: Mapping[int, HostArray], step: float, points: int) -> list[float]:
+def _nearby(subject: Subject, moved: Mapping[int, HostArray], step: float) -> list[float]:
     """The slopes along a direction at points nearby; none where the op is not made for these."""
     rng = subject.rng("nearby")
     slopes = []
     try:
-        for _ in range(points):
+        for _ in range(NEARBY):
             there = []
             for array in subject.arrays:
                 far = 10.0 ** rng.uniform(-2, 0, array.shape) * rng.choice([-1.0, 1.0], array.shape)
