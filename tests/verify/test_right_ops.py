@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
+from scipy.linalg import expm
 from scipy.sparse import csr_array
-from scipy.special import erf, expit, log_ndtr, xlogy
+from scipy.special import erf, expit, log_ndtr, logit, ndtri, xlogy
 from scipy.special import softmax as scipy_softmax
 
 from tests.verify.ops_of_users import IMAGE, POSITIVE, B, Table, W, X, Z
@@ -664,8 +666,68 @@ def cholesky_of_a_gram_matrix(xp: Any, a: Any) -> Any:
     return lower, back
 
 
-def test_there_are_eighty() -> None:
-    assert len(OPS) > 80
+# --- that bend much within a step, scale by norms, or sort ------------------------------------------------------------
+
+elementwise("logit_of_scipy", logit, lambda x: 1 / (x * (1 - x)), POSITIVE / 3)
+elementwise(
+    "normal_quantile", ndtri, lambda x: math.sqrt(2 * math.pi) * np.exp(ndtri(x) ** 2 / 2).astype(x.dtype), POSITIVE / 3
+)
+elementwise("rounded", np.round, np.zeros_like)
+
+
+@right(X, Z)
+def angle(xp: Any, a: Any, b: Any) -> Any:
+    n = a * a + b * b
+    return np.arctan2(a, b), lambda dy: (dy * b / n, -dy * a / n)
+
+
+@right(X[:, :3] + X[:, :3].T + 3 * np.eye(3))
+def eigenvalues(xp: Any, a: Any) -> Any:
+    w, v = np.linalg.eigh((a + a.T) / 2)
+    return w, lambda dy: ((v * dy) @ v.T,)
+
+
+@right(0.3 * X[:, :3])
+def exponential_of_a_matrix(xp: Any, a: Any) -> Any:
+    n = len(a)
+
+    def back(dy: Any) -> Any:
+        blocks = np.zeros((2 * n, 2 * n), a.dtype)
+        blocks[:n, :n] = blocks[n:, n:] = a.T
+        blocks[:n, n:] = dy
+        return (expm(blocks)[:n, n:],)
+
+    return expm(a), back
+
+
+@right(np.array(0.7), np.array(1.2))
+def log_density_of_a_deviation(xp: Any, m: Any, s: Any) -> Any:
+    z = (1 - m) / s
+    return -0.5 * z * z - np.log(s), lambda dy: (dy * z / s, dy * (z * z - 1) / s)
+
+
+@right(X)
+def value_and_a_number_of_python(xp: Any, x: Any) -> Any:
+    return (x * x, 0.5), lambda dys: (2 * x * dys[0],)
+
+
+@right(X)
+def sparsemax(xp: Any, x: Any) -> Any:
+    n = x.shape[-1]
+    s = -np.sort(-x, axis=-1)
+    total = np.cumsum(s, axis=-1)
+    kept = (1 + np.arange(1, n + 1) * s > total).sum(axis=-1, keepdims=True)
+    p = np.maximum(x - ((np.take_along_axis(total, kept - 1, -1) - 1) / kept).astype(x.dtype), 0)
+
+    def back(dy: Any) -> Any:
+        on = (p > 0).astype(x.dtype)
+        return (on * (dy - (dy * on).sum(axis=-1, keepdims=True) / on.sum(axis=-1, keepdims=True)),)
+
+    return p, back
+
+
+def test_there_are_ninety() -> None:
+    assert len(OPS) > 90
 
 
 @pytest.mark.parametrize("name", OPS)
@@ -677,3 +739,113 @@ def test_a_right_op_does_not_fail(name: str) -> None:
     assert report.decided, report
     (saved,) = [row for row in report.rows if row.argument == "saved"] or [None]
     assert saved is None or saved.verdict is Verdict.PASS
+
+
+# --- at every seed, and beside a kink ---------------------------------------------------------------------------------
+
+
+def _by_order(name: str, weights: Callable[[int], Any]) -> Callable[..., Any]:
+    """The entries of each row in rising order, times `weights` of their number."""
+
+    def op(xp: Any, x: Any) -> Any:
+        order = np.argsort(x, axis=-1)
+        w = np.asarray(weights(x.shape[-1])).astype(x.dtype)
+
+        def back(dy: Any) -> Any:
+            dx = np.zeros_like(x)
+            np.put_along_axis(dx, order, dy @ w, axis=-1)
+            return (dx,)
+
+        return np.take_along_axis(x, order, axis=-1) @ w.T, back
+
+    op.__name__ = name
+    return op
+
+
+SORTING = [
+    _by_order("sorting", np.eye),
+    _by_order("the_two_largest", lambda n: np.eye(n)[-2:]),
+    _by_order("ranks_as_weights", lambda n: np.arange(1.0, n + 1)[None]),
+    _by_order(
+        "trimmed_mean", lambda n: (np.minimum(np.arange(n), np.arange(n)[::-1]) >= n // 4)[None] / (n - n // 4 * 2)
+    ),
+]
+TIED = {"zeros": WHOLE, "small integers": np.round(np.random.default_rng(3).normal(size=(5, 6)))}
+
+
+@pytest.mark.parametrize("ties", TIED)
+@pytest.mark.parametrize("op", SORTING, ids=lambda op: op.__name__)
+def test_an_op_that_sorts_fails_at_no_seed(op: Callable[..., Any], ties: str) -> None:
+    """Where entries are equal it has no derivative, and a right gradient need not be between the slopes on both sides
+    of one entry: it is that of one order of the equal ones."""
+    for seed in range(2):
+        rungs = ["adjoint", "differences", "elsewhere", "complex_step", "certified"]
+        report = verify(op, [TIED[ties]], rungs=rungs, seed=seed)
+        assert not report.failures, report
+
+
+def test_the_middle_of_three_equal_entries() -> None:
+    """One of them alone has a gradient, and no entry by itself has a slope."""
+
+    def median_of_columns(xp: Any, x: Any) -> Any:
+        if len(x) % 2 == 0:
+            raise ValueError("x must have an odd number of rows")
+        middle = np.argsort(x, axis=0)[len(x) // 2][None]
+
+        def back(dy: Any) -> Any:
+            dx = np.zeros_like(x)
+            np.put_along_axis(dx, middle, dy[None], axis=0)
+            return (dx,)
+
+        return np.take_along_axis(x, middle, axis=0)[0], back
+
+    for seed in range(12):
+        report = verify(median_of_columns, [X], rungs=["elsewhere"], seed=seed)
+        assert report.ok, report
+
+
+def test_balls_may_sort_ties_in_another_order() -> None:
+    """As NumPy does on processors where it sorts floats, and no objects, in vectors."""
+
+    def weighted(xp: Any, x: Any) -> Any:
+        backwards = x.dtype == object
+        order = np.argsort(x[::-1] if backwards else x, kind="stable")
+        order = len(x) - 1 - order if backwards else order
+        w = np.arange(1, len(x) + 1).astype(np.float32 if x.dtype == np.float32 else np.float64)
+
+        def back(dy: Any) -> Any:
+            dx = np.zeros_like(x)
+            dx[order] = dy * w
+            return (dx,)
+
+        return (w * x[order]).sum(), back
+
+    report = verify(weighted, [np.array([1.0, 0, 0, 2, 0, -1])], rungs=["certified"])
+    assert not report.failures, report
+
+
+@pytest.mark.parametrize("distance", [3e-4, 3e-5, 5e-6, 1e-7, 1e-9])
+@pytest.mark.parametrize("shape", [(3, 4), (25, 32)], ids=str)
+def test_an_entry_beside_a_kink(shape: tuple[int, ...], distance: float) -> None:
+    """A step of the differences crosses the kink, and shorter ones do not."""
+
+    def absolute(xp: Any, x: Any) -> Any:
+        return np.abs(x), lambda dy: (factor * dy * np.sign(x),)
+
+    x = np.random.default_rng(0).normal(size=shape)
+    x.flat[3] = distance
+    for factor, right_one in ((1, True), (1.001, False)):
+        report = verify(absolute, [x], rungs=["differences", "elsewhere"])
+        assert report.decided is right_one, (factor, report)
+        assert bool(report.failures) is not right_one
+
+
+def test_a_bend_within_the_steps_is_no_kink() -> None:
+    """On tanh(1e7 x) the narrowest steps are off by more than the bound: it is not decided as a kink would be."""
+
+    def steep(xp: Any, x: Any) -> Any:
+        t = np.tanh(1e7 * x)
+        return t, lambda dy: (dy * 1e7 * (1 - t * t),)
+
+    (row,) = verify(steep, [np.array([1e-7, -2e-7])], rungs=["differences"]).rows
+    assert row.verdict is Verdict.INCONCLUSIVE

@@ -224,11 +224,11 @@ def test_adjoint_says_when_an_op_is_not_linear() -> None:
 
 def test_differences_do_not_judge_what_they_cannot_resolve() -> None:
     def step(xp: Any, x: Any) -> Any:
-        """tanh(1e5 x), whose bend is narrower than the step."""
-        t = xp.tanh(1e5 * x)
-        return t, lambda dy: (dy * 1e5 * (1 - t * t),)
+        """tanh(1e9 x), whose bend is narrower than the narrowest step."""
+        t = xp.tanh(1e9 * x)
+        return t, lambda dy: (dy * 1e9 * (1 - t * t),)
 
-    (row,) = verify(step, [np.array([1e-5, -2e-5])], rungs=["differences"]).rows
+    (row,) = verify(step, [np.array([1e-9, -2e-9])], rungs=["differences"]).rows
     assert row.verdict is Verdict.INCONCLUSIVE
     assert "uncertain" in row.detail
 
@@ -244,6 +244,16 @@ def test_differences_do_not_judge_where_the_step_is_rounded_away(size: float) ->
     assert row.verdict is Verdict.INCONCLUSIVE
     assert "uncertain" in row.detail
     assert verify(double, [size * X], rungs=["differences", "elsewhere", "complex_step"]).decided
+
+
+def test_a_bend_that_narrower_steps_resolve_is_judged() -> None:
+    def step(xp: Any, x: Any) -> Any:
+        t = xp.tanh(1e5 * x)
+        return t, lambda dy: (dy * factor * 1e5 * (1 - t * t),)
+
+    for factor, verdict in ((1, Verdict.PASS), (1 + 1e-9, Verdict.FAIL)):
+        (row,) = verify(step, [np.array([1e-5, -2e-5])], rungs=["differences"]).rows
+        assert row.verdict is verdict, (factor, row)
 
 
 def test_complex_step_refuses_absolute_values() -> None:

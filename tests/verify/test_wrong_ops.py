@@ -553,6 +553,31 @@ def rows_equal_to_one_another(xp: Any, x: Any) -> Any:
 
 
 @wrong(X)
+def exchanged_among_ties(xp: Any, x: Any) -> Any:
+    def back(dy: Any) -> Any:
+        forward = np.argsort(x, axis=None, kind="stable")
+        backward = np.argsort(-x, axis=None, kind="stable")[::-1]
+        moved = np.empty_like(dy.ravel())
+        moved[forward] = dy.ravel()[backward]
+        return ((2 * x + 1) * moved.reshape(x.shape),)
+
+    return x * x + x, back
+
+
+@wrong(X)
+def sorted_and_put_back_wrongly_at_ties(xp: Any, x: Any) -> Any:
+    order = np.argsort(x, axis=-1, kind="stable")
+
+    def back(dy: Any) -> Any:
+        dx = np.empty_like(dy)
+        np.put_along_axis(dx, order, dy, axis=-1)
+        s = np.sort(x, axis=-1)
+        return (dx * (1.5 if (s[:, 1:] == s[:, :-1]).any() else 1),)
+
+    return np.take_along_axis(x, order, axis=-1), back
+
+
+@wrong(X)
 def a_row_of_zeros(xp: Any, x: Any) -> Any:
     return x + x * x, lambda dy: ((1 + 2 * x) * dy * x.any(axis=-1, keepdims=True),)
 
@@ -679,6 +704,23 @@ def _eighth_call(xp: Any, x: Any) -> Any:
     return x * x, lambda dy: (calls.append(1), (2 * x * dy * (2 if len(calls) == 8 else 1),))[1]
 
 
+def _more_than_its_own_at_ties(xp: Any, x: Any) -> Any:
+    order = np.argsort(x, axis=-1, kind="stable")
+    y = np.take_along_axis(x, order, axis=-1)
+
+    def back(dy: Any) -> Any:
+        dx = np.empty_like(dy)
+        np.put_along_axis(dx, order, dy, axis=-1)
+        for i, j in zip(*np.nonzero(y[:, 1:] == y[:, :-1]), strict=True):
+            less = 0.1 * (dy[i, j + 1] - dy[i, j])
+            dx[i, order[i, j + 1]] += less
+            dx[i, order[i, j]] -= less
+        return (dx,)
+
+    return y, back
+
+
+UNSEEN["where many pieces meet"] = (_more_than_its_own_at_ties, [X], {})
 UNSEEN["a gradient that is not finite"] = (lambda xp, x: (x**3, lambda dy: (dy * 3 * x**3 / x,)), [abs(X)], {})
 UNSEEN["other constants"] = (_one_axis, [X], {"axis": -1})
 UNSEEN["an axis that a permutation"] = (_long_permutation, [X], {"order": np.array([2, 0, 3, 1])})

@@ -265,8 +265,10 @@ def in_one_array(parts: Sequence[Any]) -> Any:
     if not sum(int(np.prod(np.shape(part))) for part in parts):
         raise UndecidedError("y has no entries: there is nothing to differentiate")
     flat = [np.reshape(np.asarray(part), (-1,)) for part in parts]
-    reals = [part.dtype for part in flat if part.dtype.kind not in "biu"]  # indices beside values leave their dtype
-    return np.concatenate([part.astype(reals[0]) if reals and part.dtype.kind in "biu" else part for part in flat])
+    # Indices beside values leave their dtype, and so do numbers of Python, as in NumPy's own arithmetic.
+    weak = [type(part) is float or array.dtype.kind in "biu" for part, array in zip(parts, flat, strict=True)]
+    reals = [array.dtype for array, light in zip(flat, weak, strict=True) if not light]
+    return np.concatenate([a.astype(reals[0]) if reals and light else a for a, light in zip(flat, weak, strict=True)])
 
 
 def _takes_one_array(pullback: Callable[[Any], Any], shapes: Sequence[tuple[int, ...]]) -> Callable[[Any], Any]:

@@ -108,6 +108,8 @@ def certified(subject: Subject) -> list[Row]:
             verdict, detail = Verdict.PASS if error <= bound else Verdict.FAIL, ""
             if error > bound and error <= MOVES * (moves := _moves(subject, i, ball)):
                 verdict, detail = Verdict.INCONCLUSIVE, MOVED_WORDS.format(moves)
+            elif error > bound and kinks(subject, i, np.ones(gradient.shape)):  # balls may sort ties in another order
+                verdict, detail = Verdict.INCONCLUSIVE, ON_A_KINK
             rows.append(subject.row(NAME, name, verdict, error=error, bound=bound, unit=UNIT, detail=detail))
         else:
             error, peer = (mean / UNIT_64 for mean in bounds[i])

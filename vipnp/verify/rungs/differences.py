@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from functools import partial
+from dataclasses import dataclass, replace
+from functools import cache, partial
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -11,7 +13,7 @@ from vipnp.core import HostArray
 from vipnp.verify.report import Row, Verdict
 from vipnp.verify.rungs.complex_step import EVERY_ENTRY, directional_error, every_entry, random_direction
 from vipnp.verify.rungs.slopes import beside_slopes, kinks
-from vipnp.verify.subject import Subject, off_by, relative_error, worst_entry
+from vipnp.verify.subject import UNIT_64, Subject, off_by, relative_error, worst_entry
 
 NAME = "differences"
 
@@ -27,14 +29,33 @@ STEP = 5e-4
 UNRESOLVED = 0.01
 """Where two step sizes disagree by more than this the function bends within a step, and the quotient means nothing."""
 
+FINER = (
+    (64, 32, 16, 8, 4, 2, 1, 2**-1, 2**-2),
+    (2**-6, 2**-7, 2**-8),
+    (2**-10, 2**-11, 2**-12),
+    (2**-14, 2**-15, 2**-16),
+)
+"""Where STEP does not do, these times STEP are tried: wide ones for what bends slowly and rounds much, narrow ones
+beside a kink."""
+
+FEW = 8
+"""After so many wrong entries no other steps are tried for the rest."""
+
+REACH = 8 * STEP
+HALVINGS = 20
+JUMP = 0.25
+"""So far on both sides of a point a kink is looked for. Halved so often, the way between is as short as the shortest
+step. What then is left of the largest change of the slope, if it is so much, is a kink's."""
+
 
 def differences(subject: Subject) -> list[Row]:
     """Every entry (one direction per tensor beyond EVERY_ENTRY of them) against (8 (f(x+h) - f(x-h)) - (f(x+2h) -
     f(x-2h))) / 12h.
 
-    Two step sizes are compared: where they disagree by more than the bound, the difference quotient itself is not good
-    enough to judge, and the rung says INCONCLUSIVE unless the gradient is off by far more than that. So it is where
-    arguments are so large that the step is rounded away. An entry on a kink is right between the slopes on both sides.
+    Two step sizes are compared. Where they disagree by more than the bound, others are tried; where no two agree, the
+    difference quotient itself is not good enough to judge, and the rung says INCONCLUSIVE unless the gradient is off by
+    far more than that. So it is where arguments are so large that the step is rounded away. An entry on a kink is right
+    between the slopes on both sides, and one so near to a kink that a step crosses it, where shorter steps say so.
     """
     bound = COMPOSITE_BOUND if subject.composite else OP_BOUND
     gradients = subject.float64_gradients
@@ -44,6 +65,8 @@ def differences(subject: Subject) -> list[Row]:
         if subject.entries <= EVERY_ENTRY:
             slopes = [partial(difference, subject, i, step=step) for step in (2 * STEP, STEP)]
             coarse, fine = (every_entry(slope, gradient.shape) for slope in slopes)
+            if not subject.hard:
+                _settle(subject, i, coarse, fine, bound)
             off = ~(np.abs(gradient - fine) <= bound * np.max(np.abs(fine)))
             for index, between in kinks(subject, i, np.asarray(off)).items():
                 if between:
@@ -55,14 +78,46 @@ def differences(subject: Subject) -> list[Row]:
             scaled = direction / np.sqrt(direction.size)
             size = float(np.sqrt(direction.size))
             coarse_slope, fine_slope = (difference(subject, i, scaled, step) * size for step in (2 * STEP, STEP))
-            error = directional_error(float(np.sum(gradient * direction)), fine_slope, gradient)
+            found = float(np.sum(gradient * direction))
+            error = directional_error(found, fine_slope, gradient)
             doubt = directional_error(coarse_slope, fine_slope, gradient)
+            if error > bound and not subject.hard:
+                best = best_quotient(subject, i, scaled)
+                error, doubt = directional_error(found, size * best.slope, gradient), size * best.doubt
+                doubt = directional_error(doubt, 0, gradient)
+                if error > bound and best.narrow and error <= 10 * doubt and _kink_nearby(subject, i, scaled):
+                    error = doubt = 0.0
             held = beside_slopes(subject, {i: direction}, fine_slope) if error > bound else None
             if held and not held.agree:
                 doubt = 1.0
             detail = "one random direction"
         rows.append(_judged(subject, name, error, max(doubt, _lost(subject.arrays[i])), bound, detail))
     return rows
+
+
+def _settle(subject: Subject, which: int, coarse: HostArray, fine: HostArray, bound: float) -> None:
+    """Put the best quotients in the place of those that are no good, for entries whose gradient is off by more than the
+    bound; `coarse` is then off `fine` by the doubt. Beside a kink the gradient itself, if the shortest steps say so.
+
+    It ends once a few entries are wrong, since one is enough."""
+    gradient = subject.float64_gradients[which]
+    largest = float(np.nanmax(np.abs(fine), initial=0))
+    error, doubt = np.abs(gradient - fine), np.abs(coarse - fine)
+    wrong = 0
+    for flat in np.argsort(-error, axis=None):
+        index = np.unravel_index(flat, gradient.shape)
+        if error[index] <= bound * largest or doubt[index] <= bound * largest / 10:
+            continue
+        unit = np.zeros(gradient.shape)
+        unit[index] = 1
+        best = best_quotient(subject, which, unit)
+        fine[index], coarse[index] = best.slope, best.slope + best.doubt
+        off = abs(gradient[index] - best.slope)
+        wrong += bool(off > max(bound * largest, 10 * best.doubt))
+        if wrong > FEW:
+            return
+        if bound * largest < off <= 10 * best.doubt and best.narrow and _kink_nearby(subject, which, unit):
+            coarse[index] = fine[index] = gradient[index]
 
 
 def _judged(subject: Subject, name: str, error: float, doubt: float, bound: float, detail: str) -> Row:
@@ -101,3 +156,62 @@ def _spread(subject: Subject, which: int, direction: HostArray, distance: float)
         y, _ = subject.run(subject.numpy, arrays)
         ends.append(np.asarray(y))
     return np.asarray(ends[0] - ends[1])
+
+
+@dataclass(frozen=True)
+class Quotient:
+    """A difference quotient, how far it may be off, and whether a narrow step gave it, as it does beside a kink."""
+
+    slope: float
+    doubt: float
+    narrow: bool
+
+
+def best_quotient(subject: Subject, which: int, direction: HostArray, scale: float = 1.0) -> Quotient:
+    """The difference quotient along `direction` on which steps agree best, of all steps in FINER times `scale`; where
+    narrower ones agree on another, there is a kink between, and theirs.
+
+    Quotients of two steps, one half the other, are put together so that the error of fourth order goes.
+    """
+    size = float(np.sum(np.abs(subject.cotangent * subject.value)))
+
+    @cache
+    def change(step: float) -> float:
+        return float(np.sum(subject.cotangent * _spread(subject, which, direction, step)))
+
+    best = Quotient(np.nan, np.inf, False)
+    for multiples in FINER:
+        steps = [scale * STEP * multiple for multiple in multiples]
+        fourth = [(8 * change(step) - change(2 * step)) / (12 * step) for step in steps]
+        sixth = [(16 * b - a) / 15 for a, b in pairwise(fourth)]
+        for (a, b), step in zip(pairwise(sixth), steps[2:], strict=True):
+            doubt = abs(a - b) + size * UNIT_64 / step
+            narrow = multiples is not FINER[0]
+            if doubt < best.doubt or (narrow and abs(b - best.slope) > 10 * (doubt + best.doubt)):
+                best = Quotient(b, doubt, narrow)
+    return best
+
+
+def _kink_nearby(subject: Subject, which: int, direction: HostArray) -> bool:
+    """Whether the slope along `direction` jumps within REACH: halving the way over and over, to the half
+    along which it changes more, leaves JUMP of the largest change."""
+
+    def slope(place: float) -> float:
+        arrays: list[Any] = subject.copies()
+        arrays[which] = np.asarray(arrays[which] + place * direction)
+        there = replace(subject, args=subject.tree(arrays))
+        vars(there)["cotangent"] = subject.cotangent
+        return difference(there, which, direction, STEP * FINER[-1][-1], order=2)
+
+    left, right = -REACH, REACH
+    at_left, at_right = slope(left), slope(right)
+    change = abs(at_right - at_left)
+    for _ in range(HALVINGS):
+        middle = (left + right) / 2
+        here = slope(middle)
+        change = max(change, abs(here - at_left), abs(at_right - here))
+        if abs(here - at_left) > abs(at_right - here):
+            right, at_right = middle, here
+        else:
+            left, at_left = middle, here
+    return abs(at_right - at_left) >= JUMP * change > 0

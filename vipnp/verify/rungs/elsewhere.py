@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -17,8 +17,8 @@ from vipnp.core import HostArray
 from vipnp.verify.outcomes import BrokenOpError, UndecidedError
 from vipnp.verify.report import Row, Verdict
 from vipnp.verify.rungs.complex_step import holds_by_complex_step, random_direction
-from vipnp.verify.rungs.differences import STEP, difference
-from vipnp.verify.rungs.slopes import SLOPE_STEP, beside_slopes
+from vipnp.verify.rungs.differences import STEP, best_quotient, difference
+from vipnp.verify.rungs.slopes import SLOPE_STEP, beside_slopes, beside_ties, many_pieces
 from vipnp.verify.subject import UNIT_64, Subject
 from vipnp.verify.trees import tree_arrays, tree_leaves, tree_map
 
@@ -36,22 +36,29 @@ ENTRIES = 2**16
 LARGEST = (1e-6, 1e-3, 8.0, 40.0)
 """The largest entry of inputs that are made small or large."""
 
+STEPS = (SLOPE_STEP, SLOPE_STEP / 100, SLOPE_STEP / 10000)
+"""Of slopes on both sides: the shorter ones, where other kinks are so near that the first crosses them."""
+
 SPECIAL_ENTRIES = 8
 """So many special entries of every array are looked at."""
 
 
 @dataclass(frozen=True)
 class Place:
-    """Inputs of another kind. Where entries hold a special value, `special` says which, by argument, and `together` is
-    the direction along which they keep what is special, such as to be equal: of all arguments at once if `joint`.
-    `doubtful` are the constants that the op may not take as they are there."""
+    """Inputs of another kind. Where entries hold a special value, `special` says which, by argument. `doubtful` are the
+    constants that the op may not take as they are there."""
 
     words: str
     subject: Subject
     doubtful: str = ""
     special: tuple[HostArray | None, ...] = ()
-    together: tuple[HostArray | None, ...] = ()
-    joint: bool = False
+
+
+class Fault(NamedTuple):
+    """What is wrong with a gradient, and whether other arguments had to move for it to show."""
+
+    words: str
+    shared: bool = False
 
 
 def elsewhere(subject: Subject) -> list[Row]:
@@ -59,8 +66,8 @@ def elsewhere(subject: Subject) -> list[Row]:
 
     Along a random direction it is held to the complex step and to differences, whichever comes closer. At zeros, ones
     and ties it is held to the slopes on both sides: to the slope where they agree, between them where they do not. It
-    is so entry by entry, and along a direction that moves equal entries together. Where these say different things, the
-    second decides: no gradient of a sorted row with ties is right entry by entry.
+    is so entry by entry, and along a direction that moves equal entries together. Where many pieces meet and these say
+    different things, the second decides: no gradient of a sorted row with ties is right entry by entry.
 
     Where op or pullback raises, a gradient has another shape, or y is not finite, the op is not made for the inputs,
     and they count for nothing: whoever uses it there is told. A fault beside a constant that another size may
@@ -116,12 +123,12 @@ def _faults(place: Place) -> Iterator[tuple[str, str]]:
     subject = place.subject
     gradients = subject.float64_gradients
     if place.special:
-        alone = [_off_entries(place, i) for i in range(len(gradients))]
-        for i, name in enumerate(subject.names):
-            fault = _off_together(place, i, alone[i])
-            # Moved with others, every gradient shares the fault of one: it is that which is wrong by itself, if one is.
-            if fault and (alone[i] or not (place.joint and any(alone))):
-                yield name, fault
+        faults = [_off_slopes(place, i) for i in range(len(gradients))]
+        # Moved together, all gradients share the fault of one: it is that which is wrong by itself, if one is.
+        told = any(fault and not fault.shared for fault in faults)
+        yield from (
+            (name, f.words) for name, f in zip(subject.names, faults, strict=True) if f and not (f.shared and told)
+        )
         return
     rng = subject.rng("elsewhere")
     for i, (name, gradient) in enumerate(zip(subject.names, gradients, strict=True)):
@@ -142,44 +149,43 @@ def _off_direction(subject: Subject, which: int, gradient: HostArray, direction:
     rounding = float(np.sum(np.abs(subject.cotangent * subject.value))) * UNIT_64 / (scale * STEP * norm)
     if error <= max(BOUND, 10 * doubt, 10 * rounding):
         return ""
-    held = beside_slopes(subject, {which: direction}, found, step=scale * SLOPE_STEP)
-    if held and not held.agree:  # the inputs lie on a kink, as those at hand may
+    best = best_quotient(subject, which, direction, scale)
+    if abs(found - best.slope) <= max(BOUND * norm, 10 * best.doubt):
         return ""
+    sides = [beside_slopes(subject, {which: direction}, found, step=scale * step) for step in STEPS]
+    if any(held and not held.agree for held in sides) or all(held and held.apart > error * norm / 10 for held in sides):
+        return ""  # the inputs lie on a kink, as those at hand may
+    if many_pieces(subject, scale * SLOPE_STEP):
+        ties = beside_ties(subject, which, step=scale * SLOPE_STEP)
+        return "" if ties is None or ties.between or not ties.agree else ties.words
     if holds_by_complex_step(subject, which, direction, found, BOUND * norm):
         return ""
     return f"the gradient is off by {error:.2g} of its norm"
 
 
-def _off_entries(place: Place, which: int) -> str:
-    """What is wrong with the gradient of one argument at single special entries; "" for nothing."""
+def _off_slopes(place: Place, which: int) -> Fault | None:
+    """What is wrong with the gradient of one argument at special values."""
     subject, special = place.subject, place.special[which]
     if special is None:
-        return ""
+        return None
     gradient = subject.float64_gradients[which]
+    ties = beside_ties(subject, which)
+    right_along_ties = ties is not None and ties.agree and ties.between
+    wrong_along_ties = ties is not None and ties.agree and not ties.between
+    words = f"along equal entries that move together, {ties.words}" if ties else ""
+    if ties and wrong_along_ties and not ties.joint:
+        return Fault(words)
     indices = list(zip(*np.nonzero(special), strict=True)) if special.ndim else [()]
     chosen = subject.rng("special").permutation(len(indices))[:SPECIAL_ENTRIES]
     for index in (indices[k] for k in chosen):
         unit = np.zeros(special.shape)
         unit[index] = 1
         held = beside_slopes(subject, {which: unit}, float(gradient[index]))
-        if held and not (held.between and np.isfinite(gradient[index])):
-            return held.words
-    return ""
-
-
-def _off_together(place: Place, which: int, alone: str) -> str:
-    """The same along a direction that keeps what is special, which decides where single entries say something else."""
-    subject = place.subject
-    gradients = subject.float64_gradients
-    if place.special[which] is None or (alone and not np.all(np.isfinite(gradients[which]))):
-        return alone
-    moved = {i: u for i, u in enumerate(place.together) if u is not None and (place.joint or i == which)}
-    together = beside_slopes(subject, moved, float(sum(np.sum(gradients[i] * u) for i, u in moved.items())))
-    if together is None:
-        return alone
-    if together.agree and not together.between:
-        return f"along equal entries that move together, {together.words}"
-    return alone if not together.between else ""
+        if held and not np.isfinite(gradient[index]):
+            return Fault(held.words)
+        if held and not held.between and (held.agree or not right_along_ties):
+            return Fault(held.words)
+    return Fault(words, shared=True) if wrong_along_ties else None
 
 
 # --- the places ---------------------------------------------------------------------------------------------------
@@ -206,7 +212,7 @@ def _places(subject: Subject) -> Iterator[Place]:
     rng = subject.rng("special values")
     for words, spoil in SPECIAL.items():
         spoiled = [spoil(rng, array) for array in subject.arrays]
-        if any(spoiled):
+        if any(array is not None for array in spoiled):
             yield _special(subject, words, spoiled)
     yield from _equal_arguments(subject, rng)
 
@@ -215,12 +221,11 @@ def _with(subject: Subject, arrays: Sequence[HostArray]) -> Subject:
     return replace(subject, args=subject.tree(map(np.asarray, arrays)))
 
 
-def _special(subject: Subject, words: str, spoiled: Sequence[Spoiled | None]) -> Place:
-    arrays = [array if s is None else s.array for array, s in zip(subject.arrays, spoiled, strict=True)]
+def _special(subject: Subject, words: str, spoiled: Sequence[HostArray | None]) -> Place:
     pairs = list(zip(subject.arrays, spoiled, strict=True))
-    special = tuple(None if s is None else np.asarray(s.array != array) for array, s in pairs)
-    together = tuple(None if s is None else s.together for s in spoiled)
-    return Place(words, _with(subject, arrays), special=special, together=together)
+    special = tuple(None if new is None else np.asarray(new != array) for array, new in pairs)
+    arrays = [array if new is None else new for array, new in pairs]
+    return Place(words, _with(subject, arrays), special=special)
 
 
 def _equal_arguments(subject: Subject, rng: np.random.Generator) -> Iterator[Place]:
@@ -234,14 +239,7 @@ def _equal_arguments(subject: Subject, rng: np.random.Generator) -> Iterator[Pla
         array if mask is None else np.where(mask, subject.arrays[shapes.index(array.shape)], array)
         for array, mask in zip(subject.arrays, special, strict=True)
     ]
-    together = tuple(None if mask is None else mask.astype(float) for mask in special)
-    yield Place(
-        "with equal entries in several arguments",
-        _with(subject, arrays),
-        special=special,
-        together=together,
-        joint=True,
-    )
+    yield Place("with equal entries in several arguments", _with(subject, arrays), special=special)
 
 
 def _resized(subject: Subject, old: int, new: int) -> Subject | None:
@@ -316,23 +314,15 @@ def _a_third(rng: np.random.Generator, shape: tuple[int, ...]) -> HostArray:
     return chosen
 
 
-@dataclass(frozen=True)
-class Spoiled:
-    """An array with special entries, and a direction that leaves them special."""
-
-    array: HostArray
-    together: HostArray
-
-
-Spoil: TypeAlias = Callable[[np.random.Generator, HostArray], Spoiled | None]
+Spoil: TypeAlias = Callable[[np.random.Generator, HostArray], HostArray | None]
+"""The array with special entries; None where it has no place for them."""
 
 
 def _some(value: Callable[[HostArray], Any]) -> Spoil:
     """A third of the entries replaced."""
 
-    def spoil(rng: np.random.Generator, array: HostArray) -> Spoiled:
-        chosen = _a_third(rng, array.shape)
-        return Spoiled(np.where(chosen, value(array), array), chosen.astype(float))
+    def spoil(rng: np.random.Generator, array: HostArray) -> HostArray:
+        return np.where(_a_third(rng, array.shape), value(array), array)
 
     return spoil
 
@@ -344,13 +334,11 @@ def _has_rows(array: HostArray, axis: int) -> bool:
 def _tied(axis: int) -> Spoil:
     """The smallest entry along an axis becomes equal to the largest."""
 
-    def spoil(rng: np.random.Generator, array: HostArray) -> Spoiled | None:
+    def spoil(_: np.random.Generator, array: HostArray) -> HostArray | None:
         if not _has_rows(array, axis):
             return None
         smallest = array == array.min(axis=axis, keepdims=True)
-        tied = np.where(smallest, array.max(axis=axis, keepdims=True), array)
-        rows = random_direction(rng, np.max(array, axis=axis, keepdims=True).shape)
-        return Spoiled(tied, np.broadcast_to(rows, array.shape))
+        return np.where(smallest, array.max(axis=axis, keepdims=True), array)
 
     return spoil
 
@@ -358,29 +346,25 @@ def _tied(axis: int) -> Spoil:
 def _alike(axis: int, factor: float) -> Spoil:
     """All entries of one row along an axis become `factor` times its first."""
 
-    def spoil(rng: np.random.Generator, array: HostArray) -> Spoiled | None:
+    def spoil(rng: np.random.Generator, array: HostArray) -> HostArray | None:
         if not _has_rows(array, axis):
             return None
-        new, chosen = array.copy(), np.zeros(array.shape)
+        new = array.copy()
         row = tuple(rng.integers(size) for size in np.delete(array.shape, axis))
         rows = np.moveaxis(new, axis, -1)
         rows[row] = factor * rows[row][0]
-        np.moveaxis(chosen, axis, -1)[row] = 1
-        return Spoiled(new, chosen)
+        return new
 
     return spoil
 
 
 def _throughout(factor: float) -> Spoil:
     """Every entry becomes `factor` times the first."""
-    return lambda _, array: Spoiled(np.full(array.shape, factor * array.flat[0]), np.ones(array.shape))
+    return lambda _, array: np.full(array.shape, factor * array.flat[0])
 
 
-def _first_row_for_all(rng: np.random.Generator, array: HostArray) -> Spoiled | None:
-    if not _has_rows(array, 0):
-        return None
-    same = np.repeat(array[:1], len(array), axis=0)
-    return Spoiled(same, np.broadcast_to(random_direction(rng, array[:1].shape), array.shape))
+def _first_row_for_all(_: np.random.Generator, array: HostArray) -> HostArray | None:
+    return np.repeat(array[:1], len(array), axis=0) if _has_rows(array, 0) else None
 
 
 SPECIAL: dict[str, Spoil] = {

@@ -1,44 +1,103 @@
-"""Slopes on both sides: at a kink there is no derivative, and a gradient between them is right."""
+"""Slopes on both sides: at a kink there is no derivative, and a gradient between them is right.
+
+Where more than two smooth pieces meet, as where three entries of a sorted row are equal, the slopes on both sides are
+those of two pieces, and a right gradient is that of any. So the slopes at points nearby are looked at too, and that
+along equal entries which move together, on which all pieces agree.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from vipnp.core import HostArray
+from vipnp.verify.outcomes import BrokenOpError
 from vipnp.verify.subject import Subject
 
 SLOPE_STEP = 1e-5
 SLOPE_BOUND = 1e-3
 """The step of one-sided slopes of second order, and how far off them a gradient may be."""
 
+NEARBY = 16
+"""At so many points nearby the slope is taken, each entry a hundredth of a step to a step from where it was."""
+
+BEYOND = 0.5
+"""Where many pieces meet, a few are missed: a gradient may be beyond those seen by so much of what they span."""
+
 
 @dataclass(frozen=True)
 class Beside:
-    """A gradient beside the slopes on both sides: whether they agree, and whether it is between them."""
+    """A gradient beside the slopes on both sides: whether they and those nearby agree, whether it is between them, how
+    far they are apart, and whether several arguments moved."""
 
     agree: bool
     between: bool
     words: str
+    apart: float
+    joint: bool = False
 
 
 def beside_slopes(
-    subject: Subject, moved: Mapping[int, HostArray], found: float, *, step: float = SLOPE_STEP
+    subject: Subject, moved: Mapping[int, HostArray], found: float, *, step: float = SLOPE_STEP, alone: bool = False
 ) -> Beside | None:
-    """`found` beside the slopes along a direction in some arrays; None where there are none, as at a jump."""
+    """`found` beside the slopes along a direction in some arrays, and if `alone` beside no others nearby; None where
+    there are none, as at a jump."""
     right, left = (_one_sided(subject, moved, sign, step) for sign in (1.0, -1.0))
     if right is None or left is None:
         return None
+    sides = sorted((left, right))
+    slack = _slack(subject, moved, sides)
+    words = f"the gradient is {found:.6g} where the slopes on both sides are {left:.6g} and {right:.6g}"
+    apart = abs(right - left)
+    between = sides[0] - slack <= found <= sides[1] + slack
+    if between or alone or (apart <= slack and not many_pieces(subject, step)):
+        return Beside(apart <= slack, between, words, apart)
+    seen = [*sides, *_nearby(subject, moved, step)]
+    low, high = min(seen), max(seen)
+    if low < sides[0] - slack or high > sides[1] + slack:
+        slack += BEYOND * (high - low)
+    return Beside(False, low - slack <= found <= high + slack, words, apart)
+
+
+def beside_ties(subject: Subject, which: int, *, step: float = SLOPE_STEP) -> Beside | None:
+    """The gradient of one array beside the slopes along a direction in which equal entries move together; of all arrays
+    at once, where entries of several are equal and there is a kink otherwise."""
+    gradients = subject.float64_gradients
+    directions = _tied_directions(subject)
+
+    def along(moved: Mapping[int, HostArray]) -> Beside | None:
+        found = float(sum(np.sum(gradients[i] * u) for i, u in moved.items()))
+        return beside_slopes(subject, moved, found, step=step, alone=True)
+
+    one = along({which: directions[which]})
+    if len(directions) == 1 or (one and one.agree):
+        return one
+    every = along(dict(enumerate(directions)))
+    return every and replace(every, joint=True)
+
+
+def kinks(subject: Subject, which: int, where: HostArray) -> dict[tuple[int, ...], bool]:
+    """Those of the entries `where` of one array at which the slopes on both sides differ, each with whether its
+    gradient is right there: between them, or that of one of many pieces."""
+    gradient = subject.float64_gradients[which]
+    found = {}
+    for index in zip(*np.nonzero(where), strict=True) if where.ndim else [()] * bool(where):
+        unit = np.zeros(gradient.shape)
+        unit[index] = 1
+        held = beside_slopes(subject, {which: unit}, float(gradient[index]))
+        if held and not held.agree:
+            found[index] = held.between
+    if not all(found.values()) and (ties := beside_ties(subject, which)) and ties.agree and ties.between:
+        return dict.fromkeys(found, True)
+    return found
+
+
+def _slack(subject: Subject, moved: Mapping[int, HostArray], slopes: Sequence[float]) -> float:
     weight = max(1.0, *(float(np.max(np.abs(u))) for u in moved.values()))
-    slack = SLOPE_BOUND * max(abs(right), abs(left), weight * float(np.max(np.abs(subject.cotangent))))
-    return Beside(
-        abs(right - left) <= slack,
-        min(left, right) - slack <= found <= max(left, right) + slack,
-        f"the gradient is {found:.6g} where the slopes on both sides are {left:.6g} and {right:.6g}",
-    )
+    return SLOPE_BOUND * max(*map(abs, slopes), weight * float(np.max(np.abs(subject.cotangent))))
 
 
 def _one_sided(subject: Subject, moved: Mapping[int, HostArray], sign: float, step: float) -> float | None:
@@ -61,15 +120,42 @@ def _one_sided(subject: Subject, moved: Mapping[int, HostArray], sign: float, st
     return slopes[0] if abs(slopes[0] - slopes[1]) <= SLOPE_BOUND * size else None
 
 
-def kinks(subject: Subject, which: int, where: HostArray) -> dict[tuple[int, ...], bool]:
-    """Those of the entries `where` of one array at which the slopes on both sides differ, each with whether its
-    gradient is between them."""
-    gradient = subject.float64_gradients[which]
-    found = {}
-    for index in zip(*np.nonzero(where), strict=True) if where.ndim else [()] * bool(where):
-        unit = np.zeros(gradient.shape)
-        unit[index] = 1
-        held = beside_slopes(subject, {which: unit}, float(gradient[index]))
-        if held and not held.agree:
-            found[index] = held.between
-    return found
+def many_pieces(subject: Subject, step: float) -> bool:
+    """Whether the slope along a direction in all entries differs from one point nearby to another."""
+    rng = subject.rng("all entries")
+    moved = {i: np.asarray(rng.normal(size=array.shape)) for i, array in enumerate(subject.arrays)}
+    slopes = _nearby(subject, moved, step)
+    return bool(slopes) and max(slopes) - min(slopes) > _slack(subject, moved, slopes)
+
+
+def _nearby(subject: Subject, moved: Mapping[int, HostArray], step: float) -> list[float]:
+    """The slopes along a direction at points nearby; none where the op is not made for these."""
+    rng = subject.rng("nearby")
+    slopes = []
+    try:
+        for _ in range(NEARBY):
+            there = []
+            for array in subject.arrays:
+                far = 10.0 ** rng.uniform(-2, 0, array.shape) * rng.choice([-1.0, 1.0], array.shape)
+                there.append(np.asarray(array + step * far))
+            ends = []
+            for sign in (1, -1):
+                arrays = [
+                    np.asarray(array + sign * step / 1000 * moved[i]) if i in moved else array.copy()
+                    for i, array in enumerate(there)
+                ]
+                ends.append(np.asarray(subject.run(subject.numpy, arrays)[0]))
+            slopes.append(float(np.sum(subject.cotangent * (ends[0] - ends[1]))) / (step / 500))
+    except BrokenOpError:
+        return []
+    return slopes
+
+
+def _tied_directions(subject: Subject) -> list[HostArray]:
+    """A direction in all arrays at once that is the same for equal entries."""
+    entries = np.concatenate([array.ravel() for array in subject.arrays])
+    _, which = np.unique(entries, return_inverse=True)
+    rng = subject.rng("equal entries")
+    drawn = (rng.uniform(0.5, 1.41, which.size) * rng.choice([-1.0, 1.0], which.size))[which.ravel()]
+    ends = np.cumsum([array.size for array in subject.arrays])[:-1]
+    return [u.reshape(a.shape) for u, a in zip(np.split(drawn, ends), subject.arrays, strict=True)]
