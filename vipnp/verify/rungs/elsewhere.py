@@ -7,7 +7,7 @@ last digits are the business of the other rungs.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, TypeAlias
 
@@ -38,6 +38,9 @@ LARGEST = (1e-6, 1e-3, 8.0, 40.0)
 
 STEPS = (SLOPE_STEP, SLOPE_STEP / 100, SLOPE_STEP / 10000)
 """Of slopes on both sides: the shorter ones, where other kinks are so near that the first crosses them."""
+
+TOLD = 3
+"""So many faults of an argument are told, and no more looked for."""
 
 SPECIAL_ENTRIES = 8
 """So many special entries of every array are looked at."""
@@ -81,7 +84,7 @@ def elsewhere(subject: Subject) -> list[Row]:
         if not _made_for(place.subject) or _beyond_signs(subject, place.subject):
             continue
         with contextlib.suppress(BrokenOpError):  # of an op that is made for this place and not for all around it
-            found = list(_faults(place))
+            found = list(_faults(place, [name for name in subject.names if len(faults[name]) >= TOLD]))
             seen.append(place.words)
             for name, fault in found:
                 if place.doubtful:
@@ -98,7 +101,7 @@ def elsewhere(subject: Subject) -> list[Row]:
     for name in subject.names:
         told = faults[name] or doubts[name]
         verdict = Verdict.FAIL if faults[name] else Verdict.INCONCLUSIVE if doubts[name] else Verdict.PASS
-        detail = "; ".join(told[:3]) or f"{len(seen)} other kinds of inputs"
+        detail = "; ".join(told[:TOLD]) or f"{len(seen)} other kinds of inputs"
         rows.append(subject.row(NAME, name, verdict, error=len(told), bound=0, unit="places", detail=detail))
     return rows
 
@@ -118,22 +121,23 @@ def _beyond_signs(given: Subject, there: Subject) -> bool:
     return beyond and not all(np.all(np.isfinite(gradient)) for gradient in there.float64_gradients)
 
 
-def _faults(place: Place) -> Iterator[tuple[str, str]]:
-    """(argument, what is wrong) at one place."""
+def _faults(place: Place, known: Collection[str]) -> Iterator[tuple[str, str]]:
+    """(argument, what is wrong) at one place, for all arguments but those that are `known` to be wrong."""
     subject = place.subject
     gradients = subject.float64_gradients
     if place.special:
-        faults = [_off_slopes(place, i) for i in range(len(gradients))]
+        faults = [None if name in known else _off_slopes(place, i) for i, name in enumerate(subject.names)]
         # Moved together, all gradients share the fault of one: it is that which is wrong by itself, if one is.
-        told = any(fault and not fault.shared for fault in faults)
-        yield from (
-            (name, f.words) for name, f in zip(subject.names, faults, strict=True) if f and not (f.shared and told)
-        )
+        alone = bool(known) or any(fault and not fault.shared for fault in faults)
+        for name, fault in zip(subject.names, faults, strict=True):
+            if fault and not (fault.shared and alone):
+                yield name, fault.words
         return
     rng = subject.rng("elsewhere")
     for i, (name, gradient) in enumerate(zip(subject.names, gradients, strict=True)):
-        if fault := _off_direction(subject, i, gradient, random_direction(rng, gradient.shape)):
-            yield name, fault
+        direction = random_direction(rng, gradient.shape)
+        if name not in known and (words := _off_direction(subject, i, gradient, direction)):
+            yield name, words
 
 
 def _off_direction(subject: Subject, which: int, gradient: HostArray, direction: HostArray) -> str:

@@ -81,13 +81,16 @@ def beside_ties(subject: Subject, which: int, *, step: float = SLOPE_STEP) -> Be
 
 def kinks(subject: Subject, which: int, where: HostArray) -> dict[tuple[int, ...], bool]:
     """Those of the entries `where` of one array at which the slopes on both sides differ, each with whether its
-    gradient is right there: between them, or that of one of many pieces."""
+    gradient is right there: between them, or that of one of many pieces. The first one that is wrong where they agree
+    ends it, since no kink then makes the gradient right."""
     gradient = subject.float64_gradients[which]
-    found = {}
+    found: dict[tuple[int, ...], bool] = {}
     for index in zip(*np.nonzero(where), strict=True) if where.ndim else [()] * bool(where):
         unit = np.zeros(gradient.shape)
         unit[index] = 1
         held = beside_slopes(subject, {which: unit}, float(gradient[index]))
+        if held and held.agree and not held.between:
+            return found
         if held and not held.agree:
             found[index] = held.between
     if not all(found.values()) and (ties := beside_ties(subject, which)) and ties.agree and ties.between:
