@@ -294,10 +294,12 @@ def test_a_time_limit_beyond_any_clock() -> None:
 
 
 def test_the_time_limit_leaves_nothing_behind() -> None:
+    threads = threading.active_count()
     for _ in range(50):
         with contextlib.suppress(OutOfTimeError):
             limited(1e-3, lambda: time.sleep(1e-3))
     time.sleep(0.05)
+    assert threading.active_count() == threads
 
 
 def busy(seconds: float) -> None:

@@ -222,13 +222,15 @@ def test_adjoint_says_when_an_op_is_not_linear() -> None:
     assert "not linear" in row.detail
 
 
-def test_differences_do_not_judge_what_they_cannot_resolve() -> None:
-    def step(xp: Any, x: Any) -> Any:
-        """tanh(1e9 x), whose bend is narrower than the narrowest step."""
-        t = xp.tanh(1e9 * x)
-        return t, lambda dy: (dy * 1e9 * (1 - t * t),)
+@pytest.mark.parametrize("slope", [1e7, 1e9])
+def test_differences_do_not_judge_what_they_cannot_resolve(slope: float) -> None:
+    """The first bend is wider than the narrowest step, and no kink; the second is narrower."""
 
-    (row,) = verify(step, [np.array([1e-9, -2e-9])], rungs=["differences"]).rows
+    def step(xp: Any, x: Any) -> Any:
+        t = xp.tanh(slope * x)
+        return t, lambda dy: (dy * slope * (1 - t * t),)
+
+    (row,) = verify(step, [np.array([1 / slope, -2 / slope])], rungs=["differences"]).rows
     assert row.verdict is Verdict.INCONCLUSIVE
     assert "uncertain" in row.detail
 

@@ -8,9 +8,10 @@ import sys
 import threading
 from collections.abc import Callable
 from types import FrameType
-from typing import TypeVar
+from typing import Literal, TypeAlias, TypeVar
 
 T = TypeVar("T")
+Where: TypeAlias = Literal["inside", "callback", "outside"]
 
 SECONDS = 10.0
 """What `verify` gives every rung, unless told otherwise."""
@@ -50,11 +51,14 @@ def limited(seconds: float | None, function: Callable[[], T]) -> T:
     def stop() -> None:
         nonlocal fired
         wait = min(seconds, threading.TIMEOUT_MAX)
-        while not over.wait(wait):
+        left = False
+        while not (over.wait(wait) or left):
             collects = gc.isenabled()
             gc.disable()  # else a collection could begin before the exception is raised, and its callbacks receive it
             with lock:
-                now = not over.is_set() and _would_be_received(thread, inside)
+                place = _place(thread, inside)
+                left = fired and place == "outside"  # the exception came after the function, and ended what ends this
+                now = not over.is_set() and place == "inside"
                 if now:
                     fired = True
                     raise_in(ctypes.c_ulong(thread), ctypes.py_object(OutOfTimeError))
@@ -65,8 +69,8 @@ def limited(seconds: float | None, function: Callable[[], T]) -> T:
             wait = SOON
 
     watch = threading.Thread(target=stop, daemon=True)
+    watch.start()
     try:
-        watch.start()
         return call()
     except Exception as error:
         if stems_from_the_limit(error):
@@ -98,13 +102,14 @@ def stems_from_the_limit(error: BaseException | None) -> bool:
     return False
 
 
-def _would_be_received(thread: int, inside: list[FrameType]) -> bool:
-    """Whether the thread is in the frame `inside`, or deeper, and in no code that CPython calls by itself: an exception
-    that leaves such code is printed and lost."""
+def _place(thread: int, inside: list[FrameType]) -> Where:
+    """Whether the thread is in the frame `inside` or deeper, and there in code that CPython calls by itself: an
+    exception that leaves such code is printed and lost."""
     callbacks = {getattr(callback, "__code__", None) for callback in gc.callbacks}
     frame = sys._current_frames().get(thread)
+    place: Where = "inside"
     while frame is not None and frame not in inside:
         if frame.f_code in callbacks or frame.f_code.co_name == "__del__":
-            return False
+            place = "callback"
         frame = frame.f_back
-    return frame is not None
+    return "outside" if frame is None else place

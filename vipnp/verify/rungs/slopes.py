@@ -24,7 +24,7 @@ SLOPE_BOUND = 1e-3
 NEARBY = 16
 """At so many points nearby the slope is taken, each entry a hundredth of a step to a step from where it was."""
 
-BEYOND = 0.5
+MISSED = 0.5
 """Where many pieces meet, a few are missed: a gradient may be beyond those seen by so much of what they span."""
 
 
@@ -58,7 +58,7 @@ def beside_slopes(
     seen = [*sides, *_nearby(subject, moved, step)]
     low, high = min(seen), max(seen)
     if low < sides[0] - slack or high > sides[1] + slack:
-        slack += BEYOND * (high - low)
+        slack += MISSED * (high - low)
     return Beside(False, low - slack <= found <= high + slack, words, apart)
 
 
