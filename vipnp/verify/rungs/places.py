@@ -1,0 +1,234 @@
+"""The places that `elsewhere` looks at: other sizes, also beyond those of blocks, other magnitudes and signs, and ties."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from vipnp.core import HostArray
+from vipnp.verify.outcomes import BrokenOpError, UndecidedError
+from vipnp.verify.subject import Subject
+from vipnp.verify.trees import tree_arrays, tree_leaves, tree_map
+
+BEYOND = (131, 1031)
+"""Sizes beyond the blocks that code is cut into: primes, so that every cut leaves a rest."""
+
+ENTRIES = 2**16
+"""No array is made larger than this."""
+
+LARGEST = (1e-6, 1e-3, 8.0, 40.0)
+"""The largest entry of inputs that are made small or large."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Inputs of another kind. Where entries hold a special value, `special` says which, by argument. `doubtful` are the
+    constants that the op may not take as they are there."""
+
+    words: str
+    subject: Subject
+    doubtful: str = ""
+    special: tuple[HostArray | None, ...] = ()
+
+
+def made_for(subject: Subject) -> bool:
+    """Whether the op works on these inputs: y is finite, and nothing raises."""
+    try:
+        return bool(np.all(np.isfinite(subject.value))) and bool(subject.float64_gradients)
+    except (BrokenOpError, UndecidedError):
+        return False
+
+
+def places(subject: Subject) -> Iterator[Place]:
+    """All of them, sizes first."""
+    sizes = {size for _, array in (*subject.named, *tree_arrays(subject.kwargs)) for size in np.shape(array)} - {1}
+    for size in sorted(sizes):
+        for new in (1, size + 1):
+            if resized := _resized(subject, size, new):
+                yield Place(f"with size {new} in place of {size}", resized, _doubtful(subject, size, new))
+        for beyond in BEYOND:
+            for new in (beyond, size * (beyond // size + 1)):
+                resized = _resized(subject, size, new)
+                if resized and max(array.size for array in resized.arrays) <= ENTRIES and made_for(resized):
+                    yield Place(f"with size {new} in place of {size}", resized, _doubtful(subject, size, new))
+                    break
+
+    for largest in LARGEST:
+        arrays = [array * largest / max(float(np.max(np.abs(array))), 1e-300) for array in subject.arrays]
+        yield Place(f"with entries up to {largest:g}", _with(subject, arrays))
+    for words, sign in (("positive", 1.0), ("negative", -1.0)):
+        yield Place(f"with {words} entries", _with(subject, [sign * np.abs(array) for array in subject.arrays]))
+    rng = subject.rng("special values")
+    for words, spoil in SPECIAL.items():
+        spoiled = [spoil(rng, array) for array in subject.arrays]
+        if any(array is not None for array in spoiled):
+            yield _special(subject, words, spoiled)
+    yield from _equal_arguments(subject, rng)
+
+
+def _with(subject: Subject, arrays: Sequence[HostArray]) -> Subject:
+    return replace(subject, args=subject.tree(map(np.asarray, arrays)))
+
+
+def _special(subject: Subject, words: str, spoiled: Sequence[HostArray | None]) -> Place:
+    pairs = list(zip(subject.arrays, spoiled, strict=True))
+    special = tuple(None if new is None else np.asarray(new != array) for array, new in pairs)
+    arrays = [array if new is None else new for array, new in pairs]
+    return Place(words, _with(subject, arrays), special=special)
+
+
+def _equal_arguments(subject: Subject, rng: np.random.Generator) -> Iterator[Place]:
+    """A third of the entries of every argument made those of the first one of its shape."""
+    shapes = [array.shape for array in subject.arrays]
+    if len(set(shapes)) == len(shapes):
+        return
+    chosen = {shape: _a_third(rng, shape) for shape in dict.fromkeys(shapes) if shapes.count(shape) > 1}
+    special = tuple(chosen.get(shape) for shape in shapes)
+    arrays = [
+        array if mask is None else np.where(mask, subject.arrays[shapes.index(array.shape)], array)
+        for array, mask in zip(subject.arrays, special, strict=True)
+    ]
+    yield Place("with equal entries in several arguments", _with(subject, arrays), special=special)
+
+
+def _resized(subject: Subject, old: int, new: int) -> Subject | None:
+    """Every axis of size `old` made `new` long, by repeating entries; differentiated ones are moved a little, so that
+    no two are equal. None where a constant would become one that a right op need not take."""
+    rng = subject.rng(f"size {new} for {old}")
+    constants = [array for _, array in tree_arrays(subject.kwargs) if isinstance(array, np.ndarray)]
+    if any(_bound_to(array, old, new) for array in constants):
+        return None
+    arrays = [_stretched(array, old, new) for array in subject.arrays]
+    moved = [array * rng.uniform(0.9, 1.1, array.shape) for array in arrays]
+    kwargs = tree_map(lambda array: _stretched(array, old, new, constant=True), dict(subject.kwargs))
+    return replace(subject, args=subject.tree(moved), kwargs=kwargs)
+
+
+def _stretched(array: Any, old: int, new: int, *, constant: bool = False) -> Any:
+    """`array` with its axes of size `old` made `new` long; what is no array of NumPy stays. A constant distribution
+    stays one, by zeros."""
+    if not isinstance(array, np.ndarray):
+        return array
+    for axis in reversed(range(array.ndim)):  # from the last: of square one-hot labels, the rows are the distributions
+        if array.shape[axis] == old:
+            zeros = constant and new > old and _is_distribution(array, axis)
+            array = np.take(array, np.arange(new) % old, axis=axis)
+            if zeros:
+                np.moveaxis(array, axis, 0)[old:] = 0
+    return array
+
+
+def _bound_to(array: HostArray, old: int, new: int) -> bool:
+    """Whether a constant may belong to the size `old` alone: integers that `new` is too short for, such as labels; a
+    permutation; distributions that would lose a part."""
+    if array.dtype.kind in "iu" and array.size:
+        permutes = array.shape == (old,) and np.array_equal(np.sort(array), np.arange(old))
+        return bool(permutes or new <= array.max() < old or _loses_a_part(array, old, new))
+    return _loses_a_part(array, old, new)
+
+
+def _loses_a_part(array: HostArray, old: int, new: int) -> bool:
+    return new < old and any(
+        size == old and _is_distribution(array, axis) and not _is_distribution(array.take(range(new), axis), axis)
+        for axis, size in enumerate(array.shape)
+    )
+
+
+def _doubtful(subject: Subject, old: int, new: int) -> str:
+    """The names of the constants that may not be what they were at another size."""
+    return ", ".join(name for name, constant in tree_leaves(subject.kwargs) if _is_spoilt(constant, old, new))
+
+
+def _is_spoilt(constant: Any, old: int, new: int) -> bool:
+    """Whether a constant may belong to a size: an index, or an array along it, of integers in order or of
+    floating-point numbers other than masks of zeros and ones and distributions."""
+    if not isinstance(constant, np.ndarray):
+        return isinstance(constant, (int, np.integer)) and constant is not True and bool(new <= constant < old)
+    if old in constant.shape and constant.dtype.kind == "f":
+        mask = np.all((constant == 0) | (constant == 1))
+        return not (mask or any(_is_distribution(constant, axis) for axis in range(constant.ndim)))
+    of_one_axis = constant.dtype.kind in "iu" and constant.shape == (old,) and old > 2
+    return of_one_axis and bool(np.all(constant[1:] >= constant[:-1]))
+
+
+def _is_distribution(array: HostArray, axis: int) -> bool:
+    """Whether the entries along an axis are not negative and sum to one."""
+    return array.dtype.kind in "fiub" and bool(np.all(array >= 0) and np.allclose(array.sum(axis=axis), 1, atol=1e-9))
+
+
+def _a_third(rng: np.random.Generator, shape: tuple[int, ...]) -> HostArray:
+    """Which entries are chosen: about a third, at least one."""
+    chosen = np.asarray(rng.random(shape) < 1 / 3)
+    chosen.reshape(-1)[rng.integers(chosen.size)] = True
+    return chosen
+
+
+Spoil: TypeAlias = Callable[[np.random.Generator, HostArray], HostArray | None]
+"""The array with special entries; None where it has no place for them."""
+
+
+def _some(value: Callable[[HostArray], Any]) -> Spoil:
+    """A third of the entries replaced."""
+
+    def spoil(rng: np.random.Generator, array: HostArray) -> HostArray:
+        return np.where(_a_third(rng, array.shape), value(array), array)
+
+    return spoil
+
+
+def _has_rows(array: HostArray, axis: int) -> bool:
+    return array.ndim > (axis == 0) and array.shape[axis] > 1
+
+
+def _tied(axis: int) -> Spoil:
+    """The smallest entry along an axis becomes equal to the largest."""
+
+    def spoil(_: np.random.Generator, array: HostArray) -> HostArray | None:
+        if not _has_rows(array, axis):
+            return None
+        smallest = array == array.min(axis=axis, keepdims=True)
+        return np.where(smallest, array.max(axis=axis, keepdims=True), array)
+
+    return spoil
+
+
+def _alike(axis: int, factor: float) -> Spoil:
+    """All entries of one row along an axis become `factor` times its first."""
+
+    def spoil(rng: np.random.Generator, array: HostArray) -> HostArray | None:
+        if not _has_rows(array, axis):
+            return None
+        new = array.copy()
+        row = tuple(rng.integers(size) for size in np.delete(array.shape, axis))
+        rows = np.moveaxis(new, axis, -1)
+        rows[row] = factor * rows[row][0]
+        return new
+
+    return spoil
+
+
+def _throughout(factor: float) -> Spoil:
+    """Every entry becomes `factor` times the first."""
+    return lambda _, array: np.full(array.shape, factor * array.flat[0])
+
+
+def _first_row_for_all(_: np.random.Generator, array: HostArray) -> HostArray | None:
+    return np.repeat(array[:1], len(array), axis=0) if _has_rows(array, 0) else None
+
+
+SPECIAL: dict[str, Spoil] = {
+    "with zeros": _some(np.zeros_like),
+    "with ones": _some(np.sign),
+    "with ties along the last axis": _tied(-1),
+    "with ties along the first axis": _tied(0),
+    "with zeros all along the last axis": _alike(-1, 0),
+    "with zeros all along the first axis": _alike(0, 0),
+    "with equal entries along the last axis": _alike(-1, 1),
+    "with equal entries along the first axis": _alike(0, 1),
+    "with the first row for all": _first_row_for_all,
+    "with zeros alone": _throughout(0),
+    "with equal entries alone": _throughout(1),
+}
