@@ -72,6 +72,9 @@ EPS = {"float64": 2.0**-53, "float32": 2.0**-24, "float16": 2.0**-11, "bfloat16"
 NEIGHBOURS = 4
 """So many evaluations say how far the readable op is off."""
 
+TOGETHER = 1.5
+"""How many times the readable op's error all tensors of a block may have in the geometric mean."""
+
 PARAMETERS = ("weight", "bias", "params")
 """Arguments that stay in the dtype of sums where activations are of two bytes."""
 
@@ -148,7 +151,8 @@ def largest(expected: Any) -> float:
 
 
 def compare_case(xp: Any, case: Case, dtype: str, sizes: Mapping[str, int], *, replaced: bool) -> None:
-    """Within the error of the readable op in that dtype; within roundings of what is stored for two-byte types."""
+    """Within the error of the readable op in that dtype, tensor by tensor, and of a block in float32 all together;
+    within roundings of what is stored for two-byte types."""
     args, kwargs = tree_map(lambda array: rounded(array, dtype), case.inputs(seed=7, sizes=sizes))
     dy = rounded(np.random.default_rng(3).normal(size=np.shape(case.op(NUMPY, *args, **kwargs)[0])), dtype)
     truth = run(NUMPY, case, args, kwargs, dy, replaced=False)
@@ -166,6 +170,7 @@ def compare_case(xp: Any, case: Case, dtype: str, sizes: Mapping[str, int], *, r
     got = on_host(xp, got)
 
     readable = [0.0] * len(truth) if dtype == "float64" else readable_errors(case, args, kwargs, dy, truth)
+    ratios = []
     for (name, expected), (_, value), reference in zip(truth, got, readable, strict=True):
         assert np.isfinite(value).all(), name
         scale = largest(expected)
@@ -177,3 +182,7 @@ def compare_case(xp: Any, case: Case, dtype: str, sizes: Mapping[str, int], *, r
             allowed += EPS[dtype] * scale * ROUNDINGS[case.kind]
         error = np.abs(value - expected).max()
         assert error <= allowed, f"{name}: error {error:.2e}, allowed {allowed:.2e}"
+        ratios.append((error / scale + EPS["float32"]) / (reference + EPS["float32"]))
+    if case.kind == "block" and dtype == "float32":
+        mean = np.exp(np.mean(np.log(ratios)))
+        assert mean <= TOGETHER, f"error over that of the readable op, in the geometric mean of all: {mean:.2f}"

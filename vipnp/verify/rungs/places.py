@@ -1,4 +1,4 @@
-"""The places that `elsewhere` looks at: other sizes, also beyond those of blocks, other magnitudes and signs, and ties."""
+"""The places that `elsewhere` looks at: other sizes, also beyond those of blocks, other magnitudes, signs and ties."""
 
 from __future__ import annotations
 
