@@ -12,8 +12,11 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --co
 TRAIN_ARGS ?=
 AUDIT_ARGS ?=
 
+# What is imported by many short processes is compiled once.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
-.PHONY: help train digits test coverage gradcheck lint format types docs kernels browser ranks readme timm test-gpu gpu-report audit whole-audit proofs mutation accuracy package clean
+.PHONY: help train digits test long coverage gradcheck lint format types docs kernels browser ranks readme timm test-gpu gpu-report audit whole-audit proofs mutation accuracy package clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -26,6 +29,9 @@ digits: .venv/.train ## train on all five splits of the digits and hold the accu
 
 test: .venv/.kernels ## the tests, in two processes
 	OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
+
+long: .venv/.kernels ## the tests that take long, and those of the tools beside the package
+	OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m long
 
 coverage: .venv/.test ## every line and branch of ops and layers, reached on the strict array library alone
 	$(BIN)/python -m coverage run --branch --source=vipnp/ops,vipnp/layers \

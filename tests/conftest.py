@@ -32,16 +32,25 @@ def fenced(text: str, language: str) -> list[str]:
 CALL_COMPILED = ("benchmarks", "cli", "core", "examples", "explain", "models", "ops", "train")
 """The folders of tests that call functions of Numba without being about them."""
 
+BESIDE_THE_PACKAGE = ("benchmarks", "proofs", "tools")
+"""The folders of tests that are about what is not installed."""
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """tests/backends first and the callers of what Numba compiles there last: pytest-xdist hands out the two halves of
-    the list, and a function that two processes need at the same time is compiled twice."""
+    the list, and a function that two processes need at the same time is compiled twice. What is not about the package
+    is left to `make long`."""
+
+    def folder(item: pytest.Item) -> str:
+        return item.path.relative_to(ROOT / "tests").parts[0]
 
     def turn(item: pytest.Item) -> int:
-        folder = item.path.relative_to(ROOT / "tests").parts[0]
-        return -1 if folder == "backends" else int(folder in CALL_COMPILED)
+        return -1 if folder(item) == "backends" else int(folder(item) in CALL_COMPILED)
 
     items.sort(key=turn)
+    for item in items:
+        if folder(item) in BESIDE_THE_PACKAGE:
+            item.add_marker("long")
 
 
 def lists(tree: Any) -> Any:

@@ -35,6 +35,7 @@ def test_the_output_of_a_tutorial_stands_below_its_code(pages: ModuleType) -> No
         pages.executed("```python\n1 / 0\n```\n")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("tutorial", TUTORIALS, ids=lambda path: path.stem)
 def test_tutorials_run(pages: ModuleType, tutorial: Path) -> None:
     text = tutorial.read_text(encoding="utf-8")

@@ -43,7 +43,10 @@ def assert_zero(drawn: Drawn, seen: set[tuple[str, tuple[tuple[str, int], ...]]]
     seen.add((case.name, sizes))
 
 
-@pytest.mark.parametrize(("cases", "examples", "distinct"), [(OPS, 1600, 1000), (LAYERS, 60, 50), (MODELS, 12, 8)])
+DRAWN = [(OPS, 1600, 1000), (LAYERS, 60, 50), pytest.param(MODELS, 12, 8, marks=pytest.mark.long)]
+
+
+@pytest.mark.parametrize(("cases", "examples", "distinct"), DRAWN)
 def test_exactly_zero_over_drawn_shapes(cases: list[Case], examples: int, distinct: int) -> None:
     """All inputs and parameters are random nonzero field elements; models have drop path, dropout and the loss in."""
     seen: set[tuple[str, tuple[tuple[str, int], ...]]] = set()

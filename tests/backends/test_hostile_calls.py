@@ -12,9 +12,10 @@ import pytest
 PROGRAM = Path(__file__).with_name("hostile_calls.py")
 
 
-@pytest.mark.parametrize(("count", "seed"), [(2000, 0)])
+@pytest.mark.long
+@pytest.mark.parametrize(("count", "seed"), [(10000, 0)])
 def test_calls_that_do_not_fit_end_in_errors_and_touch_no_other_memory(tmp_path: Path, count: int, seed: int) -> None:
-    """Compiled with checks of every index; `python tests/backends/hostile_calls.py 10000 1` makes more of them."""
+    """Compiled with checks of every index; `python tests/backends/hostile_calls.py 10000 1` makes others."""
     environment = {**os.environ, "NUMBA_BOUNDSCHECK": "1", "NUMBA_CACHE_DIR": str(tmp_path)}
     run = subprocess.run(
         [sys.executable, str(PROGRAM), str(count), str(seed)],

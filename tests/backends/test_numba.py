@@ -998,6 +998,7 @@ def whole_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("damage", ["garbage in the index", "empty index", "cut data", "garbage in the data"])
 def test_a_damaged_cache_is_told_of_and_written_anew(whole_cache: Path, tmp_path: Path, damage: str) -> None:
     shutil.copytree(whole_cache, tmp_path, dirs_exist_ok=True)

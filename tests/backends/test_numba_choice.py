@@ -195,6 +195,7 @@ print(xp.notes[0], hashlib.sha256(xp.shard.product(a, b.T, np.empty_like(a)).tob
 """
 
 
+@pytest.mark.long
 def test_two_processes_at_once_give_the_same_bits(tmp_path: Path) -> None:
     environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
     command = [sys.executable, "-c", PROGRAM]

@@ -206,7 +206,14 @@ def started(tmp_path: Path, *arguments: str, **options: Any) -> subprocess.Popen
     return subprocess.Popen(command, env=environment, text=True, preexec_fn=restore, **options)
 
 
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+@pytest.mark.parametrize(
+    ("number", "status"),
+    [
+        (signal.SIGINT, 130),
+        pytest.param(signal.SIGTERM, 143, marks=pytest.mark.long),
+        pytest.param(signal.SIGHUP, 129, marks=pytest.mark.long),
+    ],
+)
 def test_an_interrupt_saves_the_weights(tmp_path: Path, number: signal.Signals, status: int) -> None:
     with started(tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as child:
         assert child.stdout is not None

@@ -13,6 +13,8 @@ from tests.conftest import ROOT
 from tests.cuda_emulator.pytorch_step import Autocast, Op, report, traced
 from tests.cuda_emulator.sass import Machine
 
+pytestmark = pytest.mark.long
+
 X, WEIGHT, BIAS = torch.ones(5, 3), torch.nn.Parameter(torch.ones(7, 3)), torch.nn.Parameter(torch.ones(7))
 
 

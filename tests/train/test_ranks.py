@@ -333,7 +333,7 @@ def started(folder: Path, command: str, ranks: int) -> tuple[subprocess.Popen[st
 
 
 def test_an_interrupt_reaches_all_ranks(quick: Path, tmp_path: Path) -> None:
-    """One message; taken up by another number of ranks, the run ends in the same bits."""
+    """One message; taken up by one process, the run ends in the same bits."""
     folder = tmp_path / "run"
     process, _ = started(folder, f"{QUICK} --save-every 1 -o {folder}", 2)
     process.send_signal(signal.SIGINT)
@@ -341,7 +341,7 @@ def test_an_interrupt_reaches_all_ranks(quick: Path, tmp_path: Path) -> None:
     assert process.returncode == 128 + signal.SIGINT
     lines = [line for line in told.splitlines() if not line.startswith("[mpiexec")]
     assert lines == [f"stopped by SIGINT; go on with: vipnp train --resume {folder}"]
-    assert ran(4, f"train --resume {folder}").returncode == 0
+    assert ran(0, f"train --resume {folder}").returncode == 0
     assert_same_bits(quick, folder)
 
 

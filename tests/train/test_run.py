@@ -140,7 +140,7 @@ def test_stopped_at_every_step_and_resumed(photos: Path, whole: Path, tmp_path: 
     assert_same_bits(whole, folder)
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.long) for seed in (1, 2))])
 def test_killed_at_any_moment_and_resumed(photos: Path, whole: Path, tmp_path: Path, seed: int) -> None:
     folder = tmp_path / "r"
     program = "import os, sys; os.environ['OPENBLAS_NUM_THREADS'] = '1'; from vipnp.cli import app; app(sys.argv[1:])"
