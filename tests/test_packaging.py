@@ -42,6 +42,11 @@ def test_import_takes_at_most_300_ms() -> None:
     assert any(float(python("-c", code)) <= 0.3 for _ in range(20))
 
 
+def test_import_takes_at_most_100_ms_more_than_that_of_numpy() -> None:
+    code = "import numpy, time; began = time.process_time(); import vipnp; print(time.process_time() - began)"
+    assert any(float(python("-c", code)) <= 0.1 for _ in range(20))
+
+
 def test_a_model_needs_nothing_but_the_core_dependencies() -> None:
     """Every optional library is made impossible to import; then a small model trains a step."""
     code = f"""

@@ -39,10 +39,11 @@ from vipnp.backends.numpy import shards as numpy_shards
 from vipnp.backends.numpy.threads import Crew, blas_threads, bounds, making, share, sum_trees
 from vipnp.core import Replacements
 from vipnp.layers import BlockMasks, Mask, permutator, stage
-from vipnp.models import ViPConfig, vision_permutator
+from vipnp.models import PUBLISHED, ViPConfig, vision_permutator
 from vipnp.ops import layer_norm
 from vipnp.optim import AdamW
 from vipnp.optim.adamw import AdamWState, adamw
+from vipnp.train import tiny_config
 from vipnp.verify.trees import tree_arrays, tree_map
 
 READABLE = get_backend("numpy")
@@ -1027,6 +1028,15 @@ def test_a_cache_that_cannot_be_written_to_is_told_of(monkeypatch: pytest.Monkey
     with pytest.warns(RuntimeWarning, match=r"Numba's cache in .* cannot be written \(OSError: .*No space left"):
         compiled(x[:, ::-1], sums)
     assert (sums == 6).all()
+
+
+def test_segments_of_the_named_models_are_compiled_anew_and_all_others_share_one_form() -> None:
+    named = [*PUBLISHED.values(), tiny_config(num_classes=2, in_channels=1, image_size=(8, 8))]
+    lengths = {c // n for config in named for c, n in zip(config.embed_dims, config.segments, strict=True)}
+    assert lengths == set(numba_block.UNROLLED)
+    forms = {type(numba_block.segment_of(channels)) for channels in set(range(1, 100)) - lengths}
+    assert forms == {np.ndarray}
+    assert {numba_block.segment_of(channels) for channels in lengths} == {(0,) * channels for channels in lengths}
 
 
 def doubled(x: Any) -> Any:

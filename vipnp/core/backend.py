@@ -23,8 +23,9 @@ Array: TypeAlias = Any
 HostArray: TypeAlias = np.ndarray[Any, Any]
 """A NumPy array in the memory of the host."""
 
-Generator: TypeAlias = np.random.Generator
-"""The source of all random draws; they are made on the host, so that every backend draws alike."""
+Generator: TypeAlias = "np.random.Generator"
+"""The source of all random draws; they are made on the host, so that every backend draws alike. A name, since NumPy
+imports its generators when they are first asked for."""
 
 Op: TypeAlias = Callable[..., Any]
 """An op or a layer: `y, pullback = op(xp, ...)`."""

@@ -37,8 +37,9 @@ TABLE = Replacements()
 EPS: float = inspect.signature(layer_norm).parameters["eps"].default
 
 
-LONGEST_UNROLLED = 32
-"""The longest segment, in channels, for which the kernels are compiled anew."""
+UNROLLED = (6, 8, 16, 24, 32)
+"""The segments, in channels, for which the kernels are compiled anew, which takes seconds once on a machine: those of
+the published models and of `vipnp.train.tiny_config`."""
 
 
 def rows(x: HostArray) -> HostArray:
@@ -145,9 +146,9 @@ def checked_segments(segments: Any, channels: int) -> int:
 
 
 def segment_of(channels: int) -> Any:
-    """Something of length S = `channels` for the kernels: a tuple, so that S is known when they are compiled, or, where
-    the loops are long anyway, an array, so that one compiled form serves every S."""
-    return (0,) * channels if channels <= LONGEST_UNROLLED else np.empty(channels, np.int8)
+    """Something of length S = `channels` for the kernels: a tuple, so that S is known when they are compiled, or an
+    array, so that one compiled form serves every other S."""
+    return (0,) * channels if channels in UNROLLED else np.empty(channels, np.int8)
 
 
 @TABLE.replaces(layer_norm)
