@@ -147,6 +147,14 @@ def test_the_name_of_another_format_is_refused(tmp_path: Path, name: str) -> Non
     assert not any(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("name", ["photo.PNG", "a.b.jpg", "results.json", "train.py"])
+def test_weights_replace_no_file_of_another_kind(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("mine")
+    with pytest.raises(ValueError, match=r"^path: got .*, expected the name of a safetensors file$"):
+        save_weights(tmp_path / name, {"a": np.ones(2)})
+    assert (tmp_path / name).read_text() == "mine"
+
+
 @pytest.mark.parametrize(
     ("tensors", "message"),
     [

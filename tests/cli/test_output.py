@@ -9,12 +9,15 @@ import subprocess
 import sys
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
 
+import vipnp
 from tests.conftest import command_line
 from vipnp import VisionPermutator
+from vipnp.__main__ import main
 from vipnp.audit.cases import small_config
 from vipnp.core.output import CLOSED_PIPE
 from vipnp.data import Transform
@@ -128,6 +131,23 @@ def test_the_command_line_is_a_module_too(module: str) -> None:
     wrong = subprocess.run([sys.executable, "-m", module, "trian"], capture_output=True, text=True)
     assert wrong.returncode == 2
     assert "Usage: vipnp " in wrong.stderr
+
+
+def test_an_interrupt_while_modules_are_imported_leaves_no_traceback(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    class Interrupt:
+        def find_spec(self, name: str, *_: Any) -> None:
+            if name == "vipnp.cli":
+                raise KeyboardInterrupt
+
+    monkeypatch.delitem(sys.modules, "vipnp.cli", raising=False)
+    monkeypatch.delattr(vipnp, "cli", raising=False)
+    monkeypatch.setattr(sys, "meta_path", [Interrupt(), *sys.meta_path])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 130
+    assert capfd.readouterr() == ("", "")
 
 
 def test_the_version() -> None:

@@ -22,6 +22,7 @@ from vipnp.explain import explain, receptive_fields, shares, watched
 from vipnp.explain.page import render
 from vipnp.layers import BRANCHES, MIXINGS
 from vipnp.models import ViPConfig
+from vipnp.train.folder import held_alone
 
 CONFIG = dataclasses.replace(
     small_config({"B": 1, "H": 2, "W": 3, "N": 3, "S": 4, "P": 2, "K": 5}), in_channels=3, drop_path=0.2
@@ -217,6 +218,15 @@ def test_a_weight_file_and_a_folder_of_choice(run: Path, photo: Path, tmp_path: 
     assert result.exit_code == 0, result.output
     assert "class &lt;3&gt;" in (tmp_path / "out" / "deep" / "index.html").read_text(encoding="utf-8")
     assert (tmp_path / "out" / "deep" / "gradient.png").is_file()
+
+
+def test_two_at_once_do_not_mix_their_pictures(run: Path, photo: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    with held_alone("another", folder):
+        result = vipnp("explain", run, photo, "-o", folder)
+    assert result.exit_code == 2
+    assert result.output.startswith(f"error: --output: got {folder}, where another vipnp is at work, expected a folder")
+    assert not list(folder.iterdir())
 
 
 def test_the_line_that_is_printed_names_the_class_that_was_asked_for(run: Path, photo: Path, tmp_path: Path) -> None:

@@ -291,6 +291,17 @@ def test_a_number_of_steps_that_no_float_holds() -> None:
     assert np.isfinite(optimizer.update(ones("a"), ones("a"), lr=0.1)["a"]).all()
 
 
+def test_a_negative_mean_of_squares_is_refused() -> None:
+    """Its root is NaN, and so were all weights after the next step."""
+    optimizer = AdamW(XP)
+    optimizer.update(ones("a"), ones("a"), lr=0.1)
+    state = optimizer.state_dict()
+    with pytest.raises(ValueError, match=r"^exp_avg_sq: a has a negative number in it, expected a mean of squares$"):
+        optimizer.load_state_dict({**state, "exp_avg_sq": {"a": np.array([1, -1e-300, 1])}})
+    np.testing.assert_equal(optimizer.state_dict(), state)
+    optimizer.load_state_dict({**state, "exp_avg": {"a": -np.ones(3)}})
+
+
 def test_of_many_gradients_that_do_not_fit_three_are_told() -> None:
     with pytest.raises(ValueError, match=r"^grads: missing a, b, c and 2 more; unexpected f, g; expected one gradient"):
         SGD(XP).update(ones(*"abcde"), ones(*"fg"), lr=0.1)

@@ -89,11 +89,11 @@ def test_a_folder_has_one_run_at_a_time(photos: Path, whole: Path, tmp_path: Pat
     folder = tmp_path / "run"
     shutil.copytree(whole, folder)
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-    with held_alone(folder):
+    with held_alone("run", folder):
         for arguments in (("--resume", folder), (photos, "-o", folder, *OPTIONS, "--overwrite")):
             result = vipnp("train", *arguments)
             assert result.exit_code == 2
-            assert f"run: got {folder}, where another vipnp train is at work" in result.output
+            assert f"run: got {folder}, where another vipnp is at work" in result.output
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
     assert vipnp("train", "--resume", folder).exit_code == 0
 
@@ -501,6 +501,30 @@ def test_bad_input_is_one_line(
     assert message in result.output
     assert result.output.strip().count("\n") == 0
     assert sorted(str(path) for path in tmp_path.rglob("*")) == before
+
+
+def test_images_beyond_the_memory_are_refused_before_any_work(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A step of 4 pictures of 4096 x 2048, of 3 float32 values a pixel, where a page of memory is lacking."""
+    arguments = ["train", photos, "-o", tmp_path / "r", *OPTIONS, "--img-size", "4096", "2048", "--batch-size", "4"]
+    needed = 4 * 4096 * 2048 * 3 * 4
+    monkeypatch.setattr(start.os, "sysconf", {"SC_PHYS_PAGES": needed // 4096 - 1, "SC_PAGE_SIZE": 4096}.get)
+    result = vipnp(*arguments)
+    expected = (
+        "error: img_size: got (4096, 2048), expected images of which a step of 4 fits into memory: they take 0.4 GB, "
+    )
+    assert (result.exit_code, result.output) == (2, f"{expected}and this machine has 0.4 GB\n")
+    assert not (tmp_path / "r").exists()
+
+
+def test_two_sides_that_are_none() -> None:
+    """Of one number, the next option was taken for the other, and the message named neither."""
+    result = vipnp("train", "digits", "--img-size", "96", "-o", "r")
+    assert result.exit_code == 2
+    assert "got '96 -o', expected height and width, such as 96 128" in " ".join(result.output.split()).replace(
+        " │ │ ", " "
+    )
 
 
 def test_an_unknown_key_of_the_file_names_the_nearest(photos: Path, tmp_path: Path) -> None:

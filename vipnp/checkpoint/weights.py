@@ -29,14 +29,29 @@ LONGEST_HEADER = 100_000_000
 NAMES_OF_OTHERS = (".pth", ".pt", ".ckpt", ".bin", ".tar", ".npz")
 """How files of weights in other formats are called."""
 
+NAMES_OF_NO_WEIGHTS = (
+    ".png",
+    ".jpg",
+    ".jpeg",
+    ".pdf",
+    ".svg",
+    ".json",
+    ".csv",
+    ".toml",
+    ".txt",
+    ".npy",
+    ".py",
+    ".html",
+)
+"""How files are called that a slip of the hand would replace by weights."""
+
 
 def check_safetensors_name(option: str, path: str | os.PathLike[str]) -> None:
     """Raise ValueError, naming the option or argument, for a file that would be taken for one of another format."""
     name = check_path(option, path)
-    if name.lower().endswith(NAMES_OF_OTHERS):
-        raise ValueError(
-            f"{option}: got {name!r}, expected the name of a safetensors file; vipnp convert makes a .pth of it"
-        )
+    hint = "; vipnp convert makes a .pth of it" if name.lower().endswith(NAMES_OF_OTHERS) else ""
+    if hint or name.lower().endswith(NAMES_OF_NO_WEIGHTS):
+        raise ValueError(f"{option}: got {name!r}, expected the name of a safetensors file{hint}")
 
 
 def save_weights(

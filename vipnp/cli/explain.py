@@ -40,6 +40,7 @@ def explain(
     from vipnp.explain import explain as explained
     from vipnp.explain.page import render
     from vipnp.explain.pictures import write_pictures
+    from vipnp.train.folder import held_alone
     from vipnp.train.saved import load_saved
 
     check_library("explain", "matplotlib.figure", extra="train")
@@ -64,15 +65,13 @@ def explain(
     found = explained(saved.model, x, None if of is None else saved.classes.index(of))
     if not np.isfinite(found.logits).all():
         raise FloatingPointError(f"the logits of {image} are not finite")
-    if output is None:  # images in several folders share a name, and each keeps its page
-        folder = new_folder(beside / f"explain-{image.stem[:LONGEST]}")
-    else:
-        folder = output
-        folder.mkdir(parents=True, exist_ok=True)
+    # images in several folders share a name, and each keeps its page
+    folder = new_folder(beside / f"explain-{image.stem[:LONGEST]}") if output is None else output
     pixels = saved.transform.pixels(found.image)
     page = folder / PAGE
-    write_text(page, render(found, pixels, saved.classes, image.name))  # first: it marks the pictures as ours
-    write_pictures(found, pixels, folder)
+    with held_alone("--output", folder):
+        write_text(page, render(found, pixels, saved.classes, image.name))  # first: it marks the pictures as ours
+        write_pictures(found, pixels, folder)
     answer = int(found.logits.argmax())
     asked = "" if found.target == answer else f", with the gradients of {saved.classes[found.target]}"
     typer.echo(one_line(f"{saved.classes[answer]}{asked}: see {page}"))

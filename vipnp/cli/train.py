@@ -48,6 +48,13 @@ def as_written(value: Any) -> Any:
     return [str(part) for part in value] if isinstance(value, list) else str(value)
 
 
+def two_sides(given: tuple[str, str] | None) -> tuple[str, str] | None:
+    """Refuse what is not two whole numbers: of one alone, the next option is taken for the other."""
+    if given is not None and not all(side.lstrip("-").isdecimal() for side in given):
+        raise typer.BadParameter(f"got {shown(' '.join(given))}, expected height and width, such as 96 128")
+    return given
+
+
 @told()
 def train(
     context: typer.Context,
@@ -63,7 +70,9 @@ def train(
         Path | None, typer.Option(parser=path, help="Go on with the run in this folder; only --epochs may change.")
     ] = None,
     model: Annotated[str, typer.Option(help="vip_tiny or a published name.")] = "vip_tiny",
-    img_size: Annotated[tuple[int, int] | None, typer.Option(help="Height and width, pixels.", metavar="H W")] = None,
+    img_size: Annotated[
+        tuple[str, str] | None, typer.Option(callback=two_sides, help="Height and width, pixels.", metavar="H W")
+    ] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the training images.")] = None,
     batch_size: Annotated[int | None, typer.Option("--batch-size", "-b", help="Images of a step.")] = None,
     lr: Annotated[float | None, typer.Option(help="Highest learning rate.")] = None,
@@ -159,7 +168,7 @@ def train(
                     data,
                     given,
                     recipe=recipe,
-                    img_size=img_size,
+                    img_size=None if img_size is None else (int(img_size[0]), int(img_size[1])),
                     weights=weights,
                     overwrite=overwrite,
                     model=model,
@@ -177,7 +186,7 @@ def train(
         run.connect()
         with ranks.agreed():
             if ranks.rank == 0:
-                while_at_work.enter_context(held_alone(run.folder))
+                while_at_work.enter_context(held_alone("run", run.folder))
                 if resume is None and not overwrite:  # once more: while images were read, another run may have ended
                     check_vacant(run.folder)
                 write_start(run, new=resume is None, epochs=epochs)

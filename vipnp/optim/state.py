@@ -90,7 +90,7 @@ def copied(xp: Backend, state: Any, parts: Sequence[str]) -> dict[str, dict[str,
 def uploaded(xp: Backend, mapping: Mapping[str, Any], keys: Sequence[str]) -> list[dict[str, Array]]:
     """The parts of a state from `mapping`, whose keys must be `keys`, as copies on the backend; numbers are left out.
 
-    Raises ValueError for other keys, TypeError for what is no mapping of host arrays.
+    Raises ValueError for other keys and for negative means of squares, TypeError for what is no mapping of host arrays.
     """
     if not isinstance(mapping, Mapping) or set(mapping) != set(keys):
         got = sorted(map(str, mapping)) if isinstance(mapping, Mapping) else shown(mapping)
@@ -100,4 +100,6 @@ def uploaded(xp: Backend, mapping: Mapping[str, Any], keys: Sequence[str]) -> li
         for name, value in part.items() if isinstance(part, Mapping) else [(key, part)]:
             if not isinstance(value, np.ndarray):
                 raise TypeError(f"{key}: {name} is {shown(value)}, expected a NumPy array")
+            if key.endswith("_sq") and value.dtype.kind in "fiu" and (value < 0).any():
+                raise ValueError(f"{key}: {name} has a negative number in it, expected a mean of squares")
     return [{name: xp.asarray(np.array(value)) for name, value in part.items()} for part in parts]

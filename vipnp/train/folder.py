@@ -136,10 +136,12 @@ def check_unseen(folder: Path, images: DataSet) -> None:
 
 
 @contextmanager
-def held_alone(folder: Path) -> Iterator[None]:
-    """Keep other runs out of `folder`, which is made where there is none; the system does, until this process ends.
+def held_alone(name: str, folder: Path) -> Iterator[None]:
+    """Keep other programs of ours out of `folder`, which is made where there is none; the system does, until this
+    process ends.
 
-    Raises ValueError where another run is at work there. Nothing is held on Windows and on a file system without locks.
+    Raises ValueError that begins with `name` where another one is at work there. Nothing is held on Windows and on a
+    file system without locks.
     """
     folder.mkdir(parents=True, exist_ok=True)
     if sys.platform == "win32":
@@ -151,7 +153,7 @@ def held_alone(folder: Path) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise ValueError(
-                f"run: got {folder}, where another vipnp train is at work, expected a folder of its own or its end"
+                f"{name}: got {folder}, where another vipnp is at work, expected a folder of its own or its end"
             ) from error
         except OSError:  # the file system has no locks
             pass

@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from vipnp.core.checks import listed
 from vipnp.core.files import check_output_folder, check_path, write_text
 from vipnp.core.versions import installed
@@ -117,10 +119,26 @@ def new_run(folder: Path, settings: Settings, ranks: Ranks, workers: int, *, ski
                 check_readable(problems, len(files))
             images = load_data_set(source, validation=settings.validation, seed=settings.seed, leave_out=problems)
         check_apart("--output", folder, images)
+        check_memory(settings, len(images.train), ranks)
         run = Run(folder, settings, images, ranks)
         if settings.weights:
             run.take_weights()
     return run
+
+
+def check_memory(settings: Settings, images: int, ranks: Ranks) -> None:
+    """Raise ValueError where the images of a step alone take more than the memory of this machine."""
+    if "SC_PHYS_PAGES" not in os.sysconf_names:
+        return
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    height, width = settings.img_size
+    step = -(-min(settings.recipe.batch_size, images) // ranks.size)
+    needed = step * height * width * settings.channels * np.dtype(settings.precision).itemsize
+    if needed > memory:
+        raise ValueError(
+            f"img_size: got {settings.img_size}, expected images of which a step of {step} fits into memory: they take "
+            f"{needed / 1e9:.1f} GB, and this machine has {memory / 1e9:.1f} GB"
+        )
 
 
 def check_apart(option: str, folder: Path, images: DataSet) -> None:
