@@ -223,7 +223,7 @@ def test_a_wrong_name_says_the_right_one(tmp_path: Path) -> None:
 def test_weights_alone_are_loaded_as_the_error_says(tmp_path: Path) -> None:
     model, path = small_model(), tmp_path / "own.pth"
     save_pytorch(path, model.state_dict())
-    with pytest.raises(ValueError, match="fits no published model") as caught:
+    with pytest.raises(ValueError, match="fits no published model; for a model of your own, load the file ") as caught:
         vipnp.load(path)
     made = VisionPermutator(model.config, seed=9)
     call = str(caught.value).rpartition("vipnp.VisionPermutator(config).")[2]

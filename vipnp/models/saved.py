@@ -170,6 +170,9 @@ def _published(where: str, tensors: Mapping[str, HostArray], name: str | None) -
     if fits is not None:
         raise ValueError(f"{where} holds weights of {fits[0]}, not of {name}")
     nearest = name or min(PUBLISHED, key=lambda known: sum(map(len, differing(PUBLISHED[known], tensors))))
+    others = sum(map(len, differing(PUBLISHED[nearest], tensors)))
+    if name is None and 2 * others > len(parameter_shapes(PUBLISHED[nearest])):  # a model of somebody's own
+        raise ValueError(f"{where} fits no published model; {NO_CONFIGURATION}")
     what = f"does not fit {name}" if name else f"fits no published model; nearest is {nearest}"
     raise ValueError(f"{where} {what}{_differences(PUBLISHED[nearest], tensors)}; {NO_CONFIGURATION}")
 
