@@ -160,7 +160,7 @@ def read_settings(folder: Path) -> Settings:
     """The settings of the run in `folder`. Raises FileNotFoundError or ValueError where it holds none."""
     path = folder / FILE
     if not path.is_file():
-        raise FileNotFoundError(f"run: {folder} holds no {FILE}: it is no run folder")
+        raise FileNotFoundError(f"run: {folder} holds no {FILE}: it is no run folder, or the file was taken away")
     found = read_toml(path)
     try:
         run, recipe = dict(found["run"]), dict(found["recipe"])
