@@ -52,5 +52,7 @@ def noise(subject: Subject, which: Callable[[Subject], Sequence[HostArray]]) -> 
 
 
 def explained(error: HostArray, allowed: float, noises: Sequence[HostArray], *, units: float = 1.0) -> bool:
-    """Whether every entry of an error is within what is `allowed`, or of the size of `units` times the rounding."""
-    return bool(noises) and bool(np.all(error <= np.maximum(allowed, TIMES * units * noises[0])))
+    """Whether every entry of an error is within what is `allowed`, or of the size of `units` times the rounding. Where
+    nothing is allowed, rounding is no excuse."""
+    most = np.maximum(allowed, TIMES * units * noises[0]) if noises else allowed
+    return allowed > 0 and bool(np.all(error <= most))
