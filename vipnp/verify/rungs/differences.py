@@ -221,10 +221,13 @@ def best_quotient(subject: Subject, which: int, direction: HostArray, scale: flo
 
 
 def _rounding(subject: Subject) -> float:
-    """How much sum(dy * y) may be rounded: as much as its terms, and as the op's own steps."""
-    own = noise(subject, lambda there: [there.value])
-    least = UNIT_64 * np.abs(subject.value)
-    return float(np.sum(np.abs(subject.cotangent) * np.maximum(least, own[0] if own else 0.0)))
+    """How much sum(dy * y) may be rounded: as much as its terms, and as the op's own steps. Measured once a subject."""
+    kept: dict[str, Any] = vars(subject)
+    if "rounding of y" not in kept:
+        own = noise(subject, lambda there: [there.value])
+        most = np.maximum(UNIT_64 * np.abs(subject.value), own[0] if own else 0.0)
+        kept["rounding of y"] = float(np.sum(np.abs(subject.cotangent) * most))
+    return float(kept["rounding of y"])
 
 
 def _kink_nearby(subject: Subject, which: int, direction: HostArray) -> bool:
