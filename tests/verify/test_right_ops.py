@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from scipy.linalg import expm
+from scipy.linalg import cho_factor, cho_solve, expm
 from scipy.sparse import csr_array
 from scipy.special import erf, expit, log_ndtr, logit, ndtri, xlogy
 from scipy.special import softmax as scipy_softmax
@@ -726,6 +726,36 @@ def sparsemax(xp: Any, x: Any) -> Any:
     return p, back
 
 
+# --- that lose digits, or have a narrow domain ------------------------------------------------------------------------
+
+SMALL = np.random.default_rng(5).normal(size=(3, 4)) / 20
+TINY = POSITIVE * np.where(np.arange(12).reshape(3, 4) % 5, 1, 1e-4)
+
+elementwise("tanh_taken_away_from_small_entries", lambda x: x - np.tanh(x), lambda x: np.tanh(x) ** 2, SMALL)
+elementwise("sine_taken_away_from_small_entries", lambda x: x - np.sin(x), lambda x: 1 - np.cos(x), SMALL)
+elementwise("tiny_differences_of_cosines", lambda x: 1 - np.cos(x), np.sin, SMALL / 5)
+elementwise("log_of_cosh_of_small_entries", lambda x: np.log(np.cosh(x)), np.tanh, SMALL)
+
+
+@right(TINY)
+def root_of_positive_numbers_alone(xp: Any, x: Any) -> Any:
+    if np.any(np.asarray(x) <= 0):
+        raise ValueError("x must be positive")
+    return np.sqrt(x), lambda dy: (dy / (2 * np.sqrt(x)),)
+
+
+@right(0.05 * (Z.T @ Z + np.eye(4)), X.T[:, :2])
+def solution_by_cholesky(xp: Any, a: Any, b: Any) -> Any:
+    factor = cho_factor((a + a.T) / 2)
+    y = cho_solve(factor, b)
+
+    def back(dy: Any) -> Any:
+        db = cho_solve(factor, dy)
+        return -(db @ y.T + y @ db.T) / 2, db
+
+    return y, back
+
+
 def test_there_are_ninety() -> None:
     assert len(OPS) > 90
 
@@ -782,6 +812,38 @@ def test_an_op_that_sorts_fails_at_no_seed(op: Callable[..., Any], ties: str) ->
         rungs = ["adjoint", "differences", "elsewhere", "complex_step", "certified"]
         report = verify(op, [TIED[ties]], rungs=rungs, seed=seed)
         assert not report.failures, report
+
+
+def test_an_op_that_loses_digits_fails_at_no_seed() -> None:
+    """The exponential of a matrix with a block of 2^60 is right to a few digits alone, and so is its gradient."""
+
+    def exponential_of_a_matrix_on_a_vector(xp: Any, a: Any, v: Any) -> Any:
+        y = expm(a)
+
+        def back(dy: Any) -> Any:
+            n = len(a)
+            blocks = np.block([[a.T, np.outer(dy, v)], [np.zeros_like(a), a.T]])
+            return expm(blocks)[:n, n:], y.T @ dy
+
+        return y @ v, back
+
+    rng = np.random.default_rng(6)
+    args = [0.4 * rng.normal(size=(3, 3)), rng.normal(size=3)]
+    for seed in range(3):
+        report = verify(exponential_of_a_matrix_on_a_vector, args, rungs=["contract", "differences"], seed=seed)
+        assert report.decided, report
+
+
+def test_singular_values_of_nothing() -> None:
+    """Where all are equal, a right gradient may be beyond the slopes along every single entry."""
+
+    def singular_values(xp: Any, a: Any) -> Any:
+        u, s, v = np.linalg.svd(a, full_matrices=False)
+        return s, lambda dy: ((u * dy) @ v,)
+
+    for seed in range(8):
+        report = verify(singular_values, [X.T], rungs=["elsewhere"], seed=seed)
+        assert report.ok, report
 
 
 def test_the_middle_of_three_equal_entries() -> None:

@@ -604,6 +604,7 @@ elementwise(
 
 WHOLE = np.array([[0.0, 1, -2, 3], [0, 0, 0, 0], [1, 0, 2, -1]])
 
+elementwise("series_with_a_term_too_few", np.expm1, lambda x: np.where(abs(x) < 1e-2, 1 + x, np.exp(x)).astype(x.dtype))
 elementwise("off_both_slopes_of_a_kink", lambda x: np.maximum(x, 0), lambda x: (x > 0) + 2.0 * (x == 0), WHOLE)
 elementwise("half_the_slope_beside_a_kink", lambda x: np.maximum(x, 0), lambda x: (x > 0) / 2, WHOLE)
 
@@ -638,6 +639,24 @@ def test_a_wrong_op_fails(name: str) -> None:
     assert report.failures, report
 
 
+def test_rounding_over_short_steps_is_no_kink() -> None:
+    """A wrong gradient of small entries fails at every seed."""
+
+    def series(xp: Any, x: Any) -> Any:
+        divisor = np.where(x == 0, 1, x).astype(x.dtype)
+
+        def back(dy: Any) -> Any:
+            of_sinc = (np.cos(x) - np.sin(x) / divisor) / divisor
+            return (dy * np.where(abs(x) < 1e-2, x / 3, of_sinc),)
+
+        return np.where(x == 0, 1, np.sin(x) / divisor), back
+
+    x = np.random.default_rng(303).normal(size=(3, 5))
+    for seed in range(6):
+        report = verify(series, [x], rungs=["elsewhere"], seed=seed)
+        assert "with entries up to 0.001" in str(report), (seed, report)
+
+
 # --- out of reach -----------------------------------------------------------------------------------------------------
 
 UNSEEN = Table()
@@ -660,10 +679,21 @@ unseen("cotangents beyond", lambda x, dy, dx: np.where(abs(dx) < 1e-30, 0, np.cl
 unseen("sizes beyond", lambda x, dy, dx: dx * (1.5 if len(x) > 1100 else 1))
 unseen("two large sizes at once", lambda x, dy, dx: dx * (1.5 if min(x.shape) > 100 else 1))
 unseen("single values", lambda x, dy, dx: np.where(x == 2.5, 0, dx))
+unseen("a narrow range of values", lambda x, dy, dx: np.where(abs(abs(x) - 2.5) < 0.01, 0, dx))
 unseen("entries beyond 40", lambda x, dy, dx: np.where(abs(x) > 41, 0, dx))
 unseen("single values of the cotangent", lambda x, dy, dx: np.where(dy == 3, 0, dx))
 unseen("other dtypes", lambda x, dy, dx: dx * (2 if x.dtype == np.float16 else 1))
 unseen("infinities, NaN", lambda x, dy, dx: np.where(np.isfinite(x), dx, 0).astype(dx.dtype))
+
+
+_by_sum: dict[Any, Any] = {}
+
+
+def _kept_by_its_sum(xp: Any, x: Any) -> Any:
+    if x.dtype.kind != "f":
+        return x * x, lambda dy: (2 * x * dy,)
+    kept = _by_sum.setdefault((x.shape, x.dtype.str, round(float(x.sum()), 9)), x.copy())
+    return x * x, lambda dy: (2 * kept * dy,)
 
 
 def _softmax_without_its_shift(xp: Any, x: Any) -> Any:
@@ -725,6 +755,7 @@ UNSEEN["a gradient that is not finite"] = (lambda xp, x: (x**3, lambda dy: (dy *
 UNSEEN["other constants"] = (_one_axis, [X], {"axis": -1})
 UNSEEN["an axis that a permutation"] = (_long_permutation, [X], {"order": np.array([2, 0, 3, 1])})
 UNSEEN["beside a table"] = (_long_table, [X], {"table": Z})
+UNSEEN["what two inputs share, such as their sum"] = (_kept_by_its_sum, [X], {})
 UNSEEN["after many calls"] = (_eighth_call, [X], {})
 UNSEEN["a softmax without its shift"] = (_softmax_without_its_shift, [X], {})
 UNSEEN["a variance as a difference of squares"] = (_one_pass_variance, [X], {})

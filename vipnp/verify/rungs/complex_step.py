@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, TypeAlias
 
@@ -11,7 +12,8 @@ import numpy as np
 
 from vipnp.core import HostArray
 from vipnp.verify.outcomes import BrokenOpError, UndecidedError
-from vipnp.verify.report import Row
+from vipnp.verify.report import Row, Verdict
+from vipnp.verify.rungs.noise import WORDS, explained, noise
 from vipnp.verify.rungs.slopes import kinks
 from vipnp.verify.subject import Subject, relative_error
 from vipnp.verify.worlds.complex_step import STEP, ComplexStepBackend
@@ -26,6 +28,9 @@ ill-conditioned inputs the second."""
 
 EVERY_ENTRY = 512
 """Up to so many differentiated numbers every entry is checked; beyond, a random direction for every tensor."""
+
+WORST = 8
+"""Of so many entries that are off most it is asked whether rounding explains it."""
 
 
 Derivatives: TypeAlias = "Sequence[HostArray | tuple[HostArray, float]]"
@@ -53,15 +58,31 @@ def complex_step(subject: Subject, truths: Callable[[Subject], Derivatives] = fo
             if isinstance(truth, tuple):
                 direction, slope = truth
                 error = directional_error(float(np.sum(gradient * direction)), slope, gradient)
-                rows.append(subject.measured(NAME, name, error, subject.bound, detail="one random direction"))
+                row = subject.measured(NAME, name, error, subject.bound, detail="one random direction")
+                size, moved = float(np.linalg.norm(gradient)), [direction]
             else:
                 off = ~(np.abs(gradient - truth) <= subject.bound * np.max(np.abs(truth)))
                 right = [index for index, between in kinks(subject, i, np.asarray(off)).items() if between]
                 truth = truth.copy() if right else truth
                 for index in right:
                     truth[index] = gradient[index]
-                rows.append(subject.compared(NAME, name, gradient, truth))
+                row = subject.compared(NAME, name, gradient, truth)
+                size, worst = float(np.max(np.abs(truth))), np.argsort(-np.abs(gradient - truth), axis=None)[:WORST]
+                moved = [(np.arange(gradient.size) == flat).reshape(gradient.shape).astype(float) for flat in worst]
+            if row.verdict is Verdict.FAIL and _rounds(subject, i, moved, subject.bound * size):
+                row = replace(row, verdict=Verdict.INCONCLUSIVE, detail=WORDS)
+            rows.append(row)
         return rows
+
+
+def _rounds(subject: Subject, which: int, directions: Sequence[HostArray], allowed: float) -> bool:
+    """Whether the op's own rounding, in its pullback or on complex numbers, explains how far they are apart."""
+
+    def apart(there: Subject) -> list[HostArray]:
+        gradient = there.float64_gradients[which]
+        return [np.array([np.sum(gradient * u) - directional(there, which, u) for u in directions])]
+
+    return explained(np.abs(apart(subject)[0]), allowed, noise(subject, apart))
 
 
 def stay_analytic(subject: Subject) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from itertools import pairwise
@@ -10,8 +12,10 @@ from typing import Any
 import numpy as np
 
 from vipnp.core import HostArray
+from vipnp.verify.outcomes import BrokenOpError
 from vipnp.verify.report import Row, Verdict
 from vipnp.verify.rungs.complex_step import EVERY_ENTRY, directional_error, every_entry, random_direction
+from vipnp.verify.rungs.noise import WORDS, explained, noise
 from vipnp.verify.rungs.slopes import beside_slopes, kinks
 from vipnp.verify.subject import UNIT_64, Subject, off_by, relative_error, worst_entry
 
@@ -73,6 +77,7 @@ def differences(subject: Subject) -> list[Row]:
                     coarse[index] = fine[index] = gradient[index]
             error, doubt = relative_error(gradient, fine), relative_error(coarse, fine)
             detail = worst_entry(gradient, fine) if error > bound else ""
+            off, allowed, beside = np.abs(gradient - fine), bound * float(np.max(np.abs(fine))), _gradient(i)
         else:
             direction = random_direction(rng, gradient.shape)
             scaled = direction / np.sqrt(direction.size)
@@ -87,12 +92,29 @@ def differences(subject: Subject) -> list[Row]:
                 doubt = directional_error(doubt, 0, gradient)
                 if error > bound and best.narrow and error <= 10 * doubt and _kink_nearby(subject, i, scaled):
                     error = doubt = 0.0
-            held = beside_slopes(subject, {i: direction}, fine_slope) if error > bound else None
+            held = None
+            with contextlib.suppress(BrokenOpError):  # of an op that is not made for one side
+                held = beside_slopes(subject, {i: direction}, fine_slope) if error > bound else None
             if held and not held.agree:
                 doubt = 1.0
             detail = "one random direction"
-        rows.append(_judged(subject, name, error, max(doubt, _lost(subject.arrays[i])), bound, detail))
+            norm = float(np.linalg.norm(gradient)) or 1.0
+            off, allowed, beside = np.asarray(error * norm), bound * norm, _gradient(i, direction)
+        row = _judged(subject, name, error, float(np.maximum(doubt, _lost(subject.arrays[i]))), bound, detail)
+        if row.verdict is Verdict.FAIL and explained(off, allowed, noise(subject, beside)):
+            row = replace(row, verdict=Verdict.INCONCLUSIVE, detail=WORDS)
+        rows.append(row)
     return rows
+
+
+def _gradient(which: int, along: HostArray | None = None) -> Callable[[Subject], list[HostArray]]:
+    """The gradient of one array, or the slope it says along a direction, for a subject."""
+
+    def of(there: Subject) -> list[HostArray]:
+        gradient = there.float64_gradients[which]
+        return [gradient if along is None else np.asarray(np.sum(gradient * along))]
+
+    return of
 
 
 def _settle(subject: Subject, which: int, coarse: HostArray, fine: HostArray, bound: float) -> None:
@@ -123,6 +145,8 @@ def _settle(subject: Subject, which: int, coarse: HostArray, fine: HostArray, bo
 def _judged(subject: Subject, name: str, error: float, doubt: float, bound: float, detail: str) -> Row:
     if error <= bound:
         verdict, reason = Verdict.PASS, ""
+    elif np.isnan(doubt):
+        verdict, reason = Verdict.INCONCLUSIVE, "the op has no value beside the inputs, and so no difference quotient"
     elif subject.hard or error <= 10 * doubt or doubt > UNRESOLVED:
         verdict, reason = Verdict.INCONCLUSIVE, f"the difference quotient is itself uncertain by {doubt:.1g}"
     else:
@@ -149,11 +173,15 @@ def difference(subject: Subject, which: int, direction: HostArray, step: float, 
 
 
 def _spread(subject: Subject, which: int, direction: HostArray, distance: float) -> HostArray:
+    """f(x + distance) - f(x - distance); NaN where the op, which is made for x, is not for these."""
     ends = []
     for sign in (1, -1):
         arrays: list[Any] = subject.copies()
         arrays[which] = arrays[which] + sign * distance * direction
-        y, _ = subject.run(subject.numpy, arrays)
+        try:
+            y, _ = subject.run(subject.numpy, arrays)
+        except BrokenOpError:
+            return np.full(subject.cotangent.shape, np.nan)
         ends.append(np.asarray(y))
     return np.asarray(ends[0] - ends[1])
 
@@ -173,7 +201,7 @@ def best_quotient(subject: Subject, which: int, direction: HostArray, scale: flo
 
     Quotients of two steps, one half the other, are put together so that the error of fourth order goes.
     """
-    size = float(np.sum(np.abs(subject.cotangent * subject.value)))
+    rounding = _rounding(subject)
 
     @cache
     def change(step: float) -> float:
@@ -185,11 +213,21 @@ def best_quotient(subject: Subject, which: int, direction: HostArray, scale: flo
         fourth = [(8 * change(step) - change(2 * step)) / (12 * step) for step in steps]
         sixth = [(16 * b - a) / 15 for a, b in pairwise(fourth)]
         for (a, b), step in zip(pairwise(sixth), steps[2:], strict=True):
-            doubt = abs(a - b) + size * UNIT_64 / step
+            doubt = abs(a - b) + rounding / step
             narrow = multiples is not FINER[0]
             if doubt < best.doubt or (narrow and abs(b - best.slope) > 10 * (doubt + best.doubt)):
                 best = Quotient(b, doubt, narrow)
     return best
+
+
+def _rounding(subject: Subject) -> float:
+    """How much sum(dy * y) may be rounded: as much as its terms, and as the op's own steps. Measured once a subject."""
+    kept: dict[str, Any] = vars(subject)
+    if "rounding of y" not in kept:
+        own = noise(subject, lambda there: [there.value])
+        most = np.maximum(UNIT_64 * np.abs(subject.value), own[0] if own else 0.0)
+        kept["rounding of y"] = float(np.sum(np.abs(subject.cotangent) * most))
+    return float(kept["rounding of y"])
 
 
 def _kink_nearby(subject: Subject, which: int, direction: HostArray) -> bool:

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from vipnp.core import HostArray
+from vipnp.verify.budget import OutOfTimeError
 from vipnp.verify.outcomes import BrokenOpError, UndecidedError
 from vipnp.verify.report import Row, Verdict
 from vipnp.verify.rungs.complex_step import holds_by_complex_step, random_direction
@@ -54,34 +55,42 @@ def elsewhere(subject: Subject) -> list[Row]:
 
     Where op or pullback raises, a gradient has another shape, or y is not finite, the op is not made for the inputs,
     and they count for nothing: whoever uses it there is told. A fault beside a constant that another size may
-    spoil decides nothing, since a right op may ask more of its constants than anyone here knows.
+    spoil decides nothing, since a right op may ask more of its constants than anyone here knows. What was found counts
+    also where the time does not suffice for the rest.
     """
     before = subject.float64_gradients
     faults: dict[str, list[str]] = {name: [] for name in subject.names}
     doubts: dict[str, list[str]] = {name: [] for name in subject.names}
     seen: list[str] = []
-    for place in places(subject):
-        if not made_for(place.subject) or _beyond_signs(subject, place.subject):
-            continue
-        with contextlib.suppress(BrokenOpError):  # of an op that is made for this place and not for all around it
-            found = list(_faults(place, [name for name in subject.names if len(faults[name]) >= TOLD]))
-            seen.append(place.words)
-            for name, fault in found:
-                if place.doubtful:
-                    doubts[name].append(f"{place.words}, which may spoil the constant {place.doubtful}: {fault}")
-                else:
-                    faults[name].append(f"{place.words}: {fault}")
-    again = replace(subject).float64_gradients
-    for name, a, b in zip(subject.names, before, again, strict=True):
-        if a.tobytes() != b.tobytes():
-            faults[name].append("the gradient is another one after calls with other sizes and values")
+    late = False
+    try:
+        for place in places(subject):
+            if not made_for(place.subject) or _beyond_signs(subject, place.subject):
+                continue
+            with contextlib.suppress(BrokenOpError):  # of an op that is made for this place and not for all around it
+                found = list(_faults(place, [name for name in subject.names if len(faults[name]) >= TOLD]))
+                seen.append(place.words)
+                for name, fault in found:
+                    if place.doubtful:
+                        doubt = f"{place.words}, which may spoil the constant {place.doubtful}: {fault}"
+                        doubts[name].append(doubt)
+                    else:
+                        faults[name].append(f"{place.words}: {fault}")
+        again = replace(subject).float64_gradients
+        for name, a, b in zip(subject.names, before, again, strict=True):
+            if a.tobytes() != b.tobytes():
+                faults[name].append("the gradient is another one after calls with other sizes and values")
+    except OutOfTimeError:
+        if not any(faults.values()):
+            raise
+        late = True
     if not seen:
         raise UndecidedError("the op takes no other sizes and no other values")
     rows = []
     for name in subject.names:
         told = faults[name] or doubts[name]
-        verdict = Verdict.FAIL if faults[name] else Verdict.INCONCLUSIVE if doubts[name] else Verdict.PASS
-        detail = "; ".join(told[:TOLD]) or f"{len(seen)} other kinds of inputs"
+        verdict = Verdict.FAIL if faults[name] else Verdict.INCONCLUSIVE if doubts[name] or late else Verdict.PASS
+        detail = "; ".join(told[:TOLD]) or f"{len(seen)} other kinds of inputs{', not all in time' * late}"
         rows.append(subject.row(NAME, name, verdict, error=len(told), bound=0, unit="places", detail=detail))
     return rows
 

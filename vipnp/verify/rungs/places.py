@@ -19,7 +19,7 @@ BEYOND = (131, 1031)
 ENTRIES = 2**16
 """No array is made larger than this."""
 
-LARGEST = (1e-6, 1e-3, 8.0, 40.0)
+LARGEST = (1e-6, 1e-3, 0.03, 8.0, 40.0)
 """The largest entry of inputs that are made small or large."""
 
 

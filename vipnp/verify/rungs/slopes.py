@@ -15,7 +15,7 @@ import numpy as np
 
 from vipnp.core import HostArray
 from vipnp.verify.outcomes import BrokenOpError
-from vipnp.verify.subject import Subject
+from vipnp.verify.subject import UNIT_64, Subject
 
 SLOPE_STEP = 1e-5
 SLOPE_BOUND = 1e-3
@@ -55,9 +55,9 @@ def beside_slopes(
     between = sides[0] - slack <= found <= sides[1] + slack
     if between or alone or (apart <= slack and not many_pieces(subject, step)):
         return Beside(apart <= slack, between, words, apart)
-    seen = [*sides, *_nearby(subject, moved, step)]
-    low, high = min(seen), max(seen)
-    if low < sides[0] - slack or high > sides[1] + slack:
+    nearby = _nearby(subject, moved, step)
+    low, high = min(*sides, *nearby), max(*sides, *nearby)
+    if any(min(abs(slope - side) for side in sides) > slack for slope in nearby):  # of neither of two pieces
         slack += MISSED * (high - low)
     return Beside(False, low - slack <= found <= high + slack, words, apart)
 
@@ -88,7 +88,10 @@ def kinks(subject: Subject, which: int, where: HostArray) -> dict[tuple[int, ...
     for index in zip(*np.nonzero(where), strict=True) if where.ndim else [()] * bool(where):
         unit = np.zeros(gradient.shape)
         unit[index] = 1
-        held = beside_slopes(subject, {which: unit}, float(gradient[index]))
+        try:
+            held = beside_slopes(subject, {which: unit}, float(gradient[index]))
+        except BrokenOpError:  # the op is not made for one side, and so there is no kink
+            continue
         if held and held.agree and not held.between:
             return found
         if held and not held.agree:
@@ -132,7 +135,11 @@ def many_pieces(subject: Subject, step: float) -> bool:
 
 
 def _nearby(subject: Subject, moved: Mapping[int, HostArray], step: float) -> list[float]:
-    """The slopes along a direction at points nearby; none where the op is not made for these."""
+    """The slopes along a direction at points nearby; none where the op is not made for these, and where rounding alone
+    sets them apart."""
+    rounding = float(np.sum(np.abs(subject.cotangent * subject.value))) * UNIT_64 / (step / 500)
+    if rounding > SLOPE_BOUND / 10 * float(np.max(np.abs(subject.cotangent))):
+        return []
     rng = subject.rng("nearby")
     slopes = []
     try:
