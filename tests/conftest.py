@@ -36,6 +36,12 @@ BESIDE_THE_PACKAGE = ("benchmarks", "proofs", "tools")
 """The folders of tests that are about what is not installed."""
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Where nobody asks for these tests, they are not even imported."""
+    whole = config.args_source == pytest.Config.ArgsSource.TESTPATHS
+    return (whole and collection_path.name in BESIDE_THE_PACKAGE and "not long" in config.option.markexpr) or None
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """tests/backends first and the callers of what Numba compiles there last: pytest-xdist hands out the two halves of
     the list, and a function that two processes need at the same time is compiled twice. What is not about the package

@@ -25,6 +25,7 @@ PROVED = ("linear", "layer_norm", "gelu", "softmax", "cross_entropy", "permute_h
 PROVED += ("global_average_pool", "residual", "drop_path")
 
 
+@pytest.mark.long
 def test_every_case_passes_the_rungs_that_are_not_about_derivatives() -> None:
     """The others are climbed by `make whole-audit`."""
     report = audit(rungs=["contract", "value", "adjoint"])

@@ -770,6 +770,7 @@ os._exit(0)
 """
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 @pytest.mark.parametrize("products", ["openblas", "onednn", "mkl", "numpy"])
 def test_products_in_processes_forked_while_another_thread_multiplies(products: str) -> None:

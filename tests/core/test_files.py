@@ -226,6 +226,7 @@ def test_an_interrupt_saves_the_weights(tmp_path: Path, number: signal.Signals, 
     assert load_weights(tmp_path / "w.safetensors")
 
 
+@pytest.mark.long
 def test_a_closed_pipe_saves_the_weights(tmp_path: Path) -> None:
     with started(tmp_path, "--epochs", "4", stdout=subprocess.PIPE, stderr=subprocess.PIPE) as child:
         assert child.stdout is not None

@@ -25,7 +25,6 @@ from vipnp.train.report import confusion_table
 EXAMPLES = ROOT / "examples"
 sys.path.insert(0, str(EXAMPLES))
 
-import choose_digits_recipe  # noqa: E402
 import five_splits  # noqa: E402
 import train_tiny  # noqa: E402
 
@@ -72,6 +71,7 @@ def test_a_run_writes_its_results(first: Any) -> None:
     assert "epoch   2/2  loss" in printed
 
 
+@pytest.mark.long
 def test_the_same_seed_gives_the_same_weights_in_another_process(first: Any, tmp_path: Path) -> None:
     arguments = ("--epochs", "2", "--batch-size", "64", "--lr", "0.004", "--split", "2")
     again = run(*arguments, "--seed", "3", "--json", tmp_path / "result.json")
@@ -281,10 +281,11 @@ def test_one_of_the_five_runs_is_a_process_of_its_own() -> None:
     assert 0 < result["cpu_seconds"] < 60
 
 
-def test_the_recipe_was_chosen_among_candidates_without_test_images(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+@pytest.mark.long
+def test_the_recipe_was_chosen_among_candidates_without_test_images(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every image that a candidate is trained or validated on is in no test set."""
+    import choose_digits_recipe  # which takes seconds
+
     chosen = choose_digits_recipe.Candidate(train_tiny.RECIPE, turned=0, moved=0)
     assert chosen in choose_digits_recipe.CANDIDATES.values()
     tested = {image.tobytes() for split in range(5) for image in load_digits(split).test_images}

@@ -268,16 +268,16 @@ def test_a_wrong_set_is_refused_before_the_first_step(spoil: Any, error: type[Ex
 @pytest.mark.parametrize(
     ("optimizer", "got"),
     [
-        (torch.optim.AdamW([torch.zeros(2)]), "one of type torch.optim.adamw.AdamW"),
-        (AdamW, "the class vipnp.optim.adamw.AdamW"),
-        (None, "one of type builtins.NoneType"),
+        (lambda: torch.optim.AdamW([torch.zeros(2)]), "one of type torch.optim.adamw.AdamW"),
+        (lambda: AdamW, "the class vipnp.optim.adamw.AdamW"),
+        (lambda: None, "one of type builtins.NoneType"),
     ],
 )
 def test_what_is_no_optimizer_is_refused(optimizer: Any, got: str) -> None:
     """PyTorch's gave an AttributeError after the first backward pass."""
     message = f"^optimizer: got {re.escape(got)}, expected one of vipnp.optim, such as AdamW"
     with pytest.raises(TypeError, match=message):
-        epoch(VisionPermutator(small_config(), seed=0), optimizer, *some_images(6))
+        epoch(VisionPermutator(small_config(), seed=0), optimizer(), *some_images(6))
 
 
 @pytest.mark.parametrize(

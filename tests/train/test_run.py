@@ -116,7 +116,7 @@ def test_what_a_run_leaves(whole: Path) -> None:
     assert not list(whole.rglob("*.tmp"))
 
 
-@pytest.mark.parametrize("workers", [1, 3])
+@pytest.mark.parametrize("workers", [1, pytest.param(3, marks=pytest.mark.long)])
 def test_the_number_of_workers_changes_nothing(photos: Path, whole: Path, tmp_path: Path, workers: int) -> None:
     assert vipnp("train", photos, "-o", tmp_path / "r", *OPTIONS, "--workers", workers).exit_code == 0
     assert_same_bits(whole, tmp_path / "r")
@@ -140,7 +140,8 @@ def test_stopped_at_every_step_and_resumed(photos: Path, whole: Path, tmp_path: 
     assert_same_bits(whole, folder)
 
 
-@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.long) for seed in (1, 2))])
+@pytest.mark.long
+@pytest.mark.parametrize("seed", range(3))
 def test_killed_at_any_moment_and_resumed(photos: Path, whole: Path, tmp_path: Path, seed: int) -> None:
     folder = tmp_path / "r"
     program = "import os, sys; os.environ['OPENBLAS_NUM_THREADS'] = '1'; from vipnp.cli import app; app(sys.argv[1:])"
@@ -714,6 +715,7 @@ def scalars(folder: Path) -> dict[str, list[tuple[int, float]]]:
     return found
 
 
+@pytest.mark.long
 def test_events_for_tensorboard(whole: Path, photos: Path, tmp_path: Path) -> None:
     folder = tmp_path / "r"
     result = vipnp("train", photos, "-o", folder, *OPTIONS, "--tensorboard")

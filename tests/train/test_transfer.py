@@ -38,7 +38,7 @@ def tune(first: Path, data: str, output: Path, *options: str | Path) -> Any:
     return vipnp("train", first.parent / data, "-o", output, "--weights", weights, *OPTIONS, *options)
 
 
-@pytest.mark.parametrize("ema", ["0", "0.5"])
+@pytest.mark.parametrize("ema", ["0", pytest.param("0.5", marks=pytest.mark.long)])
 def test_head_only_leaves_the_rest_bit_for_bit(first: Path, tmp_path: Path, ema: str) -> None:
     result = tune(first, "three", tmp_path / "r", "--head-only", "--ema", ema)
     assert result.exit_code == 0, result.output
