@@ -1017,3 +1017,12 @@ def test_bad_recipes(options: dict[str, Any], message: str) -> None:
 @pytest.mark.parametrize(("size", "patch"), [((8, 8), 2), ((28, 28), 4), ((32, 32), 4), ((64, 64), 8), ((96, 64), 8)])
 def test_the_patch_of_the_tiny_model(size: tuple[int, int], patch: int) -> None:
     assert tiny_config(num_classes=3, in_channels=1, image_size=size).patch_size == patch
+
+
+@pytest.mark.parametrize("text", ["[recipe]\nlr = 0.1\n", "[[recipe]]\nlr = 0.1\n", "lr = {a = 1}\n"])
+def test_a_table_where_an_option_is_due_is_called_one(tmp_path: Path, text: str) -> None:
+    """Half of a run's config.toml was taken for the option --recipe, whose value nobody had written."""
+    (tmp_path / "c.toml").write_text(text)
+    result = vipnp("train", "digits", "-o", tmp_path / "r", "--config", tmp_path / "c.toml")
+    assert result.exit_code == 2
+    assert re.search("c.toml has a table '(recipe|lr)', expected options by name", result.output)

@@ -36,9 +36,14 @@ def take_options(context: typer.Context, file: Path | None) -> Path | None:
 
             known = [parameter.name for parameter in context.command.params if parameter.name not in NOT_IN_A_FILE]
             found = options_of_run(read_toml(file))
-            for name in found:
+            for name, value in found.items():
                 if name not in known:
                     raise ValueError(f"config: {file} has {shown(name)}, which is no option{did_you_mean(name, known)}")
+                if any(isinstance(part, dict) for part in (value if isinstance(value, list) else [value])):
+                    raise ValueError(
+                        f"config: {file} has a table {shown(name)}, expected options by name, or a run's config.toml "
+                        "with its tables run and recipe"
+                    )
             context.default_map = {name: as_written(value) for name, value in found.items()}
     return file
 
