@@ -43,7 +43,8 @@ def assert_zero(drawn: Drawn, seen: set[tuple[str, tuple[tuple[str, int], ...]]]
     seen.add((case.name, sizes))
 
 
-DRAWN = [(OPS, 1600, 1000), (LAYERS, 60, 50), pytest.param(MODELS, 12, 8, marks=pytest.mark.long)]
+DRAWN = [(OPS, 1600, 1000)]
+DRAWN += [pytest.param(*drawn, marks=pytest.mark.long) for drawn in ((LAYERS, 60, 50), (MODELS, 12, 8))]
 
 
 @pytest.mark.parametrize(("cases", "examples", "distinct"), DRAWN)

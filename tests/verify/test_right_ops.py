@@ -803,6 +803,7 @@ SORTING = [
 TIED = {"zeros": WHOLE, "small integers": np.round(np.random.default_rng(3).normal(size=(5, 6)))}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("ties", TIED)
 @pytest.mark.parametrize("op", SORTING, ids=lambda op: op.__name__)
 def test_an_op_that_sorts_fails_at_no_seed(op: Callable[..., Any], ties: str) -> None:

@@ -49,7 +49,8 @@ def predict(
         elif given.is_file():
             files.append(given)
         else:
-            what = "is a pipe or a device" if given.exists() else "is not there"
+            gone = "is a link to what is not there" if given.is_symlink() else "is not there"
+            what = "is a pipe or a device" if given.exists() else gone
             raise FileNotFoundError(f"images: {str(given)!r} {what}, expected an image or a folder of them")
     if passed_over:
         tell(one_line(told_of(passed_over)))

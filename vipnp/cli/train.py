@@ -34,7 +34,11 @@ def take_options(context: typer.Context, file: Path | None) -> Path | None:
             from vipnp.train.recipe import read_toml
             from vipnp.train.settings import options_of_run
 
-            known = [parameter.name for parameter in context.command.params if parameter.name not in NOT_IN_A_FILE]
+            known = {
+                str(parameter.name): getattr(parameter, "is_flag", False)
+                for parameter in context.command.params
+                if parameter.name not in NOT_IN_A_FILE
+            }
             found = options_of_run(read_toml(file))
             for name, value in found.items():
                 if name not in known:
@@ -44,6 +48,9 @@ def take_options(context: typer.Context, file: Path | None) -> Path | None:
                         f"config: {file} has a table {shown(name)}, expected options by name, or a run's config.toml "
                         "with its tables run and recipe"
                     )
+                if isinstance(value, bool) != known[name]:
+                    expected = "true or false" if known[name] else "what its option takes"
+                    raise ValueError(f"config: {file} has {name} = {shown(value)}, expected {expected}")
             context.default_map = {name: as_written(value) for name, value in found.items()}
     return file
 

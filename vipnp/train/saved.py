@@ -51,6 +51,8 @@ def load_model(source: str | Path, *, weights: Path | None = None, backend: Any 
     path = weight_file("model", path)
     if path.exists() and not path.is_file():
         raise ValueError(f"model: {str(source)!r} is a pipe or a device, expected a run folder or a weight file")
+    if path.is_symlink() and not path.exists():
+        raise FileNotFoundError(f"model: {str(source)!r} is a link to what is not there")
     if not path.is_file():
         raise FileNotFoundError(
             f"model: there is no file or folder {str(source)!r}, expected a run folder, a weight file or a published "
