@@ -508,6 +508,26 @@ def test_bad_input_is_one_line(
     assert sorted(str(path) for path in tmp_path.rglob("*")) == before
 
 
+@pytest.mark.parametrize(
+    ("option", "value", "named"),
+    [
+        ("--model", "vip_s8", "model"),
+        ("--interpolation", "best", "interpolation"),
+        ("--crop-pct", "7", "crop_pct"),
+        ("--weights", "none.pth", "--weights"),
+        ("--aa", "x", "aa"),
+    ],
+)
+def test_what_is_wrong_is_told_before_all_images_are_read(
+    option: str, value: str, named: str, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a hundred thousand photographs, that takes minutes."""
+    monkeypatch.setattr(start, "unreadable", lambda *_: pytest.fail("the images are read"))
+    result = vipnp("train", photos, "-o", tmp_path / "r", *OPTIONS, option, value)
+    assert result.exit_code == 2
+    assert result.output.startswith(f"error: {named}: ")
+
+
 def test_images_beyond_the_memory_are_refused_before_any_work(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -69,17 +69,21 @@ def new_settings(
     options : of the recipe. others : fields of `Settings`.
 
     Raises ValueError or TypeError for what is no option or out of its bounds, and where `folder` holds a run or is a
-    file.
+    file, FileNotFoundError where there are no such weights.
     """
     check_output_folder("--output", folder)
     check_path("data", data)
+    if weights is not None:
+        weights = weight_file("--weights", weights).resolve()
+        if not weights.is_file():
+            raise FileNotFoundError(f"--weights: there is no file {str(weights)!r}")
     size, channels, usual = EMBEDDED[data] if data in EMBEDDED else PACKED[packed_format(Path(data))]
     settings = Settings(
         data=data if data in EMBEDDED else str(Path(data).resolve()),
         img_size=img_size or size,
         channels=channels,
         recipe=recipe_from(usual if recipe is None else recipe, options, others["model"]),
-        weights="" if weights is None else str(weight_file("--weights", weights).resolve()),
+        weights="" if weights is None else str(weights),
         **others,
     )
     if not overwrite:
@@ -103,13 +107,15 @@ def check_vacant(folder: Path) -> None:
 
 
 def new_run(folder: Path, settings: Settings, ranks: Ranks, workers: int, *, skip_unreadable: bool) -> Run:
-    """A new run, of which nothing is written yet. Every file is read to its end before, the ranks sharing them.
+    """A new run, of which nothing is written yet. Every file is read to its end before, the ranks sharing them; what is
+    wrong with the settings is told before that.
 
     Raises UnreadableImageError that counts and names files that are no whole images, unless they are to be left out.
     """
     source = settings.data
     with ranks.agreed():
         images = load_data_set(source, validation=settings.validation, seed=settings.seed)
+        run = _made(folder, settings, images, ranks)
         files = files_of(images, source)
         mine = unreadable(source, files[ranks.rank :: ranks.size], workers)
     problems = {file: text for found in ranks.gather(mine) for file, text in found.items()}
@@ -118,11 +124,16 @@ def new_run(folder: Path, settings: Settings, ranks: Ranks, workers: int, *, ski
             if not skip_unreadable:
                 check_readable(problems, len(files))
             images = load_data_set(source, validation=settings.validation, seed=settings.seed, leave_out=problems)
-        check_apart("--output", folder, images)
-        check_memory(settings, len(images.train), ranks)
-        run = Run(folder, settings, images, ranks)
-        if settings.weights:
-            run.take_weights()
+            run = _made(folder, settings, images, ranks)
+    return run
+
+
+def _made(folder: Path, settings: Settings, images: DataSet, ranks: Ranks) -> Run:
+    check_apart("--output", folder, images)
+    check_memory(settings, len(images.train), ranks)
+    run = Run(folder, settings, images, ranks)
+    if settings.weights:
+        run.take_weights()
     return run
 
 
