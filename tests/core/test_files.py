@@ -270,3 +270,25 @@ def test_a_failed_block_leaves_the_pipe_alone(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="disk full"):
         fail()
     assert stat.S_ISFIFO(path.stat().st_mode)
+
+
+@pytest.mark.parametrize(
+    ("option", "lost", "taken"),
+    [
+        ("--json", ("photo.PNG", "best.safetensors", "table.csv"), ("a.json", "a.JSON", "a.out", "a")),
+        ("--csv", ("photo.jpg", "run.toml", "a.json"), ("a.csv", "a.txt")),
+        ("--html", ("w.pth", "a.json"), ("a.html", "a.htm")),
+    ],
+)
+def test_a_table_replaces_no_picture_and_no_weights(
+    option: str, lost: tuple[str, ...], taken: tuple[str, ...], tmp_path: Path
+) -> None:
+    for name in (*lost, *taken):
+        check_outputs({option: tmp_path / name})  # which is not there
+        (tmp_path / name).write_text("mine")
+    for name in taken:
+        check_outputs({option: tmp_path / name})
+    for name in lost:
+        message = f"{option}: {tmp_path / name} is there and no .{option[2:]} file by its name, expected another"
+        with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+            check_outputs({option: tmp_path / name})

@@ -109,6 +109,16 @@ def write_json(path: str | os.PathLike[str], content: Any) -> None:
     write_text(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
 
 
+KINDS: Mapping[str, tuple[str, ...]] = {"--json": (".json",), "--csv": (".csv",), "--html": (".html", ".htm")}
+"""How the files of some options are called."""
+
+PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff")
+NAMES_OF_WORK = frozenset(
+    {*PICTURES, ".safetensors", ".pth", ".pt", ".py", ".toml", ".md", ".json", ".csv", ".html", ".htm"}
+)
+"""How files are called that nobody wants to lose by a slip of the hand."""
+
+
 def check_outputs(
     outputs: Mapping[str, str | os.PathLike[str] | None], *, inputs: Iterable[str | os.PathLike[str]] = ()
 ) -> None:
@@ -117,7 +127,7 @@ def check_outputs(
     outputs : {option: file, or None where none is asked for}. inputs : the files that the program reads.
 
     Raises ValueError naming the option for an empty name, a folder, a folder that does not exist or cannot be written,
-    a file that cannot be written, for one file given twice, and for an input.
+    a file that cannot be written, for one file given twice, for an input, and for a file of another kind.
     """
     seen: dict[str, str] = {}
     for option, path in outputs.items():
@@ -144,6 +154,16 @@ def check_outputs(
         target = Path(os.path.realpath(path))
         if str(target) in seen and target.is_file():
             raise ValueError(f"{seen[str(target)]}: {os.fspath(path)} is one of the files to read, expected another")
+    for option, path in outputs.items():
+        if path is not None:
+            _check_kind(option, os.fspath(path))
+
+
+def _check_kind(option: str, name: str) -> None:
+    """Raise ValueError where a picture, weights or the like would be replaced by a table or a page."""
+    target, usual = Path(os.path.realpath(name)), KINDS.get(option)
+    if usual and target.suffix.lower() in NAMES_OF_WORK.difference(usual) and target.is_file():
+        raise ValueError(f"{option}: {name} is there and no {usual[0]} file by its name, expected another")
 
 
 def _check_reachable(path: Path, message: str) -> None:
