@@ -232,7 +232,7 @@ def test_a_step_uses_every_replacement() -> None:
     assert not KERNELS & {*xp.ran, *xp.shard.ran}
 
 
-@pytest.mark.parametrize("case", ["permutator", "model_loss"])
+@pytest.mark.parametrize("case", ["permutator", pytest.param("model_loss", marks=pytest.mark.long)])
 def test_float32_gradients_are_as_good_as_those_of_pytorch(case: str) -> None:
     result = measure(CASES[case], SIZES[case], seeds=8, backend=fused(2, "openblas"))
     assert result.ratio <= 1.1

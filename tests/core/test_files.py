@@ -239,6 +239,7 @@ def test_a_closed_pipe_saves_the_weights(tmp_path: Path) -> None:
     assert load_weights(tmp_path / "w.safetensors")
 
 
+@pytest.mark.long
 def test_what_cannot_be_written_costs_nothing_else(tmp_path: Path) -> None:
     with started(
         tmp_path, "--epochs", "1", "--json", "/dev/full", "--plot", str(tmp_path / "p.png"),

@@ -275,6 +275,7 @@ def test_five_splits_hold_accuracy_and_cpu_seconds_against_the_goals(
     assert five_splits.main() == status
 
 
+@pytest.mark.long
 def test_one_of_the_five_runs_is_a_process_of_its_own() -> None:
     result = five_splits.run_split(3, "--epochs", "0")
     assert (result["split"], result["epochs"]) == (3, 0)

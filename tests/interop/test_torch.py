@@ -32,7 +32,10 @@ def leaves(tree: Any) -> list[torch.Tensor]:
     return [leaf for child in tree.values() for leaf in leaves(child)] if isinstance(tree, dict) else [tree]
 
 
-@pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
+@pytest.mark.parametrize(
+    "case",
+    [pytest.param(case, marks=[pytest.mark.long] * (case.kind == "model"), id=name) for name, case in CASES.items()],
+)
 def test_gradcheck_of_every_case(case: Case) -> None:
     """Slow mode for ops, one projected direction for what has hundreds of parameters."""
     sizes = {letter: low for letter, (low, _) in case.ranges.items()}

@@ -189,6 +189,7 @@ def test_a_run_none_of_whose_states_can_be_read_does_not_begin_again(whole: Path
     assert (folder / "best.safetensors").read_bytes() == (whole / "best.safetensors").read_bytes()
 
 
+@pytest.mark.long
 def test_a_run_folder_may_be_called_as_its_embedded_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     options = ("--epochs", "1", "--batch-size", "500", "--backend", "numpy")

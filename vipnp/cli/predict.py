@@ -39,7 +39,7 @@ def predict(
     from vipnp.train.saved import files_of, load_saved
 
     outputs = {"--csv": csv, "--json": json}
-    check_outputs(outputs)
+    check_outputs(outputs, inputs=[*images, *files_of(model, weights)])
     saved = load_saved(model, weights=weights, backend=backend)
     files, passed_over = [], list[str]()
     for given in images:
