@@ -43,11 +43,8 @@ def assert_zero(drawn: Drawn, seen: set[tuple[str, tuple[tuple[str, int], ...]]]
     seen.add((case.name, sizes))
 
 
-DRAWN = [(OPS, 1600, 1000)]
-DRAWN += [pytest.param(*drawn, marks=pytest.mark.long) for drawn in ((LAYERS, 60, 50), (MODELS, 12, 8))]
-
-
-@pytest.mark.parametrize(("cases", "examples", "distinct"), DRAWN)
+@pytest.mark.long
+@pytest.mark.parametrize(("cases", "examples", "distinct"), [(OPS, 1600, 1000), (LAYERS, 60, 50), (MODELS, 12, 8)])
 def test_exactly_zero_over_drawn_shapes(cases: list[Case], examples: int, distinct: int) -> None:
     """All inputs and parameters are random nonzero field elements; models have drop path, dropout and the loss in."""
     seen: set[tuple[str, tuple[tuple[str, int], ...]]] = set()

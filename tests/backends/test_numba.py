@@ -124,7 +124,7 @@ def test_every_replacement_has_cases() -> None:
 
 
 @pytest.mark.parametrize("products", ["openblas", "onednn", "mkl", "numpy"])
-@pytest.mark.parametrize("shards", [1, 2, 3])
+@pytest.mark.parametrize("shards", [1, 2, pytest.param(3, marks=pytest.mark.long)])
 @pytest.mark.parametrize("case", FUSED_CASES, ids=lambda case: case.name)
 def test_fused_is_the_readable_layer(case: Case, shards: int, products: str) -> None:
     xp = fused(shards, products).counting()

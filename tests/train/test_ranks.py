@@ -251,14 +251,15 @@ def test_a_sharded_optimizer_with_rates_by_layer(rates_by_layer: Path, tmp_path:
         assert_same_bits(rates_by_layer / name, tmp_path / name)
 
 
+@pytest.mark.ranks
 @pytest.mark.parametrize(
     ("script", "message"),
     [
-        pytest.param("other_images", "images: rank 1 has a list of CRC-32 ", marks=pytest.mark.ranks),
-        pytest.param("other_version", "version of numpy: rank 1 has 1.0, rank 0 has ", marks=pytest.mark.ranks),
-        pytest.param("other_start", "weights: rank 1 has ", marks=pytest.mark.ranks),
-        pytest.param("other_weights", "weights after step 2: rank 1 has ", marks=pytest.mark.ranks),
-        pytest.param("fails_later", "rank 1: the disk is on fire", marks=pytest.mark.ranks),
+        ("other_images", "images: rank 1 has a list of CRC-32 "),
+        ("other_version", "version of numpy: rank 1 has 1.0, rank 0 has "),
+        ("other_start", "weights: rank 1 has "),
+        ("other_weights", "weights after step 2: rank 1 has "),
+        ("fails_later", "rank 1: the disk is on fire"),
         ("no_mpi4py", 'mpirun: mpi4py is not installed: pip install "vipnp[mpi]"'),
     ],
 )
@@ -296,6 +297,7 @@ def test_ranks_with_other_options(tmp_path: Path) -> None:
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.ranks
 def test_without_an_mpi_library(tmp_path: Path) -> None:
     done = ran(2, f"{QUICK} -o {tmp_path / 'run'}", MPI4PY_LIBMPI="/nowhere/libmpi.so")
     assert done.returncode == 2
