@@ -13,7 +13,7 @@ import numpy as np
 from vipnp.core import HostArray
 from vipnp.verify.outcomes import BrokenOpError, UndecidedError
 from vipnp.verify.report import Row, Verdict
-from vipnp.verify.rungs.noise import WORDS, explained, noise
+from vipnp.verify.rungs.noise import LAST_DIGITS, WORDS, explained, noise
 from vipnp.verify.rungs.slopes import kinks
 from vipnp.verify.subject import Subject, relative_error
 from vipnp.verify.worlds.complex_step import STEP, ComplexStepBackend
@@ -69,7 +69,8 @@ def complex_step(subject: Subject, truths: Callable[[Subject], Derivatives] = fo
                 row = subject.compared(NAME, name, gradient, truth)
                 size, worst = float(np.max(np.abs(truth))), np.argsort(-np.abs(gradient - truth), axis=None)[:WORST]
                 moved = [(np.arange(gradient.size) == flat).reshape(gradient.shape).astype(float) for flat in worst]
-            if row.verdict is Verdict.FAIL and _rounds(subject, i, moved, subject.bound * size):
+            doubtful = row.verdict is Verdict.FAIL and row.error is not None and row.error <= LAST_DIGITS
+            if doubtful and _rounds(subject, i, moved, subject.bound * size):
                 row = replace(row, verdict=Verdict.INCONCLUSIVE, detail=WORDS)
             rows.append(row)
         return rows

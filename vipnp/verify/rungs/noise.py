@@ -27,6 +27,10 @@ SHARE = 1 / 20
 TIMES = 10.0
 """An error up to so many times the deviation of the rounding may come of it."""
 
+LAST_DIGITS = 1e-3
+"""A gradient that is off by more than this share of its largest entry is wrong in more than the last digits, and nobody
+asks whether rounding explains it: that takes as long as many calls of the op."""
+
 WORDS = "the op's own rounding explains it: on inputs beside these it moves by as much"
 
 
