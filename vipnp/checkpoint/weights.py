@@ -15,7 +15,7 @@ import numpy as np
 from vipnp.checkpoint.pytorch import is_pytorch, read_pytorch, write_pytorch
 from vipnp.core import HostArray
 from vipnp.core.checks import printable, shown
-from vipnp.core.files import check_path, replaced_when_done
+from vipnp.core.files import PICTURES, TEXTS, check_path, replaced_when_done
 
 METADATA = "vipnp"
 """The key of the header under which our metadata stands, as JSON."""
@@ -26,31 +26,15 @@ RESERVED = "__metadata__"
 LONGEST_HEADER = 100_000_000
 """Bytes; what claims a longer header is no safetensors file (the format's own limit)."""
 
-NAMES_OF_OTHERS = (".pth", ".pt", ".ckpt", ".bin", ".tar", ".npz")
+NAMES_OF_OTHERS = (".pth", ".pt", ".ckpt", ".bin", ".tar", ".npy", ".npz")
 """How files of weights in other formats are called."""
-
-NAMES_OF_NO_WEIGHTS = (
-    ".png",
-    ".jpg",
-    ".jpeg",
-    ".pdf",
-    ".svg",
-    ".json",
-    ".csv",
-    ".toml",
-    ".txt",
-    ".npy",
-    ".py",
-    ".html",
-)
-"""How files are called that a slip of the hand would replace by weights."""
 
 
 def check_safetensors_name(option: str, path: str | os.PathLike[str]) -> None:
     """Raise ValueError, naming the option or argument, for a file that would be taken for one of another format."""
     name = check_path(option, path)
     hint = "; vipnp convert makes a .pth of it" if name.lower().endswith(NAMES_OF_OTHERS) else ""
-    if hint or name.lower().endswith(NAMES_OF_NO_WEIGHTS):
+    if hint or Path(name).suffix.lower() in PICTURES | TEXTS:
         raise ValueError(f"{option}: got {name!r}, expected the name of a safetensors file{hint}")
 
 

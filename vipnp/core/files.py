@@ -112,10 +112,12 @@ def write_json(path: str | os.PathLike[str], content: Any) -> None:
 KINDS: Mapping[str, tuple[str, ...]] = {"--json": (".json",), "--csv": (".csv",), "--html": (".html", ".htm")}
 """How the files of some options are called."""
 
-PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff")
-NAMES_OF_WORK = frozenset(
-    {*PICTURES, ".safetensors", ".pth", ".pt", ".py", ".toml", ".md", ".json", ".csv", ".html", ".htm"}
-)
+PICTURES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".pgm"})
+"""How files of pictures are called, in any case of the letters."""
+
+TEXTS = frozenset({".csv", ".htm", ".html", ".json", ".md", ".pdf", ".py", ".svg", ".toml", ".txt"})
+WEIGHTS = frozenset({".npy", ".npz", ".pt", ".pth", ".safetensors"})
+NAMES_OF_WORK = PICTURES | TEXTS | WEIGHTS
 """How files are called that nobody wants to lose by a slip of the hand."""
 
 
@@ -162,7 +164,7 @@ def check_outputs(
 def _check_kind(option: str, name: str) -> None:
     """Raise ValueError where a picture, weights or the like would be replaced by a table or a page."""
     target, usual = Path(os.path.realpath(name)), KINDS.get(option)
-    if usual and target.suffix.lower() in NAMES_OF_WORK.difference(usual) and target.is_file():
+    if usual and target.suffix.lower() in NAMES_OF_WORK.difference(usual, {".txt"}) and target.is_file():
         raise ValueError(f"{option}: {name} is there and no {usual[0]} file by its name, expected another")
 
 

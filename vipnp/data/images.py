@@ -13,9 +13,6 @@ import numpy as np
 if TYPE_CHECKING:
     from PIL import Image
 
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".pgm"})
-"""Files with these endings, in any case, are taken for images."""
-
 MAX_PIXELS = 150_000_000
 """A larger picture is refused before it is decoded: a few kilobytes can announce gigabytes of pixels."""
 

@@ -16,8 +16,8 @@ import numpy as np
 
 from vipnp.core import HostArray
 from vipnp.core.checks import check_real, check_whole, shown
-from vipnp.core.files import check_path
-from vipnp.data.images import SUFFIXES, open_image
+from vipnp.core.files import PICTURES, check_path
+from vipnp.data.images import open_image
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -263,7 +263,7 @@ def images_below(
         if _is_folder(entry):
             if not (entry.is_symlink() and Path(os.path.realpath(entry.path)) in above):
                 names += images_below(folder / entry.name, path, above, passed_over)
-        elif os.path.splitext(entry.name)[1].lower() in SUFFIXES:
+        elif os.path.splitext(entry.name)[1].lower() in PICTURES:
             names.append(path)
         elif passed_over is not None:
             passed_over.append(path)
