@@ -14,6 +14,7 @@ import numpy as np
 
 from vipnp.core import HostArray
 from vipnp.verify.outcomes import BrokenOpError, UndecidedError
+from vipnp.verify.report import Row, Verdict
 from vipnp.verify.subject import Subject
 
 POINTS = 7
@@ -60,3 +61,12 @@ def explained(error: HostArray, allowed: float, noises: Sequence[HostArray], *, 
     nothing is allowed, rounding is no excuse."""
     most = np.maximum(allowed, TIMES * units * noises[0]) if noises else allowed
     return allowed > 0 and bool(np.all(error <= most))
+
+
+def excused(row: Row, rounds: Callable[[], bool]) -> Row:
+    """The row of a gradient, INCONCLUSIVE where it fails in the last digits alone and `rounds` says that the op's own
+    rounding explains it."""
+    last_digits = row.error is not None and row.error <= LAST_DIGITS
+    if row.verdict is Verdict.FAIL and last_digits and rounds():
+        return replace(row, verdict=Verdict.INCONCLUSIVE, detail=WORDS)
+    return row
