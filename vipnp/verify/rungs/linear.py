@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache, partial
 from types import MappingProxyType
 
 import numpy as np
@@ -39,31 +40,36 @@ def linear_in_the_cotangent(subject: Subject) -> Iterator[Fault]:
     or ones, the cotangent of a sum. An op that loses digits, as the exponential of a matrix may, is off by what it
     loses, which decides nothing."""
     for factor, words in FACTORS.items():
+        noises = cache(partial(noise, subject, partial(_off_scaled, factor)))
         scaled = gradients_at(subject, np.asarray(factor * subject.cotangent))
         for i, (name, gradient, base) in enumerate(zip(subject.names, scaled, subject.float64_gradients, strict=True)):
             expected = factor * base
             off, allowed = np.abs(gradient - expected), SCALED_BOUND * float(np.max(np.abs(expected)))
             lost = bool(np.any((gradient == 0) & (expected != 0)))
             if lost or not np.max(off) <= allowed:
-
-                def beside(there: Subject, i: int = i, factor: float = factor) -> list[HostArray]:
-                    return [gradients_at(there, factor * there.cotangent)[i] - factor * there.float64_gradients[i]]
-
-                rounds = not lost and explained(off, allowed, noise(subject, beside))
+                rounds = not lost and explained(off, allowed, noises()[i : i + 1])
                 yield Fault(name, f"pullback({words} dy) is not {words} pullback(dy)", rounds)
     for words, part in _parts(subject).items():
+        noises = cache(partial(noise, subject, partial(_off_sum, part)))
         halves = (gradients_at(subject, part), gradients_at(subject, subject.cotangent - part))
         for i, (name, a, b, base) in enumerate(zip(subject.names, *halves, subject.float64_gradients, strict=True)):
             off = np.abs(a + b - base)
             allowed = SUM_BOUND * max(float(np.max(np.abs(a) + np.abs(b))), float(np.finfo(float).tiny))
             if not np.max(off) <= allowed:
-
-                def apart(there: Subject, i: int = i, part: HostArray = part) -> list[HostArray]:
-                    halves = (gradients_at(there, part)[i], gradients_at(there, there.cotangent - part)[i])
-                    return [halves[0] + halves[1] - there.float64_gradients[i]]
-
-                rounds = explained(off, allowed, noise(subject, apart))
+                rounds = explained(off, allowed, noises()[i : i + 1])
                 yield Fault(name, f"pullback(dy) is not pullback(a) + pullback(dy - a) for a = {words}", rounds)
+
+
+def _off_scaled(factor: float, subject: Subject) -> list[HostArray]:
+    """pullback(c dy) - c pullback(dy)."""
+    scaled = gradients_at(subject, factor * subject.cotangent)
+    return [gradient - factor * base for gradient, base in zip(scaled, subject.float64_gradients, strict=True)]
+
+
+def _off_sum(part: HostArray, subject: Subject) -> list[HostArray]:
+    """pullback(part) + pullback(dy - part) - pullback(dy)."""
+    halves = (gradients_at(subject, part), gradients_at(subject, subject.cotangent - part))
+    return [a + b - base for a, b, base in zip(*halves, subject.float64_gradients, strict=True)]
 
 
 def gradients_at(subject: Subject, cotangent: HostArray) -> list[HostArray]:
