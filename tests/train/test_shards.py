@@ -64,7 +64,10 @@ def first(part: Split, images: int) -> Split:
     return Split(part.names[:images], part.labels[:images], pixels=part.pixels[:images])
 
 
-@pytest.mark.parametrize(("backend", "dtype"), [("numpy", "float32"), ("numpy", "float64"), ("numba", "float32")])
+@pytest.mark.parametrize(
+    ("backend", "dtype"),
+    [("numpy", "float32"), pytest.param("numpy", "float64", marks=pytest.mark.long), ("numba", "float32")],
+)
 def test_the_number_of_threads_changes_no_bit(tmp_path: Path, backend: str, dtype: str) -> None:
     """With drop path, mixup and clipping, and a last batch of fewer images than shards."""
     recipe = dataclasses.replace(RECIPES["digits"], epochs=1, batch_size=72, drop_path=0.2, clip_grad=0.5)
