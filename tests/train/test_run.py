@@ -911,6 +911,7 @@ def test_predict_skips_broken_files_only_when_asked(whole: Path, photos: Path, t
     result = vipnp("predict", whole, tmp_path, "--csv", tmp_path / "o.csv")
     assert result.exit_code == 2
     assert "bad.png: is no whole image" in result.output
+    assert result.output.endswith(" (--skip-unreadable leaves it out)\n")
     assert result.output.startswith("passed over, since their names are no images': 1 .heic\n")
     assert f"\n{tmp_path / 'a.png'}: " in result.output  # the answers before it are not lost
     assert not (tmp_path / "o.csv").exists()
@@ -920,6 +921,26 @@ def test_predict_skips_broken_files_only_when_asked(whole: Path, photos: Path, t
     result = vipnp("predict", whole, tmp_path / "bad.png", "--skip-unreadable", "--csv", tmp_path / "o.csv")
     assert (result.exit_code, result.output.splitlines()[-1]) == (2, "error: images: none of 1 can be read")
     assert not (tmp_path / "o.csv").exists()
+
+
+def test_eval_skips_broken_files_only_when_asked(whole: Path, photos: Path, tmp_path: Path) -> None:
+    others = Path(shutil.copytree(photos, tmp_path / "d"))
+    (others / "cat" / "bad.png").write_bytes(b"")
+    (others / "dog" / "photo.heic").touch()
+    result = vipnp("eval", whole, "--data", others, "--all")
+    assert result.exit_code == 2
+    assert result.stderr.startswith("passed over, since their names are no images': 1 .heic\n")
+    assert "bad.png: is no whole image" in result.stderr
+    assert result.stderr.endswith(" (--skip-unreadable leaves it out)\n")
+    result = vipnp("eval", whole, "--data", others, "--all", "--skip-unreadable")
+    assert result.exit_code == 0, result.output
+    assert f"skipped: {others / 'cat' / 'bad.png'}: is no whole image" in result.stderr
+    everything = vipnp("eval", whole, "--data", photos, "--all")
+    assert result.stdout.partition(";")[0] == everything.stdout.partition(";")[0]
+    for file in others.rglob("*.png"):
+        file.write_bytes(b"")
+    result = vipnp("eval", whole, "--data", others, "--all", "--skip-unreadable")
+    assert (result.exit_code, result.stderr.splitlines()[-1]) == (2, "error: data: none of 25 images can be read")
 
 
 def test_a_weight_file_that_says_nothing_of_its_model(tmp_path: Path) -> None:
