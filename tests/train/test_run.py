@@ -784,6 +784,16 @@ def test_weights_that_blow_up_are_told_with_step_rate_and_norm_and_nothing_else(
     ), result.stderr
 
 
+@pytest.mark.parametrize(("backend", "said"), [("numba", True), ("numpy", False)])
+def test_a_terminal_is_told_what_the_first_step_waits_for(
+    backend: str, said: bool, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")  # as if it were one
+    result = vipnp("train", photos, "-o", tmp_path / "r", *OPTIONS, "--epochs", 1, "--backend", backend)
+    assert result.exit_code == 0, result.output
+    assert ("the first step compiles the kernels" in result.output) == said
+
+
 # --- eval and predict -------------------------------------------------------------------------------------------------
 
 
