@@ -813,6 +813,14 @@ def test_eval_gives_the_accuracy_of_the_run(whole: Path) -> None:
     }
 
 
+def test_a_weight_file_without_a_run_is_evaluated_on_other_images(whole: Path, photos: Path, tmp_path: Path) -> None:
+    file = shutil.copy(whole / "best.safetensors", tmp_path / "w.safetensors")
+    result = vipnp("eval", file)
+    expected = f"error: run: {tmp_path} holds no config.toml, which says of what images: evaluate others by vipnp eval "
+    assert (result.exit_code, result.output) == (2, f"{expected}{file} --data FOLDER\n")
+    assert vipnp("eval", file, "--data", photos).exit_code == 0
+
+
 def test_predict_agrees_with_the_model(whole: Path, photos: Path, tmp_path: Path) -> None:
     file = photos / "dog" / "1.png"
     result = vipnp("predict", whole, file, "--topk", 2, "--csv", tmp_path / "a.csv", "--json", tmp_path / "a.json")

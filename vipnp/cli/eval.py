@@ -48,7 +48,9 @@ def evaluate(
     if data is None:
         if take_all:
             raise ValueError("--all: got no --data, expected a folder of other images than the run's own")
-        elsewhere = f"evaluate others by vipnp eval {folder} --data FOLDER"
+        elsewhere = f"evaluate others by vipnp eval {model} --data FOLDER"
+        if not (folder / FILE).is_file():
+            raise FileNotFoundError(f"run: {folder} holds no {FILE}, which says of what images: {elsewhere}")
         images = images_of(folder, read_settings(folder), otherwise=elsewhere)
         check_unseen(folder, images)
     elif take_all:
