@@ -9,17 +9,19 @@ import subprocess
 import sys
 from html import unescape
 from html.parser import HTMLParser
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
 from latex2mathml.converter import convert
+from rich.console import Console
 from typer.testing import CliRunner
 
 from tests.conftest import ROOT
 from tools.formulas import FORMULAS, MATH, formulas
 from vipnp import ops
-from vipnp.audit import gradcheck
+from vipnp.audit import gradcheck, terminal
 from vipnp.audit.cases import CASES
 from vipnp.cli import app
 from vipnp.verify import report
@@ -51,6 +53,24 @@ def test_the_table(written: tuple[Any, Path, Path]) -> None:
         assert word in result.output
     assert "The audit passes" in result.output
     assert "planted mistakes fail the ladder" in result.output
+
+
+def test_the_table_fits_a_terminal_of_80_columns() -> None:
+    """Of verdicts, INCONCLUSIVE was cut off."""
+
+    def row(argument: str, verdict: str, unit: str = "2^-53 of max") -> report.Row:
+        words = ("complex_step", 1.5e-10, 3.4e-11, unit, report.Verdict(verdict), "because")
+        return report.Row("layer_norm", "mean=1000", argument, (2, 3), *words)
+
+    rows = [row("x", "INCONCLUSIVE"), row("reweight.fc2.weight", "INCONCLUSIVE"), row("all tensors", "PASS")]
+    for unit in ("2^-53 of max", "times PyTorch's error"):
+        found = report.Report([*rows, row("y", "PASS", unit)])
+        for every_argument, verdicts in ((True, 2), (False, 1)):
+            console = Console(width=80, file=StringIO())
+            terminal.print_report(console, found, every_argument=every_argument)
+            table = console.file.getvalue().partition("INCONCLUSIVE because")[0]
+            assert (table.count("INCONCLUSIVE"), "…" in table) == (verdicts, False), table
+            assert all(word in table for word in unit.split()) or not every_argument, table
 
 
 def test_the_json_file(written: tuple[Any, Path, Path]) -> None:

@@ -309,6 +309,22 @@ def test_every_orientation_is_pillows(tmp_path: Path, orientation: Any) -> None:
     np.testing.assert_array_equal(np.asarray(open_image(tmp_path / "x.png")), expected)
 
 
+@pytest.mark.parametrize("orientation", [1, 3, 6, 8])
+def test_a_picture_of_pillow_is_turned_as_its_file_is(tmp_path: Path, orientation: int) -> None:
+    tags = Image.Exif()
+    tags[0x0112] = orientation
+    pixels = np.random.default_rng(0).integers(0, 256, (6, 9, 3), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "x.png", exif=tags)
+    for exif in (True, False):
+        transform = Transform(size=(6, 9), crop_pct=1.0, exif=exif, scale=(1.0, 1.0), flip=0.0)
+        expected = transform.evaluation(tmp_path / "x.png")
+        decoded = open_image(tmp_path / "x.png", exif=exif)  # is not turned once more
+        with Image.open(tmp_path / "x.png") as opened:
+            for picture in (opened, decoded, *([ImageOps.exif_transpose(opened)] if exif else [])):
+                np.testing.assert_array_equal(transform.evaluation(picture), expected)
+                np.testing.assert_array_equal(transform.training(picture, stream(0, "augment")), expected)
+
+
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("suffix", ["png", "jpg"])
 @pytest.mark.parametrize(

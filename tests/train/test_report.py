@@ -48,6 +48,13 @@ def test_a_gallery_shows_every_picture(tmp_path: Path, monkeypatch: pytest.Monke
         assert image.size == (int(9.6 * 120), int(5.4 * 120))
 
 
+def test_a_class_without_images_has_no_recall_and_one_never_answered_no_precision(tmp_path: Path) -> None:
+    """Zeros would say that the model gets them wrong."""
+    report.per_class(tmp_path / "c.csv", np.array([[3, 1, 0], [0, 0, 0], [0, 2, 0]]), CLASSES)
+    rows = ["class,images,recall,precision", "cat,4,0.7500,1.0000", "$ dog,0,,0.0000", "emu,2,0.0000,"]
+    assert (tmp_path / "c.csv").read_text().splitlines() == rows
+
+
 @pytest.mark.filterwarnings("error")
 def test_long_names_leave_the_matrix_its_place(tmp_path: Path) -> None:
     """A class may be called as a file system allows; the layout of the picture collapsed, with a warning."""

@@ -784,6 +784,16 @@ def test_weights_that_blow_up_are_told_with_step_rate_and_norm_and_nothing_else(
     ), result.stderr
 
 
+@pytest.mark.parametrize(("backend", "said"), [("numba", True), ("numpy", False)])
+def test_a_terminal_is_told_what_the_first_step_waits_for(
+    backend: str, said: bool, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")  # as if it were one
+    result = vipnp("train", photos, "-o", tmp_path / "r", *OPTIONS, "--epochs", 1, "--backend", backend)
+    assert result.exit_code == 0, result.output
+    assert ("the first step compiles the kernels" in result.output) == said
+
+
 # --- eval and predict -------------------------------------------------------------------------------------------------
 
 
@@ -801,6 +811,14 @@ def test_eval_gives_the_accuracy_of_the_run(whole: Path) -> None:
         "confusion.png",
         "worst.png",
     }
+
+
+def test_a_weight_file_without_a_run_is_evaluated_on_other_images(whole: Path, photos: Path, tmp_path: Path) -> None:
+    file = shutil.copy(whole / "best.safetensors", tmp_path / "w.safetensors")
+    result = vipnp("eval", file)
+    expected = f"error: run: {tmp_path} holds no config.toml, which says of what images: evaluate others by vipnp eval "
+    assert (result.exit_code, result.output) == (2, f"{expected}{file} --data FOLDER\n")
+    assert vipnp("eval", file, "--data", photos).exit_code == 0
 
 
 def test_predict_agrees_with_the_model(whole: Path, photos: Path, tmp_path: Path) -> None:
@@ -911,6 +929,7 @@ def test_predict_skips_broken_files_only_when_asked(whole: Path, photos: Path, t
     result = vipnp("predict", whole, tmp_path, "--csv", tmp_path / "o.csv")
     assert result.exit_code == 2
     assert "bad.png: is no whole image" in result.output
+    assert result.output.endswith(" (--skip-unreadable leaves it out)\n")
     assert result.output.startswith("passed over, since their names are no images': 1 .heic\n")
     assert f"\n{tmp_path / 'a.png'}: " in result.output  # the answers before it are not lost
     assert not (tmp_path / "o.csv").exists()
@@ -920,6 +939,26 @@ def test_predict_skips_broken_files_only_when_asked(whole: Path, photos: Path, t
     result = vipnp("predict", whole, tmp_path / "bad.png", "--skip-unreadable", "--csv", tmp_path / "o.csv")
     assert (result.exit_code, result.output.splitlines()[-1]) == (2, "error: images: none of 1 can be read")
     assert not (tmp_path / "o.csv").exists()
+
+
+def test_eval_skips_broken_files_only_when_asked(whole: Path, photos: Path, tmp_path: Path) -> None:
+    others = Path(shutil.copytree(photos, tmp_path / "d"))
+    (others / "cat" / "bad.png").write_bytes(b"")
+    (others / "dog" / "photo.heic").touch()
+    result = vipnp("eval", whole, "--data", others, "--all")
+    assert result.exit_code == 2
+    assert result.stderr.startswith("passed over, since their names are no images': 1 .heic\n")
+    assert "bad.png: is no whole image" in result.stderr
+    assert result.stderr.endswith(" (--skip-unreadable leaves it out)\n")
+    result = vipnp("eval", whole, "--data", others, "--all", "--skip-unreadable")
+    assert result.exit_code == 0, result.output
+    assert f"skipped: {others / 'cat' / 'bad.png'}: is no whole image" in result.stderr
+    everything = vipnp("eval", whole, "--data", photos, "--all")
+    assert result.stdout.partition(";")[0] == everything.stdout.partition(";")[0]
+    for file in others.rglob("*.png"):
+        file.write_bytes(b"")
+    result = vipnp("eval", whole, "--data", others, "--all", "--skip-unreadable")
+    assert (result.exit_code, result.stderr.splitlines()[-1]) == (2, "error: data: none of 25 images can be read")
 
 
 def test_a_weight_file_that_says_nothing_of_its_model(tmp_path: Path) -> None:

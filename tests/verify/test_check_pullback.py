@@ -37,6 +37,12 @@ def test_without_a_twin_a_wrong_op_does_not_fail_against_pytorch() -> None:
     assert verdicts["pytorch"] is verdicts["float32"] is Verdict.INCONCLUSIVE
 
 
+def test_a_report_names_the_rungs_that_could_not_decide() -> None:
+    report = verify(ops.gelu, [X], rungs=["value", "adjoint", "complex_step"])
+    assert str(report) == "ok: 1 PASS, 0 FAIL, 2 INCONCLUSIVE (value, adjoint)"
+    assert str(verify(ops.gelu, [X], rungs=["complex_step"])) == "ok: 1 PASS, 0 FAIL, 0 INCONCLUSIVE"
+
+
 def test_rungs_that_look_at_no_gradient_are_no_check() -> None:
     with pytest.raises(AssertionError, match="no gradient was checked"):
         check_pullback(ops.softmax, [X], rungs=["contract"])

@@ -21,6 +21,9 @@ STYLES = {Verdict.PASS: "green", Verdict.FAIL: "bold red", Verdict.INCONCLUSIVE:
 FILE_WIDTH = 132
 """Columns for what is written to a file or a pipe, where no window sets a width."""
 
+ROOMY = 96
+"""Columns at which the table has space to spare for two spaces between its columns."""
+
 
 class _Console(Console):
     def on_broken_pipe(self) -> None:
@@ -63,14 +66,15 @@ def print_report(console: Console, report: Report, *, every_argument: bool) -> N
 
     With `every_argument` a line for each row, else one for each case and rung: the argument nearest to its bound.
     """
-    table = Table(header_style="bold", box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    padding = (0, 1 if console.width >= ROOMY else 0, 0, 0)
+    table = Table(header_style="bold", box=box.SIMPLE_HEAD, pad_edge=False, padding=padding)
     table.add_column("op", overflow="fold", min_width=10)
     table.add_column("argument", overflow="fold", min_width=8)
     table.add_column("rung", no_wrap=True)
     for heading in ("error", "bound"):
         table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("unit", no_wrap=True)
-    table.add_column("verdict", no_wrap=True)
+    table.add_column("unit", min_width=len("2^-53 of max"))
+    table.add_column("verdict", min_width=len(Verdict.INCONCLUSIVE))
     previous = None
     for op, case, rung, rows in grouped(report.rows):
         name = f"{op} ({case})" if case else op

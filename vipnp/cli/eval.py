@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from vipnp.cli.errors import told
+from vipnp.cli.errors import tell, told
 from vipnp.cli.paths import path
 
 
@@ -22,6 +22,9 @@ def evaluate(
     take_all: Annotated[bool, typer.Option("--all", help="All images of the folder in --data.")] = False,
     backend: Annotated[str, typer.Option(help="numba, numpy or cupy.")] = "numba",
     workers: Annotated[int, typer.Option("--workers", "-j", help="Threads that decode images.", min=0)] = 2,
+    skip_unreadable: Annotated[
+        bool, typer.Option("--skip-unreadable", help="Leave out files that are no whole images.")
+    ] = False,
 ) -> None:
     """Evaluate a trained model; writes eval-DATE/ into the run folder."""
     import numpy as np
@@ -29,6 +32,8 @@ def evaluate(
     from vipnp.core.checks import check_library, listed, one_line
     from vipnp.core.files import check_output_folder, new_folder
     from vipnp.data import load_data_set
+    from vipnp.data.images import UnreadableImageError
+    from vipnp.data.unreadable import told_of, without_unreadable
     from vipnp.train import confusion_matrix, report
     from vipnp.train.folder import check_unseen, images_of
     from vipnp.train.prediction import predict
@@ -43,7 +48,9 @@ def evaluate(
     if data is None:
         if take_all:
             raise ValueError("--all: got no --data, expected a folder of other images than the run's own")
-        elsewhere = f"evaluate others by vipnp eval {folder} --data FOLDER"
+        elsewhere = f"evaluate others by vipnp eval {model} --data FOLDER"
+        if not (folder / FILE).is_file():
+            raise FileNotFoundError(f"run: {folder} holds no {FILE}, which says of what images: {elsewhere}")
         images = images_of(folder, read_settings(folder), otherwise=elsewhere)
         check_unseen(folder, images)
     elif take_all:
@@ -60,14 +67,25 @@ def evaluate(
         raise ValueError(
             f"data: got classes that are not the model's: {listed(unknown)}; expected some of {listed(saved.classes)}"
         )
+    if data is not None and (others := told_of(images.passed_over, images.classes)):
+        tell(one_line(others))
     split = images.validation
+    if skip_unreadable:
+        split, problems = without_unreadable(split, workers)
+        for problem in problems:
+            tell(one_line(f"skipped: {problem}"))
+        if not len(split):
+            raise ValueError(f"data: none of {len(images.validation)} images can be read")
     labels = np.array([saved.classes.index(name) for name in images.classes])[split.labels]
-    logits = predict(saved.model, split, saved.transform, workers=workers)
+    try:
+        logits = predict(saved.model, split, saved.transform, workers=workers)
+    except UnreadableImageError as error:
+        raise UnreadableImageError(f"{error} (--skip-unreadable leaves it out)") from error
     answers = logits.argmax(axis=1)
     counts = confusion_matrix(labels, answers, len(saved.classes))
     accuracy = f"accuracy {float(np.mean(answers == labels)):.2%} on {len(split)} images"
     if data is not None and not take_all:
-        accuracy += f" held out of {len(split) + len(images.train)}"
+        accuracy += f" held out of {len(images.validation) + len(images.train)}"
     if len(images.classes) < len(saved.classes):
         accuracy += f", of {len(images.classes)} of the model's {len(saved.classes)} classes"
     try:

@@ -76,7 +76,7 @@ def predict(
                 picture = open_image(file, saved.transform.channels, exif=saved.transform.exif)
             except UnreadableImageError as error:
                 if not skip_unreadable:
-                    raise
+                    raise UnreadableImageError(f"{error} (--skip-unreadable leaves it out)") from error
                 tell(f"skipped: {one_line(str(error))}")
                 continue
             x = saved.transform.evaluation(picture)[None].astype(saved.model.dtype)

@@ -108,7 +108,8 @@ def carry_out(run: Run, workers: int, save_every: int, *, tensorboard: bool) -> 
         Progress(*columns, console=console, transient=True, disable=not (first and console.is_terminal)) as bar,
         closing(Events(run.folder)) as events,
     ):
-        task = bar.add_task("", total=run.settings.recipe.passes * run.steps_per_epoch, figures="")
+        waits_for = "" if run.backend.name == "numpy" else "the first step compiles the kernels, or loads them"
+        task = bar.add_task("", total=run.settings.recipe.passes * run.steps_per_epoch, figures=waits_for)
         trained = False
 
         def step_done(done: Any) -> None:

@@ -16,6 +16,9 @@ from vipnp.train.ranks import get_ranks
 
 FINE = "Fine tuning of the recipe"
 
+TWO_NAMES = "When the learning rate changes"
+"""A panel of its own for the option with a second, negative name: a column of such names leaves none to the others."""
+
 FREE = ("resume", "epochs", "workers", "save_every", "shard_optimizer", "tensorboard")
 """What may be given with --resume: the result does not depend on the last four."""
 
@@ -119,7 +122,9 @@ def train(
     min_lr: Annotated[float | None, fine("Lowest learning rate.")] = None,
     warmup_lr: Annotated[float | None, fine("First learning rate.")] = None,
     cooldown_epochs: Annotated[int | None, fine("Epochs at --min-lr after --epochs.")] = None,
-    sched_on_updates: Annotated[bool | None, fine("Change the rate with every step, not every epoch.")] = None,
+    sched_on_updates: Annotated[
+        bool | None, typer.Option(help="Change the rate with every step, not every epoch.", rich_help_panel=TWO_NAMES)
+    ] = None,
     warmup_epochs: Annotated[int | None, fine("Epochs up to --lr.")] = None,
     weight_decay: Annotated[float | None, fine("AdamW's.")] = None,
     clip_grad: Annotated[float | None, fine("Largest norm of the gradients; 0: any.")] = None,

@@ -45,7 +45,16 @@ def open_image(path: Path, channels: int = 3, *, exif: bool = True) -> Image.Ima
     OSError, MemoryError
         Where the process has no file or memory left, of which the file is innocent.
     """
-    return _flat(_decoded(path, exif=exif, coarse=False)).convert("RGB" if channels == 3 else "L")
+    picture = _flat(_decoded(path, exif=exif, coarse=False)).convert("RGB" if channels == 3 else "L")
+    picture.info.clear()  # of the tags, by which it would be turned once more
+    return picture
+
+
+def upright(picture: Image.Image) -> Image.Image:
+    """The picture turned as its camera's orientation tag says."""
+    picture.load()  # for some formats Pillow turns it then, and takes the tag away
+    turn = _turn(picture)
+    return picture if turn is None else picture.transpose(turn)
 
 
 def check_image(path: Path) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 
 from vipnp.core import Generator, HostArray
 from vipnp.core.checks import check_flag, check_real, check_whole, shown
-from vipnp.data.images import open_image
+from vipnp.data.images import open_image, upright
 from vipnp.data.rand_augment import parse, rand_augment
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class Transform:
     mean, std : of every channel, of values in [0, 1]: the result is (value - mean) / std.
     crop_pct : in evaluation the picture is resized to size / crop_pct and its middle is taken.
     interpolation : "nearest", "bilinear" or "bicubic", Pillow's.
-    exif : whether pictures are turned as the camera's orientation tag says.
+    exif : whether pictures, of files and of Pillow, are turned as the camera's orientation tag says.
     scale, ratio : in training, bounds of the area of the crop as a share of the picture, and of its width over height;
         scale (1, 1) takes the evaluation crop.
     flip : probability of mirroring left and right.
@@ -113,7 +113,7 @@ class Transform:
         """
         if isinstance(picture, (str, os.PathLike)):
             picture = open_image(Path(picture), self.channels, exif=self.exif)
-        self._check(picture)
+        picture = self._checked(picture)
         return self._normalised(centre_crop(picture, self.size, self.crop_pct, self.interpolation))
 
     def training(self, picture: Image.Image, rng: Generator) -> HostArray:
@@ -136,7 +136,7 @@ class Transform:
         """
         from PIL import ImageOps
 
-        self._check(picture)
+        picture = self._checked(picture)
         if self.scale == (1.0, 1.0):
             cropped = centre_crop(picture, self.size, self.crop_pct, self.interpolation)
         else:
@@ -165,7 +165,7 @@ class Transform:
         bytes_ = np.clip(np.rint((values * std + mean) * 255), 0, 255).astype(np.uint8)
         return bytes_[0] if self.channels == 1 else np.ascontiguousarray(bytes_.transpose(1, 2, 0))
 
-    def _check(self, picture: Any) -> None:
+    def _checked(self, picture: Any) -> Image.Image:
         mode, expected = getattr(picture, "mode", None), "RGB" if self.channels == 3 else "L"
         if not isinstance(mode, str):
             raise TypeError(f"picture: got {type(picture).__name__}, expected a picture of Pillow")
@@ -173,6 +173,7 @@ class Transform:
             raise ValueError(
                 f"picture: got mode {mode!r}, expected {expected!r}, as picture.convert({expected!r}) gives"
             )
+        return upright(picture) if self.exif else picture
 
     def _normalised(self, picture: Image.Image) -> HostArray:
         pixels = np.asarray(picture, np.float32).reshape(*picture.size[::-1], self.channels)

@@ -6,11 +6,12 @@ import os
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 from vipnp.core.checks import listed
 from vipnp.data.images import UnreadableImageError, check_image
-from vipnp.data.sets import DataSet
+from vipnp.data.sets import DataSet, Split
 
 AT_ONCE = 1024
 """Files that wait for the threads, so that a list of a million costs no more than one of thousands."""
@@ -48,6 +49,16 @@ def unreadable(source: str | Path, files: Sequence[str], workers: int) -> dict[s
                 if text is not None:
                     found[file] = text
     return found
+
+
+def without_unreadable(split: Split, workers: int) -> tuple[Split, list[str]]:
+    """`split` without its files that are no whole images, and what is wrong with each of them."""
+    if split.root is None:
+        return split, []
+    problems = unreadable(split.root, split.names, workers)
+    kept = [i for i, name in enumerate(split.names) if name not in problems]
+    names = tuple(split.names[i] for i in kept)
+    return replace(split, names=names, labels=split.labels[kept]), list(problems.values())
 
 
 def told_of(passed_over: Sequence[str], classes: Collection[str] | None = None) -> str:

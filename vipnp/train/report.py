@@ -139,13 +139,14 @@ def predictions(path: Path, names: Sequence[str], labels: HostArray, logits: Hos
 
 
 def per_class(path: Path, counts: HostArray, classes: Sequence[str]) -> None:
-    """A CSV file with a row a class: images, recall, precision."""
+    """A CSV file with a row a class: images, recall, precision; nothing where no image is of the class, or none is
+    said to be."""
     with text_when_done(path) as file:
         writer = csv.writer(file)
         writer.writerow(("class", "images", "recall", "precision"))
         for k, name in enumerate(classes):
             right, images, answers = counts[k, k], counts[k].sum(), counts[:, k].sum()
-            writer.writerow((name, images, f"{right / max(images, 1):.4f}", f"{right / max(answers, 1):.4f}"))
+            writer.writerow((name, images, *(f"{right / n:.4f}" if n else "" for n in (images, answers))))
 
 
 def check_picture(option: str, path: Path | None) -> None:

@@ -140,7 +140,7 @@ class Report:
         self.rows.extend(rows)
 
     def __str__(self) -> str:
-        """The failures, one a line, what several rungs say alike once, and the totals."""
+        """The failures, one a line, what several rungs say alike once, then the totals and the rungs that are open."""
         rungs: dict[str, list[str]] = {}
         for row in self.failures:
             rungs.setdefault(row.words, []).append(row.rung)
@@ -151,7 +151,9 @@ class Report:
         ]
         counts = ", ".join(f"{count} {verdict}" for verdict, count in self.totals.items())
         verdict = "NOT ok" if not self.ok else "ok" if self.decided else "nothing fails, but no gradient was checked"
-        return "\n".join([*lines, f"{verdict}: {counts}"])
+        undecided = dict.fromkeys(row.rung for row in self.rows if row.verdict is Verdict.INCONCLUSIVE)
+        which = f" ({', '.join(undecided)})" if undecided else ""
+        return "\n".join([*lines, f"{verdict}: {counts}{which}"])
 
     def to_json(self) -> dict[str, Any]:
         """The JSON form that docs/audit.md describes."""
