@@ -92,11 +92,21 @@ def test_an_array_of_another_device_is_foreign() -> None:
     assert not xp.owns(torch.zeros(3))
 
 
+def test_weights_that_pytorch_follows_can_be_saved() -> None:
+    model = VisionPermutator(CONFIG, backend=get_backend("array_api", namespace="torch"))
+    before = model.state_dict()
+    model.set_parameters({name: value.requires_grad_() for name, value in model.parameters().items()})
+    for name, value in model.state_dict().items():
+        np.testing.assert_array_equal(value, before[name])
+
+
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
         ({}, ValueError, "backend 'array_api': option 'namespace' is missing"),
         ({"namespace": "no_such_library"}, ImportError, "namespace: 'no_such_library' cannot be imported"),
+        ({"namespace": ""}, ValueError, "namespace: got '', expected the name of an array library"),
+        ({"namespace": ".torch"}, ValueError, "namespace: got '.torch', expected the name of an array library"),
         ({"namespace": 3}, TypeError, "namespace: got 3, expected the name of an array library, or its module"),
         (
             {"namespace": "math"},

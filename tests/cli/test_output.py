@@ -48,6 +48,13 @@ def test_the_files_of_an_audit_are_there_before_anything_is_printed(tmp_path: Pa
     assert "gelu" in (tmp_path / "a.html").read_text()
 
 
+@pytest.fixture(params=["", "1"], ids=["buffered", "unbuffered"])
+def buffering(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Standard output with Python's buffer, which is written at the end, and without."""
+    monkeypatch.setenv("PYTHONUNBUFFERED", request.param)
+
+
+@pytest.mark.usefixtures("buffering")
 @pytest.mark.parametrize("command", [[*VIPNP, "models"], AUDIT, [*AUDIT, "--json", "/dev/full"]])
 def test_a_full_disk_is_one_line(command: list[str]) -> None:
     with open("/dev/full" if "--json" not in command else os.devnull, "w") as full:
@@ -58,10 +65,20 @@ def test_a_full_disk_is_one_line(command: list[str]) -> None:
     assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.usefixtures("buffering")
 def test_help_on_a_full_disk_is_one_line() -> None:
     with open("/dev/full", "w") as full:
         done = subprocess.run([*VIPNP, "models", "--help"], stdout=full, stderr=subprocess.PIPE, text=True)
     assert (done.returncode, done.stderr) == (2, "error: No space left on device\n")
+
+
+def test_what_an_audit_found_is_printed_where_its_files_cannot_be_written(tmp_path: Path) -> None:
+    files = ["--json", "/dev/full", "--html", str(tmp_path / "a.html")]
+    done = subprocess.run([*AUDIT, *files], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr == "error: --json: [Errno 28] No space left on device: '/dev/full'\n"
+    assert "gelu" in done.stdout
+    assert (tmp_path / "a.html").is_file()
 
 
 def test_an_error_is_no_result_where_standard_error_is_closed() -> None:

@@ -203,6 +203,7 @@ def test_damaged_idx_files_are_named(tmp_path: Path, name: str, content: bytes |
         ("test.bin", b"", "has no pictures to test"),
         ("test.bin", None, r"has no test\.bin"),
         ("fine_label_names.txt", b"cat\ndog\n", "has the label 2, expected less than 2"),
+        ("fine_label_names.txt", b"cat\nd\xe9g\nemu\n", r"fine_label_names\.txt is no text in UTF-8 .* at byte 5"),
     ],
 )
 def test_damaged_cifar_files_are_named(tmp_path: Path, name: str, content: bytes | None, message: str) -> None:
@@ -318,6 +319,28 @@ def test_an_archive_that_announces_what_it_has_not(packed: bool, size: int, body
         assert tracemalloc.get_traced_memory()[1] < 10_000_000
     finally:
         tracemalloc.stop()
+
+
+def test_a_mark_of_the_order_of_bytes_is_no_part_of_a_name(tmp_path: Path) -> None:
+    for file, value in {**cifar(2)[0], "fine_label_names.txt": b"\xef\xbb\xbfcat\ndog\nemu\n"}.items():
+        (tmp_path / file).write_bytes(value)
+    assert load_data_set(tmp_path).classes == ("cat", "dog", "emu")
+
+
+def test_a_bit_that_fell_over_in_an_archive_is_seen(tmp_path: Path) -> None:
+    """It can be one of a pixel, which only the checksum at the end of the file shows."""
+    path = tmp_path / "c.tar.gz"
+    with gzip.open(path, "wb", compresslevel=0) as packed, tarfile.open(fileobj=packed, mode="w") as archive:
+        for name, content in cifar(2)[0].items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    assert len(load_data_set(path).train) > 0
+    damaged = bytearray(path.read_bytes())
+    damaged[damaged.index(cifar(2)[0]["train.bin"]) + 1000] ^= 1
+    path.write_bytes(damaged)
+    with pytest.raises(ValueError, match=r"c\.tar\.gz is damaged \(CRC check failed"):
+        load_data_set(path)
 
 
 def test_damaged_and_other_archives(tmp_path: Path) -> None:

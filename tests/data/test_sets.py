@@ -186,6 +186,12 @@ def test_no_such_folder() -> None:
         load_data_set("nowhere")
 
 
+def test_a_file_is_not_called_a_folder_that_is_missing(tmp_path: Path) -> None:
+    (tmp_path / "photos.zip").touch()
+    with pytest.raises(ValueError, match=r"data: .*photos\.zip' is no folder, expected one, or an archive of CIFAR"):
+        load_data_set(tmp_path / "photos.zip")
+
+
 @pytest.mark.parametrize(("name", "counts", "classes"), [("digits", (1437, 360), 10), ("mnist5k", (4000, 1000), 10)])
 def test_embedded_sets(name: str, counts: tuple[int, int], classes: int) -> None:
     data = load_data_set(name)
@@ -472,6 +478,17 @@ def test_evaluation_takes_a_file_and_no_other_picture(tmp_path: Path) -> None:
             see(grey)
         with pytest.raises(TypeError, match="picture: got ndarray, expected a picture of Pillow"):
             see(np.asarray(grey))
+        with pytest.raises(ValueError, match="picture: got 4 x 0 pixels, expected at least one"):
+            see(Image.new("RGB", (0, 4)))
+        with (
+            (tmp_path / "grey.png").open("rb") as file,
+            pytest.raises(TypeError, match="picture: got BufferedReader, expected a picture of Pillow"),
+        ):
+            see(file)
+    with pytest.raises(ValueError, match="picture: got '', expected the name of a file"):
+        in_colour.evaluation("")
+    with pytest.raises(TypeError, match=r"rng: got int, expected a numpy\.random\.Generator"):
+        in_colour.training(grey.convert("RGB"), 0)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="picture: got mode 'RGB', expected 'L'"):
         in_grey.evaluation(grey.convert("RGB"))
 

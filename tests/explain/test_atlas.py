@@ -71,6 +71,39 @@ def test_bad_input(tmp_path: Path) -> None:
     assert "is a file, expected a folder" in result.stderr
 
 
+@pytest.mark.parametrize("name", ["atlas.csv", "atlas.png"])
+def test_no_file_of_the_users_is_written_over(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("of the user\n")
+    result = CliRunner().invoke(app, ["atlas", "-o", str(tmp_path), "--data", "digits"])
+    assert result.exit_code == 2
+    assert result.stderr == (
+        f"error: --output: {tmp_path} holds {name} and no table of vipnp atlas: they would be replaced; take another "
+        "folder\n"
+    )
+    assert (tmp_path / name).read_text() == "of the user\n"
+
+
+def test_no_model_is_lost_whose_line_cannot_be_printed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An atlas goes in the place of an earlier one; a set that is given twice is trained on once."""
+    command = import_module("vipnp.cli.atlas")
+
+    def train_one(name: str, data: object, mixing: str, seed: int, *_: object) -> Trained:
+        return dataclasses.replace(trained(mixing, seed, 0.5), data=name)
+
+    def left(*_: object) -> None:
+        raise BrokenPipeError
+
+    monkeypatch.setattr(command, "train_one", train_one)
+    monkeypatch.setattr(command, "step_seconds", lambda *_: dict.fromkeys(MIXINGS, 0.1))
+    arguments = ["atlas", "-o", str(tmp_path), "--data", "digits", "--data", "digits", "--seeds", "1"]
+    for _ in range(2):
+        assert CliRunner().invoke(app, arguments).exit_code == 0
+        assert len((tmp_path / "atlas.csv").read_text().splitlines()) == 1 + len(MIXINGS)
+    monkeypatch.setattr(command.typer, "echo", left)
+    CliRunner().invoke(app, arguments)
+    assert len((tmp_path / "atlas.csv").read_text().splitlines()) == 1 + 1
+
+
 def test_the_time_of_a_step_is_taken_for_every_mixing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(import_module("vipnp.cli.atlas"), "TURNS", 1)
     seconds = step_seconds("digits", load_data_set("digits"))

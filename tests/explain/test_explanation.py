@@ -331,6 +331,12 @@ def test_the_page_holds_the_gradients_of_vjp(model: VisionPermutator) -> None:
 def test_bad_arguments_of_the_function(model: VisionPermutator) -> None:
     with pytest.raises(ValueError, match=r"target: got 5, expected a class in \[0, 5\)"):
         explain(model, IMAGE, 5)
+    for target in (True, 1.0, "cat"):
+        with pytest.raises(TypeError, match=f"target: got {target!r}, expected an integer"):
+            explain(model, IMAGE, target)  # type: ignore[arg-type]
+    assert type(explain(model, IMAGE, np.int64(1)).target) is int  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"model: got 'm\.safetensors', expected a VisionPermutator"):
+        explain("m.safetensors", IMAGE)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="image: got 2 images, expected one"):
         explain(model, np.concatenate([IMAGE, IMAGE]))
     with pytest.raises(ValueError, match=r"images: got shape \(1, 3, "):

@@ -98,6 +98,23 @@ def test_a_folder_has_one_run_at_a_time(photos: Path, whole: Path, tmp_path: Pat
     assert vipnp("train", "--resume", folder).exit_code == 0
 
 
+def test_nothing_of_a_replaced_run_is_taken_for_the_new_one(photos: Path, whole: Path, tmp_path: Path) -> None:
+    """Its weights were evaluated on the new run's held-out images, on which they had been trained."""
+    folder = tmp_path / "run"
+    shutil.copytree(whole, folder)
+    again = (photos, "-o", folder, *OPTIONS, "--overwrite", "--seed", "1")
+    result = vipnp("train", *again, "--weights", folder)
+    assert result.exit_code == 2
+    assert f"--weights: got {folder / 'best.safetensors'}, which the new run replaces" in result.output
+    assert (folder / "best.safetensors").read_bytes() == (whole / "best.safetensors").read_bytes()
+    result = vipnp("train", *again, "--lr", "1e6", "--clip-grad", "0", "--warmup-epochs", "0")
+    assert result.exit_code == 1, result.output
+    assert {path.name for path in folder.iterdir()}.isdisjoint({"best.safetensors", "last.safetensors"})
+    result = vipnp("eval", folder)
+    assert result.exit_code == 2
+    assert "holds no best.safetensors" in result.output
+
+
 def test_what_a_run_leaves(whole: Path) -> None:
     assert (whole / "classes.txt").read_text() == "cat\ndog\nemu\n"
     assert len((whole / "split.csv").read_text().splitlines()) == 24

@@ -53,3 +53,12 @@ def test_options_out_of_range(options: dict[str, Any], error: type[Exception], m
     model, _, _ = model_and_batch()
     with pytest.raises(error, match=message):
         TrainingStep(model, AdamW(model.backend), **options)
+
+
+@pytest.mark.parametrize("lr", [-1, float("nan"), "fast"])
+def test_a_wrong_learning_rate_is_told_before_any_work(lr: Any) -> None:
+    model, images, labels = model_and_batch()
+    rng = np.random.default_rng(1)
+    with pytest.raises((ValueError, TypeError), match=f"lr: got {lr!r}"):
+        TrainingStep(model, AdamW(model.backend))(images, labels, lr=lr, rng=rng)
+    assert rng.random() == np.random.default_rng(1).random()

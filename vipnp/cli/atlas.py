@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 PATCHES: Mapping[str, int] = {"digits": 1, "phototiles": 4}
 """The data sets, and the patch that makes 8 x 8 tokens of an image."""
 
+TABLE, PICTURE = "atlas.csv", "atlas.png"
+
 BATCH = 64
 LEARNING_RATE = 2e-3
 FIELD_IMAGES = 64
@@ -45,14 +47,15 @@ def atlas(
     from vipnp.explain.atlas import draw, table
     from vipnp.layers import MIXINGS
 
-    names = data or list(PATCHES)
+    names = list(dict.fromkeys(data or PATCHES))  # once each: a set that is given twice is no other
     for name in names:
         if name not in PATCHES:
             raise ValueError(f"--data: got {name!r}, expected one of {', '.join(PATCHES)}")
     check_library("atlas", "matplotlib.figure", extra="train")
     check_output_folder("--output", output)
     output.mkdir(parents=True, exist_ok=True)
-    check_outputs({f"--output: {name}": output / name for name in ("atlas.csv", "atlas.png")})
+    check_outputs({f"--output: {name}": output / name for name in (TABLE, PICTURE)})
+    check_replaceable(output)
     found: list[Trained] = []
     for name in names:
         images = load_data_set(name)
@@ -62,10 +65,25 @@ def atlas(
             for seed in range(seeds):
                 found.append(train_one(name, images, mixing, seed, passes, seconds[mixing]))
                 last = found[-1]
-                typer.echo(f"{name} {mixing} seed {seed}: {last.accuracy:.1%}, {1000 * last.seconds:.1f} ms a step")
-                write_text(output / "atlas.csv", table(found))
-    draw(output / "atlas.png", found)
-    typer.echo(one_line(f"see {output / 'atlas.png'}"))
+                try:
+                    write_text(output / TABLE, table(found))  # first, so that a closed pipe loses no model
+                finally:
+                    typer.echo(f"{name} {mixing} seed {seed}: {last.accuracy:.1%}, {1000 * last.seconds:.1f} ms a step")
+    draw(output / PICTURE, found)
+    typer.echo(one_line(f"see {output / PICTURE}"))
+
+
+def check_replaceable(folder: Path) -> None:
+    """Raise ValueError where a table and a picture in `folder` would replace others than those of an atlas."""
+    from vipnp.explain.atlas import COLUMNS
+
+    there = [name for name in (TABLE, PICTURE) if (folder / name).exists()]
+    ours = ",".join(COLUMNS)
+    if there and not ((folder / TABLE).is_file() and (folder / TABLE).read_text("utf-8", "replace").startswith(ours)):
+        raise ValueError(
+            f"--output: {folder} holds {', '.join(there)} and no table of vipnp atlas: they would be replaced; take "
+            "another folder"
+        )
 
 
 def mixing_config(data: str, mixing: str, size: tuple[int, int], classes: int) -> ViPConfig:

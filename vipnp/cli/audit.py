@@ -30,7 +30,7 @@ def audit(
     with told():
         from vipnp.audit import page, terminal
         from vipnp.backends import get_backend
-        from vipnp.core.files import check_outputs, write_json, write_text
+        from vipnp.core.files import check_outputs, write_json, write_outputs, write_text
 
         try:
             check_outputs({"--json": json, "--html": html})
@@ -49,20 +49,26 @@ def audit(
         planted: Any = None
 
         def write(appendix: Any = None) -> None:
-            if json is not None:
-                content = report.to_json()
-                write_json(json, content if planted is None else {**content, "sabotage": planted.to_json()})
-            if html is not None:
-                write_text(html, page.render(report, appendix, ops=op))
+            content = report.to_json()
+            if planted is not None:
+                content["sabotage"] = planted.to_json()
+            write_outputs(
+                ("--json", json, lambda path: write_json(path, content)),
+                ("--html", html, lambda path: write_text(path, page.render(report, appendix, ops=op))),
+            )
 
-        write()  # before anything is printed, so that a closed pipe loses none
-        terminal.print_report(console, report, every_argument=op is not None)
+        try:
+            write()  # before anything is printed, so that a closed pipe loses none
+        finally:  # nor does a full disk lose what was found
+            terminal.print_report(console, report, every_argument=op is not None)
         if sabotage:
             from tools import planting, planting_page
 
             planted = planting.sabotage_with_progress(console, ops=op, seed=seed, gradcheck=gradcheck)
-            write(planting_page.appendix(planted))
-            planting.print_sabotage(console, planted)
+            try:
+                write(planting_page.appendix(planted))
+            finally:
+                planting.print_sabotage(console, planted)
         right = report.ok and (planted is None or planted.ok)
         status = 1 if not right else 0 if report.decided else UNDECIDED
     if status:

@@ -19,7 +19,7 @@ def readers_may_leave() -> Iterator[None]:
     """Where the pipe at standard output is closed, as by `| head`, the program ends without a word. What the encoding
     of the output lacks stands as Python escapes it: no name costs a result.
 
-    Raises SystemExit with CLOSED_PIPE then; OSError where standard output is closed from the start.
+    Raises SystemExit with CLOSED_PIPE then; OSError where standard output is closed from the start or is full.
     """
     if sys.stdout is None:
         raise OSError("standard output: it is closed, expected a terminal, a file or a pipe")
@@ -32,6 +32,12 @@ def readers_may_leave() -> Iterator[None]:
     except BrokenPipeError:
         to_nowhere(sys.stdout)
         sys.exit(CLOSED_PIPE)
+    except BaseException:
+        try:
+            sys.stdout.flush()
+        except (OSError, ValueError):  # full: what is left in the buffer would be an error once more at the interpreter's end
+            to_nowhere(sys.stdout)
+        raise
 
 
 def to_nowhere(stream: TextIO) -> None:

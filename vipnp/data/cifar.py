@@ -57,8 +57,12 @@ def binary_records(labels: int, content: bytes) -> tuple[HostArray, HostArray]:
 
 
 def lines(content: bytes) -> tuple[str, ...]:
-    """The lines of a text that are not empty."""
-    return tuple(line.strip() for line in content.decode("utf-8", "replace").splitlines() if line.strip())
+    """The lines of a text that are not empty. Raises ValueError where it is no UTF-8."""
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"is no text in UTF-8 ({error.reason} at byte {error.start})") from error
+    return tuple(line.strip() for line in text.splitlines() if line.strip())
 
 
 # --- the pickles ------------------------------------------------------------------------------------------------------

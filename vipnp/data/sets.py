@@ -136,7 +136,8 @@ def load_data_set(
     TypeError
         If `source` is neither a string nor a path, `seed` no integer or `leave_out` no list.
     ValueError
-        For an empty folder, fewer than two classes, and classes that one part has and the other has not.
+        For what is no folder or an empty one, fewer than two classes, and classes that one part has and the other has
+        not.
     FileNotFoundError
         If there is no such folder.
     ImportError
@@ -158,6 +159,10 @@ def load_data_set(
     kind = packed_format(root)
     if kind is not None:
         return load_packed(root, kind)
+    if root.exists() and not root.is_dir():
+        raise ValueError(
+            f"data: {str(source)!r} is no folder, expected one, or an archive of CIFAR (.tar.gz, .tgz or .tar)"
+        )
     if not root.is_dir():
         raise FileNotFoundError(
             f"data: there is no folder {str(source)!r}, nor a set of that name ({', '.join(EMBEDDED)})"
@@ -240,7 +245,10 @@ def scan(
 def check_class(source: Path, name: str) -> None:
     """Raise ValueError for what cannot be the name of a class of `source`: it is printed, and has a line in a file."""
     if not name or len(name) > LONGEST_CLASS or NO_TEXT & {category(character) for character in name}:
-        raise ValueError(f"data: got a class named {shown(name)} in {source}, expected a line of text in UTF-8")
+        raise ValueError(
+            f"data: got a class named {shown(name)} in {source}, expected a line of text in UTF-8 of at most "
+            f"{LONGEST_CLASS} characters"
+        )
 
 
 def images_below(

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from vipnp.core import Generator, HostArray
-from vipnp.core.checks import check_flag, check_real, check_whole, shown
+from vipnp.core.checks import check_flag, check_generator, check_real, check_whole, shown
+from vipnp.core.files import check_path
 from vipnp.data.images import open_image, upright
 from vipnp.data.rand_augment import parse, rand_augment
 
@@ -112,7 +113,7 @@ class Transform:
             For what is no such picture, naming the file where it is one.
         """
         if isinstance(picture, (str, os.PathLike)):
-            picture = open_image(Path(picture), self.channels, exif=self.exif)
+            picture = open_image(Path(check_path("picture", picture)), self.channels, exif=self.exif)
         picture = self._checked(picture)
         return self._normalised(centre_crop(picture, self.size, self.crop_pct, self.interpolation))
 
@@ -132,11 +133,12 @@ class Transform:
         Raises
         ------
         TypeError, ValueError
-            For what is no such picture.
+            For what is no such picture or no generator.
         """
         from PIL import ImageOps
 
         picture = self._checked(picture)
+        check_generator(rng)
         if self.scale == (1.0, 1.0):
             cropped = centre_crop(picture, self.size, self.crop_pct, self.interpolation)
         else:
@@ -167,12 +169,14 @@ class Transform:
 
     def _checked(self, picture: Any) -> Image.Image:
         mode, expected = getattr(picture, "mode", None), "RGB" if self.channels == 3 else "L"
-        if not isinstance(mode, str):
+        if not isinstance(mode, str) or not hasattr(picture, "convert"):  # an open file has a mode, too
             raise TypeError(f"picture: got {type(picture).__name__}, expected a picture of Pillow")
         if mode != expected:
             raise ValueError(
                 f"picture: got mode {mode!r}, expected {expected!r}, as picture.convert({expected!r}) gives"
             )
+        if 0 in picture.size:  # a crop may be empty
+            raise ValueError(f"picture: got {picture.height} x {picture.width} pixels, expected at least one")
         return upright(picture) if self.exif else picture
 
     def _normalised(self, picture: Image.Image) -> HostArray:

@@ -14,6 +14,9 @@ from vipnp.core import HostArray
 from vipnp.core.files import replaced_when_done
 from vipnp.explain.receptive import shares
 
+COLUMNS = ("data", "mixing", "seed", "parameters", "macs", "accuracy", "seconds_a_step")
+"""Of the table, before the shares of the receptive fields."""
+
 
 @dataclass(frozen=True)
 class Trained:
@@ -44,7 +47,7 @@ def table(found: Sequence[Trained]) -> str:
     blocks = len(found[0].before)
     head = [f"on_lines_{when}_{block + 1}" for when in ("before", "after") for block in range(blocks)]
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["data", "mixing", "seed", "parameters", "macs", "accuracy", "seconds_a_step", *head])
+    writer.writerow([*COLUMNS, *head])
     for one in found:
         lines = [f"{_on_lines(field):.4f}" for field in (*one.before, *one.after)]
         figures = [one.data, one.mixing, one.seed, one.parameters, one.macs]

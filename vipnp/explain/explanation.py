@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from vipnp.core import HostArray
-from vipnp.core.checks import check_host_images
+from vipnp.core.checks import check_host_images, is_whole, shown
 from vipnp.explain.receptive import receptive_fields
 from vipnp.explain.tape import watched
 from vipnp.layers import SHIFTS, BranchKind
@@ -96,15 +96,19 @@ def explain(model: VisionPermutator, image: HostArray, target: int | None = None
     ValueError, TypeError
         If the image does not fit or there is no such class.
     """
+    if not isinstance(model, VisionPermutator):
+        raise TypeError(f"model: got {shown(model)}, expected a VisionPermutator such as vipnp.load returns")
     check_host_images(image)
     if len(image) != 1:
         raise ValueError(f"image: got {len(image)} images, expected one")
     config = model.config
+    if target is not None and not is_whole(target):  # True, as an index, is every class
+        raise TypeError(f"target: got {shown(target)}, expected an integer")
     if target is not None and not 0 <= target < config.num_classes:
         raise ValueError(f"target: got {target}, expected a class in [0, {config.num_classes})")
     twin, tape = watched(model)
     logits, pullback = twin.vjp(image)
-    chosen = int(np.argmax(logits[0])) if target is None else target
+    chosen = int(np.argmax(logits[0]) if target is None else target)
     cotangent = np.zeros_like(logits)
     cotangent[0, chosen] = 1
     dimage, _ = pullback(cotangent)

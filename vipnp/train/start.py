@@ -20,7 +20,7 @@ from vipnp.data.unreadable import check_readable, files_of, unreadable
 from vipnp.train.folder import (
     CONTENTS,
     EVENTS,
-    LOG,
+    FOLDERS,
     check_kinds,
     image_named,
     images_of,
@@ -88,6 +88,8 @@ def new_settings(
     )
     if not overwrite:
         check_vacant(folder)
+    if weights is not None and weights.parent == folder.resolve() and weights.name in CONTENTS:
+        raise ValueError(f"--weights: got {weights}, which the new run replaces, expected a file elsewhere")
     check_kinds(folder)
     return settings
 
@@ -224,7 +226,11 @@ def write_start(run: Run, *, new: bool, epochs: int | None) -> None:
             old.unlink()
         for old in (run.folder / EVENTS).glob("events.*"):
             old.unlink()
-        (run.folder / LOG).unlink(missing_ok=True)
+        # The weights too: until the first epoch is over they would be taken for this run's, and evaluated on images
+        # that they were trained on.
+        for name in CONTENTS:
+            if name not in FOLDERS:
+                (run.folder / name).unlink(missing_ok=True)
         prepare_folder(run.folder, run.settings, run.data, versions())
     elif epochs is not None:
         write_text(run.folder / FILE, run.settings.to_toml({"versions": versions()}))

@@ -94,11 +94,12 @@ class TrainingStep:
         images, targets, rng : as for `VisionPermutator.loss_and_grads`, which says what is raised. lr : the learning
         rate, as for the optimiser.
         """
+        lr = check_real("lr", lr, low=0)
         if self._graph is not None:
             images, targets = self._graph.received(images, targets)
             check_rng(rng)
             if self._graph.takes(images, targets, rng):
-                return self._graph(images, targets, check_real("lr", lr, low=0), rng)
+                return self._graph(images, targets, lr, rng)
         model = self.model
         grads: Mapping[str, Array]
         loss, grads = model.loss_and_grads(images, targets, label_smoothing=self.label_smoothing, rng=rng)

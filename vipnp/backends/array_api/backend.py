@@ -60,7 +60,8 @@ class ArrayAPIBackend(Backend):
         return self._ndtr(x)
 
     def to_numpy(self, x: Array) -> HostArray:
-        return np.from_dlpack(x, device="cpu")
+        # A tensor of PyTorch that requires a gradient, which nobody asks of its values, is not exported.
+        return np.from_dlpack(getattr(x, "detach", lambda: x)(), device="cpu")
 
     def _ndtr_on_host(self, x: Array) -> Array:
         return self.asarray(np.asarray(ndtr(self.to_numpy(x))))
@@ -86,6 +87,10 @@ def create(*, namespace: str | ModuleType, device: Any = None) -> ArrayAPIBacken
             module = import_module(namespace)
         except ImportError as error:
             raise ImportError(f"namespace: {namespace!r} cannot be imported ({error})") from error
+        except (ValueError, TypeError) as error:  # an empty name, and one that begins with a dot
+            raise ValueError(
+                f"namespace: got {namespace!r}, expected the name of an array library, such as 'torch' ({error})"
+            ) from error
     elif isinstance(namespace, ModuleType):
         module = namespace
     else:
