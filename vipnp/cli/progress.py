@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from vipnp.train.run import Progress as Told
     from vipnp.train.run import Run
 
+RATE_OVER = 3600.0
+"""Seconds back that the time that is left is reckoned from: two steps must lie in them, and one may take minutes."""
+
 
 def memory() -> str:
     """The most memory that this process has taken, where the system says that."""
@@ -29,6 +32,12 @@ def memory() -> str:
         return ""
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     return f"  {most / 1e6:,.0f} MB"
+
+
+def rate(images_per_second: float) -> str:
+    """With two digits at least: a large model on few cores sees an image in several seconds."""
+    digits = 0 if images_per_second >= 10 else 1 if images_per_second >= 1 else 2
+    return f"{images_per_second:.{digits}f} images/s"
 
 
 def in_shell(folder: Path) -> str:
@@ -105,7 +114,13 @@ def carry_out(run: Run, workers: int, save_every: int, *, tensorboard: bool) -> 
         TimeRemainingColumn(),
     )
     with (
-        Progress(*columns, console=console, transient=True, disable=not (first and console.is_terminal)) as bar,
+        Progress(
+            *columns,
+            console=console,
+            transient=True,
+            disable=not (first and console.is_terminal),
+            speed_estimate_period=RATE_OVER,
+        ) as bar,
         closing(Events(run.folder)) as events,
     ):
         waits_for = "" if run.backend.name == "numpy" else "the first step compiles the kernels, or loads them"
@@ -121,7 +136,7 @@ def carry_out(run: Run, workers: int, save_every: int, *, tensorboard: bool) -> 
                 task,
                 completed=done.epoch * done.steps + done.step,
                 description=f"epoch {done.epoch + 1}/{done.epochs}",
-                figures=f"loss {done.loss:.3f}  lr {done.lr:.1e}  {done.images_per_second:.0f} images/s{memory()}",
+                figures=f"loss {done.loss:.3f}  lr {done.lr:.1e}  {rate(done.images_per_second)}{memory()}",
             )
             if done.accuracy is not None:
                 row = {"epoch": done.epoch + 1, "loss": done.loss, "accuracy": done.accuracy}
