@@ -21,6 +21,7 @@ from vipnp.verify.report import Row, Verdict
 from vipnp.verify.trees import argument_names, named_leaves, rebuild
 from vipnp.verify.worlds.dual import DualNumbers
 from vipnp.verify.worlds.exact import ExactBackend
+from vipnp.verify.worlds.shaken import ShakenArray
 
 UNIT_64 = 2.0**-53
 """Half the distance from 1 to the next float64: the largest relative error of one rounding."""
@@ -261,7 +262,7 @@ class Subject:
 def in_one_array(parts: Sequence[Any]) -> Any:
     """The entries of several arrays in one of rank 1."""
     for part in parts:
-        if isinstance(part, np.ndarray) and type(part) is not np.ndarray:
+        if isinstance(part, np.ndarray) and type(part) not in (np.ndarray, ShakenArray):
             raise BrokenOpError(f"y has a {type(part).__name__} in it, expected arrays of NumPy's own class")
     if not sum(int(np.prod(np.shape(part))) for part in parts):
         raise UndecidedError("y has no entries: there is nothing to differentiate")
