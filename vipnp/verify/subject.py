@@ -21,6 +21,7 @@ from vipnp.verify.report import Row, Verdict
 from vipnp.verify.trees import argument_names, named_leaves, rebuild
 from vipnp.verify.worlds.dual import DualNumbers
 from vipnp.verify.worlds.exact import ExactBackend
+from vipnp.verify.worlds.shaken import ShakenArray
 
 UNIT_64 = 2.0**-53
 """Half the distance from 1 to the next float64: the largest relative error of one rounding."""
@@ -115,9 +116,11 @@ class Subject:
             raise WrongFormError(f"the op returned {_described(result)}, expected the pair (y, pullback)")
         y, pullback = result
         if isinstance(y, (tuple, list)):
-            if odd := [part for part in y if part is None or isinstance(part, (str, tuple, list, Mapping))]:
+            if odd := [part for part in y if _is_no_array(part)]:
                 raise WrongFormError(f"y has {_described(odd[0])} in it, expected arrays")
             return in_one_array(y), _takes_one_array(pullback, [np.shape(part) for part in y])
+        if _is_no_array(y):
+            raise WrongFormError(f"y is {_described(y)}, expected an array or a tuple of arrays")
         if 0 in np.shape(y):
             raise UndecidedError(f"y has no entries, shape {np.shape(y)}: there is nothing to differentiate")
         return result
@@ -169,8 +172,7 @@ class Subject:
     @cached_property
     def cotangent(self) -> HostArray:
         """A random cotangent dy of the shape of y, none of it zero or one."""
-        y, _ = self.run(self.numpy, self.copies())
-        return np.asarray(_away_from_zero(self.rng("cotangent"), np.shape(y)))
+        return np.asarray(_away_from_zero(self.rng("cotangent"), self.value.shape))
 
     @cached_property
     def value(self) -> HostArray:
@@ -260,7 +262,7 @@ class Subject:
 def in_one_array(parts: Sequence[Any]) -> Any:
     """The entries of several arrays in one of rank 1."""
     for part in parts:
-        if isinstance(part, np.ndarray) and type(part) is not np.ndarray:
+        if isinstance(part, np.ndarray) and type(part) not in (np.ndarray, ShakenArray):
             raise BrokenOpError(f"y has a {type(part).__name__} in it, expected arrays of NumPy's own class")
     if not sum(int(np.prod(np.shape(part))) for part in parts):
         raise UndecidedError("y has no entries: there is nothing to differentiate")
@@ -322,7 +324,8 @@ def _away_from_zero(rng: np.random.Generator, shape: tuple[int, ...]) -> HostArr
 def _failure(where: str, error: BaseException, backend: Backend, exact: bool) -> BaseException:
     if stems_from_the_limit(error):
         return OutOfTimeError()
-    message = f"the {where} raised {type(error).__name__}: {error}{_line(error)}"
+    said = ": ".join(filter(None, [type(error).__name__, str(error)]))
+    message = f"the {where} raised {said}{_line(error)}"
     if exact:
         return UndecidedError(f"on {backend.name}, {message}")
     return BrokenOpError(message)
@@ -333,6 +336,10 @@ def _line(error: BaseException) -> str:
     called = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename != __file__]
     own = [frame for frame in called if frame.filename == called[0].filename]
     return f" ({Path(own[-1].filename).name}, line {own[-1].lineno})" if own else ""
+
+
+def _is_no_array(value: Any) -> bool:
+    return value is None or isinstance(value, (str, tuple, list, Mapping))
 
 
 def _described(value: Any) -> str:
@@ -353,7 +360,7 @@ def _nested_like(argument: Any, gradient: Any, name: str) -> list[Any]:
         if not isinstance(gradient, (list, tuple)) or len(gradient) != len(argument):
             raise BrokenOpError(f"the gradient of {name} is {_described(gradient)}, expected {_described(argument)}")
         children = [(child, gradient[i], f"{name}.{i}") for i, child in enumerate(argument)]
-    elif gradient is None or isinstance(gradient, (Mapping, list, tuple, str)):
+    elif _is_no_array(gradient):
         raise BrokenOpError(f"the gradient is {_described(gradient)}, expected an array", argument=name)
     else:
         return [gradient]

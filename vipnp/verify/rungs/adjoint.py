@@ -12,6 +12,7 @@ import numpy as np
 from vipnp.core import HostArray
 from vipnp.verify.outcomes import BrokenOpError, UndecidedError
 from vipnp.verify.report import Row, Verdict
+from vipnp.verify.rungs.places import in_order
 from vipnp.verify.subject import Subject
 from vipnp.verify.trees import tree_map_reals
 
@@ -43,7 +44,7 @@ def adjoint(subject: Subject) -> list[Row]:
 
 def _rows(subject: Subject, kwargs: Mapping[str, Any]) -> list[Row]:
     rng = subject.rng("adjoint")
-    point = [MULTIPLE * _integers(rng, array.shape) for array in subject.arrays]
+    point = [MULTIPLE * _integers(rng, array.shape, ordered=in_order(array)) for array in subject.arrays]
     y, pullback = subject.run(subject.numpy, point, copy.deepcopy(kwargs))
     cotangent = MULTIPLE * _integers(rng, np.shape(y))
     gradients = subject.gradients(subject.numpy, pullback, cotangent)
@@ -105,8 +106,9 @@ def _value(subject: Subject, which: int, point: list[HostArray], step: HostArray
     return np.asarray(y)
 
 
-def _integers(rng: np.random.Generator, shape: tuple[int, ...]) -> HostArray:
-    return np.asarray(rng.integers(1, 4, shape) * rng.choice([-1.0, 1.0], shape))
+def _integers(rng: np.random.Generator, shape: tuple[int, ...], *, ordered: bool = False) -> HostArray:
+    drawn = np.asarray(rng.integers(1, 4, shape) * rng.choice([-1.0, 1.0], shape))
+    return np.cumsum(np.abs(drawn), axis=-1) - shape[-1] if ordered else drawn
 
 
 def _exact_constant(value: Any) -> Any:

@@ -250,9 +250,8 @@ def any_memory_layout(subject: Subject) -> Iterator[Fault]:
     if constant.ndim:
         spread = np.broadcast_to(np.float64(0.75), constant.shape)
         pair = (gradients_at(subject, spread), gradients_at(subject, constant))
-        for name, gradient, base in zip(subject.names, *pair, strict=True):
-            if not relative_error(gradient, base) <= LAYOUT_BOUND:
-                yield Fault(name, "a cotangent of stride 0 gives another gradient")
+        for i, (gradient, base) in enumerate(zip(*pair, strict=True)):
+            yield from _moved(subject, i, gradient, base, "a cotangent of stride 0 gives another gradient")
     for description, relayout in LAYOUTS.items():
         for among, chosen in _which(len(subject.arrays)).items():
             arrays = [
@@ -265,11 +264,25 @@ def any_memory_layout(subject: Subject) -> Iterator[Fault]:
             except BrokenOpError as error:
                 yield Fault(error.argument, f"on {description} {among}, {error}")
                 continue
-            if relative_error(np.asarray(y), subject.value) > LAYOUT_BOUND:
-                yield Fault(None, f"{description} {among} give another y")
-            for name, gradient, base in zip(subject.names, gradients, subject.float64_gradients, strict=True):
-                if not subject.hard and not relative_error(np.asarray(gradient), base) <= LAYOUT_BOUND:
-                    yield Fault(name, f"{description} {among} give another gradient")
+            yield from _moved(subject, None, np.asarray(y), subject.value, f"{description} {among} give another y")
+            if not subject.hard:
+                for i, (gradient, base) in enumerate(zip(gradients, subject.float64_gradients, strict=True)):
+                    message = f"{description} {among} give another gradient"
+                    yield from _moved(subject, i, np.asarray(gradient), base, message)
+
+
+def _moved(subject: Subject, which: int | None, found: HostArray, base: HostArray, message: str) -> Iterator[Fault]:
+    """A fault where the gradient of one array, or y, is off what it was by more than LAYOUT_BOUND; in doubt where the
+    op's own rounding explains it."""
+    if relative_error(found, base) <= LAYOUT_BOUND:
+        return
+
+    def beside(there: Subject) -> list[HostArray]:
+        return [there.value if which is None else there.float64_gradients[which]]
+
+    allowed = LAYOUT_BOUND * float(np.max(np.abs(base)))
+    rounds = explained(np.abs(found - base), allowed, noise(subject, beside))
+    yield Fault(None if which is None else subject.names[which], message, rounds)
 
 
 def _which(arguments: int) -> dict[str, set[int]]:

@@ -78,17 +78,18 @@ def differences(subject: Subject) -> list[Row]:
             error, doubt = relative_error(gradient, fine), relative_error(coarse, fine)
             detail = worst_entry(gradient, fine) if error > bound else ""
             off, allowed, beside = np.abs(gradient - fine), bound * float(np.max(np.abs(fine))), _gradient(i)
+            size = float(np.maximum(np.max(np.abs(fine)), np.max(np.abs(gradient))))
         else:
             direction = random_direction(rng, gradient.shape)
             scaled = direction / np.sqrt(direction.size)
-            size = float(np.sqrt(direction.size))
-            coarse_slope, fine_slope = (difference(subject, i, scaled, step) * size for step in (2 * STEP, STEP))
+            root = float(np.sqrt(direction.size))
+            coarse_slope, fine_slope = (difference(subject, i, scaled, step) * root for step in (2 * STEP, STEP))
             found = float(np.sum(gradient * direction))
             error = directional_error(found, fine_slope, gradient)
             doubt = directional_error(coarse_slope, fine_slope, gradient)
             if error > bound and not subject.hard:
                 best = best_quotient(subject, i, scaled)
-                error, doubt = directional_error(found, size * best.slope, gradient), size * best.doubt
+                error, doubt = directional_error(found, root * best.slope, gradient), root * best.doubt
                 doubt = directional_error(doubt, 0, gradient)
                 if error > bound and best.narrow and error <= 10 * doubt and _kink_nearby(subject, i, scaled):
                     error = doubt = 0.0
@@ -99,8 +100,10 @@ def differences(subject: Subject) -> list[Row]:
                 doubt = 1.0
             detail = "one random direction"
             norm = float(np.linalg.norm(gradient)) or 1.0
+            size = max(norm, abs(fine_slope))
             off, allowed, beside = np.asarray(error * norm), bound * norm, _gradient(i, direction)
-        row = _judged(subject, name, error, float(np.maximum(doubt, _lost(subject.arrays[i]))), bound, detail)
+        doubt = float(np.maximum(doubt, max(_lost(subject.arrays[i]), _drowned(subject, size))))
+        row = _judged(subject, name, error, doubt, bound, detail)
         rows.append(excused(row, partial(_rounds, subject, beside, off, allowed)))
     return rows
 
@@ -161,6 +164,13 @@ def _judged(subject: Subject, name: str, error: float, doubt: float, bound: floa
 def _lost(array: HostArray) -> float:
     """The share of a step that rounding x + step can take, at most all of it."""
     return min(1.0, float(np.max(np.spacing(np.abs(array)))) / STEP)
+
+
+def _drowned(subject: Subject, size: float) -> float:
+    """All of a slope of a `size`, where rounding the values on both sides moves the quotient by more than a little of
+    it: of exp(60) + x no difference shows x. Else nothing."""
+    rounding = float(np.linalg.norm(subject.cotangent * subject.value)) * UNIT_64 / STEP
+    return float(not rounding <= UNRESOLVED * size)
 
 
 def difference(subject: Subject, which: int, direction: HostArray, step: float, *, order: int = 4) -> float:

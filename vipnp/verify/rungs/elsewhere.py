@@ -7,6 +7,7 @@ last digits are the business of the other rungs.
 from __future__ import annotations
 
 import contextlib
+import warnings
 from collections.abc import Collection, Iterator
 from dataclasses import replace
 from typing import NamedTuple
@@ -19,7 +20,7 @@ from vipnp.verify.outcomes import BrokenOpError, UndecidedError
 from vipnp.verify.report import Row, Verdict
 from vipnp.verify.rungs.complex_step import holds_by_complex_step, random_direction
 from vipnp.verify.rungs.differences import STEP, best_quotient, difference
-from vipnp.verify.rungs.places import Place, made_for, places
+from vipnp.verify.rungs.places import Place, in_order, made_for, places
 from vipnp.verify.rungs.slopes import SLOPE_STEP, beside_slopes, beside_ties, many_pieces
 from vipnp.verify.subject import UNIT_64, Subject
 
@@ -53,10 +54,10 @@ def elsewhere(subject: Subject) -> list[Row]:
     is so entry by entry, and along a direction that moves equal entries together. Where many pieces meet and these say
     different things, the second decides: no gradient of a sorted row with ties is right entry by entry.
 
-    Where op or pullback raises, a gradient has another shape, or y is not finite, the op is not made for the inputs,
-    and they count for nothing: whoever uses it there is told. A fault beside a constant that another size may
-    spoil decides nothing, since a right op may ask more of its constants than anyone here knows. What was found counts
-    also where the time does not suffice for the rest.
+    Where op or pullback raises or warns at run time, a gradient has another shape, or y is not finite, the op is not
+    made for the inputs, and they count for nothing: whoever uses it there is told. A fault beside a constant that
+    another size may spoil decides nothing, since a right op may ask more of its constants than anyone here knows. What
+    was found counts also where the time does not suffice for the rest.
     """
     before = subject.float64_gradients
     faults: dict[str, list[str]] = {name: [] for name in subject.names}
@@ -64,18 +65,20 @@ def elsewhere(subject: Subject) -> list[Row]:
     seen: list[str] = []
     late = False
     try:
-        for place in places(subject):
-            if not made_for(place.subject) or _beyond_signs(subject, place.subject):
-                continue
-            with contextlib.suppress(BrokenOpError):  # of an op that is made for this place and not for all around it
-                found = list(_faults(place, [name for name in subject.names if len(faults[name]) >= TOLD]))
-                seen.append(place.words)
-                for name, fault in found:
-                    if place.doubtful:
-                        doubt = f"{place.words}, which may spoil the constant {place.doubtful}: {fault}"
-                        doubts[name].append(doubt)
-                    else:
-                        faults[name].append(f"{place.words}: {fault}")
+        # What warns of its inputs, as a solver does of a singular matrix, is not made for them.
+        with warnings.catch_warnings(action="error", category=RuntimeWarning):
+            for place in places(subject):
+                if not made_for(place.subject) or _beyond_domain(subject, place.subject):
+                    continue
+                with contextlib.suppress(BrokenOpError):  # of an op that is made for this place and not for all around
+                    found = list(_faults(place, [name for name in subject.names if len(faults[name]) >= TOLD]))
+                    seen.append(place.words)
+                    for name, fault in found:
+                        if place.doubtful:
+                            doubt = f"{place.words}, which may spoil the constant {place.doubtful}: {fault}"
+                            doubts[name].append(doubt)
+                        else:
+                            faults[name].append(f"{place.words}: {fault}")
         again = replace(subject).float64_gradients
         for name, a, b in zip(subject.names, before, again, strict=True):
             if a.tobytes() != b.tobytes():
@@ -95,11 +98,14 @@ def elsewhere(subject: Subject) -> list[Row]:
     return rows
 
 
-def _beyond_signs(given: Subject, there: Subject) -> bool:
-    """Whether a gradient is not finite at zeros or at entries of a sign where there were none: an op that divides by
-    positive numbers may not be made for others."""
+def _beyond_domain(given: Subject, there: Subject) -> bool:
+    """Whether a gradient is not finite at zeros, at entries of a sign, or at equal entries of what was in order, where
+    there were none: an op that divides by positive numbers may not be made for others."""
     pairs = list(zip(given.arrays, there.arrays, strict=True))
-    beyond = any((old.min() > 0 >= new.min()) or (old.max() < 0 <= new.max()) for old, new in pairs)
+    beyond = any(
+        (old.min() > 0 >= new.min()) or (old.max() < 0 <= new.max()) or (in_order(old) and not in_order(new))
+        for old, new in pairs
+    )
     return beyond and not all(np.all(np.isfinite(gradient)) for gradient in there.float64_gradients)
 
 

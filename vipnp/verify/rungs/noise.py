@@ -1,14 +1,17 @@
 """How much an op rounds by itself: a right one may lose digits, as 1 - cos(x) does near zero, and what it loses is no
 mistake of its gradient.
 
-At points so near to one another that a smooth function is a parabola, third differences leave the rounding alone. A
-wrong formula is smooth as a right one is, so that no wrong gradient is explained by this.
+It is seen in two ways. At points so near to one another that a smooth function is a parabola, third differences leave
+the rounding alone, also of what is not written in NumPy. And every result of NumPy is shaken in its last digit,
+since steps that round one way at all of these points, as in x - tanh(x) for x = 0.001, show nothing there. A wrong
+formula is smooth as a right one is, and is shaken as little, so that no wrong gradient is explained by this.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from typing import TypeAlias
 
 import numpy as np
 
@@ -16,11 +19,15 @@ from vipnp.core import HostArray
 from vipnp.verify.outcomes import BrokenOpError, UndecidedError
 from vipnp.verify.report import Row, Verdict
 from vipnp.verify.subject import Subject
+from vipnp.verify.worlds.shaken import ShakenArray
 
 POINTS = 7
 DISTANCE = 2.0**-40
 """At so many points in a row, every entry of every array so much of itself from one to the next: far enough for other
 roundings, and so near that what is rounded to float32 on purpose is mostly rounded alike."""
+
+RUNS = 5
+"""So often the op runs with results that are shaken."""
 
 SHARE = 1 / 20
 """(3!)^2 / 6!: the share of the rounding of one value in the mean square of third differences."""
@@ -35,25 +42,46 @@ asks whether rounding explains it: that takes as long as many calls of the op.""
 WORDS = "the op's own rounding explains it: on inputs beside these it moves by as much"
 
 
-def noise(subject: Subject, which: Callable[[Subject], Sequence[HostArray]]) -> list[HostArray]:
+Which: TypeAlias = Callable[[Subject], Sequence[HostArray]]
+
+
+def noise(subject: Subject, which: Which) -> list[HostArray]:
     """The standard deviation of the rounding of every entry of the arrays that `which` gives for a subject, each at
-    least the median of its array, since one by itself may be rounded alike at all points. Nothing where the op is not
-    made for the points beside its inputs."""
+    least the median of its array, since one by itself may be rounded alike every time. Nothing where the op is not made
+    for the points beside its inputs."""
+    both = [found for found in (_of_points(subject, which), _of_shaking(subject, which)) if found]
+    deviations = [np.max(pair, axis=0) for pair in zip(*both, strict=True)]
+    return [np.maximum(deviation, np.median(deviation)) for deviation in deviations]
+
+
+def _of_points(subject: Subject, which: Which) -> list[HostArray]:
     rng = subject.rng("own rounding")
     signs = [rng.choice([-1.0, 1.0], array.shape) for array in subject.arrays]
+    points = (DISTANCE * (k - POINTS // 2) for k in range(POINTS))
+    found = _runs(
+        subject, which, ([a * (1 + far * u) for a, u in zip(subject.arrays, signs, strict=True)] for far in points)
+    )
+    return [np.sqrt(SHARE * np.mean(np.square(np.diff(values, n=3, axis=0)), axis=0)) for values in found]
+
+
+def _of_shaking(subject: Subject, which: Which) -> list[HostArray]:
+    ShakenArray.rng = subject.rng("shaken")
+    found = _runs(subject, which, ([array.copy().view(ShakenArray) for array in subject.arrays] for _ in range(RUNS)))
+    return [np.std(values, axis=0, ddof=1) for values in found]
+
+
+def _runs(subject: Subject, which: Which, inputs: Iterable[Sequence[HostArray]]) -> list[HostArray]:
+    """What `which` gives on inputs instead of the subject's, one run after the other along a new first axis; nothing
+    where the op is not made for one of them."""
     found = []
     try:
-        for k in range(POINTS):
-            far = DISTANCE * (k - POINTS // 2)
-            moved = [np.asarray(array * (1 + far * u)) for array, u in zip(subject.arrays, signs, strict=True)]
-            there = replace(subject, args=subject.tree(moved))
+        for arrays in inputs:
+            there = replace(subject, args=subject.tree(map(np.asanyarray, arrays)))
             vars(there)["cotangent"] = subject.cotangent
             found.append([np.array(array, np.float64) for array in which(there)])
     except (BrokenOpError, UndecidedError):
-        return [np.zeros(array.shape) for array in found[0]] if found else []
-    rows = [np.diff(np.stack(arrays), n=3, axis=0) for arrays in zip(*found, strict=True)]
-    deviations = [np.sqrt(SHARE * np.mean(np.square(row), axis=0)) for row in rows]
-    return [np.maximum(deviation, np.median(deviation)) for deviation in deviations]
+        return []
+    return [np.stack(values) for values in zip(*found, strict=True)]
 
 
 def explained(error: HostArray, allowed: float, noises: Sequence[HostArray], *, units: float = 1.0) -> bool:

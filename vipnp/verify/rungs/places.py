@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
@@ -19,6 +20,12 @@ BEYOND = (131, 1031)
 ENTRIES = 2**16
 """No array is made larger than this."""
 
+MEMORY = 2**32
+"""Bytes that an op may take where a size is made larger. At twice the size it is expected to take DOUBLED times as
+much, as where its memory grows with the fourth power."""
+
+DOUBLED = 2**4
+
 LARGEST = (1e-6, 1e-3, 0.03, 8.0, 40.0)
 """The largest entry of inputs that are made small or large."""
 
@@ -35,10 +42,10 @@ class Place:
 
 
 def made_for(subject: Subject) -> bool:
-    """Whether the op works on these inputs: y is finite, and nothing raises."""
+    """Whether the op works on these inputs: y is finite, nothing raises, and the memory suffices."""
     try:
         return bool(np.all(np.isfinite(subject.value))) and bool(subject.float64_gradients)
-    except (BrokenOpError, UndecidedError):
+    except (BrokenOpError, UndecidedError, MemoryError):
         return False
 
 
@@ -49,10 +56,11 @@ def places(subject: Subject) -> Iterator[Place]:
         for new in (1, size + 1):
             if resized := _resized(subject, size, new):
                 yield Place(f"with size {new} in place of {size}", resized, _doubtful(subject, size, new))
+        most = _largest_size(subject, size)
         for beyond in BEYOND:
             for new in (beyond, size * (beyond // size + 1)):
-                resized = _resized(subject, size, new)
-                if resized and max(array.size for array in resized.arrays) <= ENTRIES and made_for(resized):
+                resized = _resized(subject, size, new) if new <= most else None
+                if resized and _entries(resized) <= ENTRIES and made_for(resized):
                     yield Place(f"with size {new} in place of {size}", resized, _doubtful(subject, size, new))
                     break
 
@@ -69,15 +77,23 @@ def places(subject: Subject) -> Iterator[Place]:
     yield from _equal_arguments(subject, rng)
 
 
+def in_order(array: HostArray) -> bool:
+    """Whether entries increase all along the last axis, as those of knots, times and levels do. `np.interp` raises
+    nothing where they do not, and means nothing."""
+    return array.ndim > 0 and array.shape[-1] > 2 and bool(np.all(np.diff(array, axis=-1) > 0))
+
+
 def _with(subject: Subject, arrays: Sequence[HostArray]) -> Subject:
-    return replace(subject, args=subject.tree(map(np.asarray, arrays)))
+    """The subject with other arrays; those of arrays that are in order are put in order."""
+    pairs = zip(subject.arrays, arrays, strict=True)
+    return replace(subject, args=subject.tree(np.sort(new) if in_order(old) else np.asarray(new) for old, new in pairs))
 
 
 def _special(subject: Subject, words: str, spoiled: Sequence[HostArray | None]) -> Place:
-    pairs = list(zip(subject.arrays, spoiled, strict=True))
-    special = tuple(None if new is None else np.asarray(new != array) for array, new in pairs)
-    arrays = [array if new is None else new for array, new in pairs]
-    return Place(words, _with(subject, arrays), special=special)
+    there = _with(subject, [a if new is None else new for a, new in zip(subject.arrays, spoiled, strict=True)])
+    found = zip(subject.arrays, spoiled, there.arrays, strict=True)
+    special = tuple(None if new is None else np.asarray(now != old) for old, new, now in found)
+    return Place(words, there, special=special)
 
 
 def _equal_arguments(subject: Subject, rng: np.random.Generator) -> Iterator[Place]:
@@ -104,7 +120,39 @@ def _resized(subject: Subject, old: int, new: int) -> Subject | None:
     arrays = [_stretched(array, old, new) for array in subject.arrays]
     moved = [array * rng.uniform(0.9, 1.1, array.shape) for array in arrays]
     kwargs = tree_map(lambda array: _stretched(array, old, new, constant=True), dict(subject.kwargs))
-    return replace(subject, args=subject.tree(moved), kwargs=kwargs)
+    return replace(_with(subject, moved), kwargs=kwargs)
+
+
+def _entries(subject: Subject) -> int:
+    """Those of its largest array."""
+    return max(array.size for array in subject.arrays)
+
+
+def _largest_size(subject: Subject, size: int) -> int:
+    """Up to which size in place of `size` the op is tried. A system that runs out of memory ends the process and tells
+    nobody, so the size is doubled as long as MEMORY suffices for the next."""
+    at = size
+    while at < BEYOND[-1]:
+        resized = _resized(subject, size, at)
+        if resized is None or _entries(resized) > ENTRIES or DOUBLED * _memory(resized) > MEMORY:
+            break
+        at *= 2
+    return at
+
+
+def _memory(subject: Subject) -> int:
+    """The most bytes that op and pullback hold at once."""
+    traced = tracemalloc.is_tracing()
+    if not traced:
+        tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        tracemalloc.reset_peak()
+        made_for(subject)
+        return tracemalloc.get_traced_memory()[1] - before
+    finally:
+        if not traced:
+            tracemalloc.stop()
 
 
 def _stretched(array: Any, old: int, new: int, *, constant: bool = False) -> Any:

@@ -107,8 +107,8 @@ def _slack(subject: Subject, moved: Mapping[int, HostArray], slopes: Sequence[fl
 
 
 def _one_sided(subject: Subject, moved: Mapping[int, HostArray], sign: float, step: float) -> float | None:
-    """The slope of sum(dy * y) on one side along a direction; None where there is none, as at a jump, and where an
-    entry is so large that the step is rounded away."""
+    """The slope of sum(dy * y) on one side along a direction; None where there is none, as at a jump, and where entries
+    of x or y are so large that the step is rounded away."""
     for which, direction in moved.items():
         lost = np.spacing(np.abs(subject.arrays[which]))
         if np.max(lost, where=direction != 0, initial=0) > SLOPE_BOUND * step:
@@ -122,8 +122,9 @@ def _one_sided(subject: Subject, moved: Mapping[int, HostArray], sign: float, st
         return float(np.sum(subject.cotangent * (np.asarray(y) - subject.value)))
 
     slopes = [sign * (4 * value(h) - value(2 * h)) / (2 * h) for h in (step, 2 * step)]
-    size = max(1.0, *map(abs, slopes))
-    return slopes[0] if abs(slopes[0] - slopes[1]) <= SLOPE_BOUND * size else None
+    rounding = float(np.linalg.norm(subject.cotangent * subject.value)) * UNIT_64 / step
+    doubt = max(abs(slopes[0] - slopes[1]), rounding)
+    return slopes[0] if doubt <= SLOPE_BOUND * max(1.0, *map(abs, slopes)) else None
 
 
 def many_pieces(subject: Subject, step: float) -> bool:
