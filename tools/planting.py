@@ -13,7 +13,6 @@ from types import MappingProxyType
 from typing import Any, TypeAlias
 
 import numpy as np
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -22,6 +21,7 @@ from vipnp.audit.audit import chosen_cases, size_sets, subject_of
 from vipnp.audit.cases import CASES, Case
 from vipnp.audit.terminal import bar
 from vipnp.backends.numpy.threads import available_cores
+from vipnp.core.console import Console
 from vipnp.models import vision_permutator
 from vipnp.models.vision_permutator import tokens
 from vipnp.verify.extras import MissingExtraError, need

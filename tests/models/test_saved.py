@@ -83,6 +83,10 @@ def test_classes_must_be_one_for_each_output(tmp_path: Path) -> None:
     [
         ("classes", (1, 2, 3, 4, 5), TypeError, r"classes: got \(1, 2, 3, 4, 5\), expected strings"),
         ("classes", ("a", "b", "c", "d", None), TypeError, "classes: got .*, expected strings"),
+        ("classes", "abcde", TypeError, "classes: got 'abcde', expected a sequence of names"),
+        ("classes", 5, TypeError, "classes: got 5, expected a sequence of names"),
+        ("classes", dict.fromkeys("abcde", 0), TypeError, "classes: got {'a': 0, .*}, expected a sequence of names"),
+        ("transform", "imagenet", TypeError, r"transform: got 'imagenet', expected a vipnp\.data\.Transform"),
         (
             "transform",
             dataclasses.replace(COLOUR, size=(12, 12)),
@@ -268,6 +272,24 @@ def test_a_model_made_for_others_than_its_file_says_so(tmp_path: Path, caplog: p
     expected.reset_classifier(3, seed=4)
     grey = np.random.default_rng(0).standard_normal((2, 1, 16, 24))
     np.testing.assert_allclose(other(grey), expected(np.repeat(grey, 3, axis=1)), rtol=1e-12, atol=0)
+
+
+def test_a_transform_of_numpys_numbers_is_saved(tmp_path: Path) -> None:
+    model = small_model()
+    height, width = map(np.int64, COLOUR.size)
+    mean = tuple(map(np.float32, COLOUR.mean))
+    numbers = {"flip": np.float64(0.25), "scale": (np.float32(0.5), np.int64(1)), "exif": np.False_}
+    model.transform = dataclasses.replace(
+        COLOUR, size=(height, width), channels=np.int64(3), mean=mean, crop_pct=np.float64(0.5), **numbers
+    )
+    model.save(tmp_path / "m")
+    assert vipnp.load(tmp_path / "m").transform == model.transform
+
+
+def test_channels_beyond_all_use_are_refused_before_they_are_made(tmp_path: Path) -> None:
+    small_model().save(tmp_path / "m")
+    with pytest.raises(ValueError, match=r"^config: got a model of more than 2,147,483,648 weights"):
+        vipnp.load(tmp_path / "m", in_channels=10**12)
 
 
 def test_an_image_size_is_a_pair(tmp_path: Path) -> None:

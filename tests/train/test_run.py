@@ -25,6 +25,7 @@ from PIL import Image
 from tests.conftest import as_nobody, make_folder
 from tests.conftest import command_line as vipnp
 from vipnp.checkpoint import load_metadata, load_weights, save_weights
+from vipnp.core.output import CLOSED_PIPE
 from vipnp.data import load_data_set
 from vipnp.models import VisionPermutator
 from vipnp.train import report, start
@@ -113,6 +114,16 @@ def test_nothing_of_a_replaced_run_is_taken_for_the_new_one(photos: Path, whole:
     result = vipnp("eval", folder)
     assert result.exit_code == 2
     assert "holds no best.safetensors" in result.output
+
+
+def test_a_reader_that_leaves_ends_a_run_as_any_command(photos: Path, tmp_path: Path) -> None:
+    """With the status of a closed pipe, where 1 is that of a run that diverged."""
+    ours, theirs = os.pipe()
+    os.close(ours)
+    command = [sys.executable, "-m", "vipnp", "train", str(photos), "-o", str(tmp_path / "run"), *OPTIONS]
+    done = subprocess.run(command, stdout=theirs, stderr=subprocess.PIPE, text=True)
+    os.close(theirs)
+    assert (done.returncode, done.stderr) == (CLOSED_PIPE, "")
 
 
 def test_what_a_run_leaves(whole: Path) -> None:

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Sequence
 from typing import Any
 
 from rich import box
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
 from vipnp.audit.audit import Step, audit, plan
+from vipnp.core.console import Console
 from vipnp.verify.report import UNPROVED, Report, Row, Verdict, worst
 
 STYLES = {Verdict.PASS: "green", Verdict.FAIL: "bold red", Verdict.INCONCLUSIVE: "yellow"}
-
 
 FILE_WIDTH = 132
 """Columns for what is written to a file or a pipe, where no window sets a width."""
@@ -25,16 +23,10 @@ ROOMY = 96
 """Columns at which the table has space to spare for two spaces between its columns."""
 
 
-class _Console(Console):
-    def on_broken_pipe(self) -> None:
-        """Let the command end as it ends wherever else its reader leaves; rich's own status, 1, means "it fails"."""
-        raise BrokenPipeError(errno.EPIPE, "the reader of standard output has left")
-
-
 def new_console() -> Console:
     """The terminal, or standard output at `FILE_WIDTH` columns where that is no terminal."""
-    console = _Console()
-    return console if console.is_terminal else _Console(width=max(console.width, FILE_WIDTH))
+    console = Console()
+    return console if console.is_terminal else Console(width=max(console.width, FILE_WIDTH))
 
 
 def bar(console: Console) -> Progress:

@@ -72,9 +72,9 @@ class Events:
 
 def carry_out(run: Run, workers: int, save_every: int, *, tensorboard: bool) -> None:
     """Train, with a progress bar on rank 0, and events there where they are asked for."""
-    from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+    from vipnp.core.console import Console
     from vipnp.train import report
 
     first = run.ranks.rank == 0

@@ -73,25 +73,34 @@ class Transform:
     aa: str = ""
 
     def __post_init__(self) -> None:
+        def keep(name: str, value: Any) -> None:
+            """As Python's own numbers, which a file of weights can hold; NumPy's are taken too."""
+            object.__setattr__(self, name, value)
+
         check_size("size", self.size)
-        if check_whole("channels", self.channels, low=1) not in (1, 3):
+        keep("size", tuple(int(side) for side in self.size))
+        keep("channels", check_whole("channels", self.channels, low=1))
+        if self.channels not in (1, 3):
             raise ValueError(f"channels: got {shown(self.channels)}, expected 1 or 3")
-        check_flag("exif", self.exif)
+        keep("exif", check_flag("exif", self.exif))
         for name, low, high in (("mean", -LARGEST_MEAN, LARGEST_MEAN), ("std", LEAST_STD, LARGEST_STD)):
-            if not isinstance(getattr(self, name), tuple):
-                raise TypeError(f"{name}: got {shown(getattr(self, name))}, expected a tuple of numbers")
-            for i, value in enumerate(getattr(self, name)):
-                check_real(f"{name}[{i}]", value, low=low, high=high, high_included=True)
-            if len(getattr(self, name)) != self.channels:
-                raise ValueError(
-                    f"{name}: got {len(getattr(self, name))} numbers, expected {self.channels}, one a channel"
-                )
-        check_real("crop_pct", self.crop_pct, low=LEAST_CROP, high=1, high_included=True)
-        check_real("flip", self.flip, low=0, high=1, high_included=True)
+            values = getattr(self, name)
+            if not isinstance(values, tuple):
+                raise TypeError(f"{name}: got {shown(values)}, expected a tuple of numbers")
+            checked = (
+                check_real(f"{name}[{i}]", v, low=low, high=high, high_included=True) for i, v in enumerate(values)
+            )
+            keep(name, tuple(checked))
+            if len(values) != self.channels:
+                raise ValueError(f"{name}: got {len(values)} numbers, expected {self.channels}, one a channel")
+        keep("crop_pct", check_real("crop_pct", self.crop_pct, low=LEAST_CROP, high=1, high_included=True))
+        keep("flip", check_real("flip", self.flip, low=0, high=1, high_included=True))
         if self.interpolation not in ("nearest", "bilinear", "bicubic"):
             raise ValueError(f"interpolation: got {shown(self.interpolation)}, expected nearest, bilinear or bicubic")
         check_scale(self.scale)
         check_ratio(self.ratio)
+        for name in ("scale", "ratio"):
+            keep(name, tuple(float(value) for value in getattr(self, name)))
         if self.aa != "":
             parse(self.aa)
 

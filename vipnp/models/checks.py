@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence, Set
 from typing import Any, NamedTuple
 
 from vipnp.core import Array, Backend
@@ -28,9 +28,13 @@ class IncompatibleKeys(NamedTuple):
 def check_description(config: ViPConfig, classes: Sequence[str] | None, transform: Transform | None) -> None:
     """Hold the names of the classes and the transform against the model of `config`.
 
-    Raises TypeError for classes that are no strings, ValueError for another number of them than there are outputs and
-    for a transform to another image size or other channels.
+    Raises TypeError for classes that are no sequence of strings and what is no transform, ValueError for another number
+    of classes than there are outputs and for a transform to another image size or other channels.
     """
+    if classes is not None and (isinstance(classes, str | Mapping | Set) or not isinstance(classes, Collection)):
+        raise TypeError(f"classes: got {shown(classes)}, expected a sequence of names")
+    if transform is not None and not isinstance(transform, Transform):
+        raise TypeError(f"transform: got {shown(transform)}, expected a vipnp.data.Transform")
     if classes is not None and len(classes) != config.num_classes:
         raise ValueError(f"classes: got {len(classes)} names for {config.num_classes} outputs")
     if classes is not None and not all(isinstance(label, str) for label in classes):

@@ -90,12 +90,13 @@ def load(
         classes, transform = None, _published_transform(name, config)
         _say_what_differs(name, config)
     if in_channels is not None and check_whole("in_channels", in_channels, low=1) != config.in_channels:
+        fitted = dataclasses.replace(config, in_channels=in_channels)  # refuses more weights than a model may have
         weight = tensors["patch_embed.proj.weight"]
         tensors = {**tensors, "patch_embed.proj.weight": with_channels(weight, in_channels)}
         how = "summed over" if in_channels == 1 else "repeated and scaled for"
         _log.warning("input channels: %d instead of the file's %d: the weights of the patch embedding are %s them",
                      in_channels, config.in_channels, how)  # fmt: skip
-        config = dataclasses.replace(config, in_channels=in_channels)
+        config = fitted
         transform = None if transform is None else _for_channels(transform, in_channels)
     if dtype is None:
         dtype = "float64" if all(tensor.dtype == "float64" for tensor in tensors.values()) else "float32"
