@@ -18,6 +18,7 @@ from vipnp.verify.worlds.dual import DualNumbers
 from vipnp.verify.worlds.exact import ExactBackend, fill
 from vipnp.verify.worlds.field import PRIME, FieldElement, FieldNumbers
 from vipnp.verify.worlds.rational import OutOfKernelsError, RationalFunctions
+from vipnp.verify.worlds.shaken import ShakenArray
 
 residues = st.integers(1, PRIME - 1).map(FieldElement)
 FAST = settings(max_examples=50, deadline=None, derandomize=True, database=None)
@@ -161,3 +162,32 @@ def test_complex_step_refuses_what_is_not_analytic(name: str) -> None:
     with pytest.raises(UndecidedError, match=name):
         getattr(ComplexStepBackend(), name)
     assert ComplexStepBackend().exp is np.exp
+
+
+def test_shaken_arrays_are_off_in_the_last_digit() -> None:
+    x = np.linspace(0.1, 2, 50)
+    shaken = x.view(ShakenArray)
+    for function in (np.exp, lambda v: v @ v, lambda v: np.where(v > 1, v, 2 * v), lambda v: np.sin(1j * v)):
+        one, other, plain = function(shaken), function(shaken), function(x)
+        assert np.any(one != other)
+        assert np.all(np.abs(one - plain) <= 2**-50 * np.abs(plain))
+    assert np.array_equal(shaken, x)  # what goes in is exact
+
+
+def test_what_is_exact_is_not_shaken() -> None:
+    x = np.linspace(0.1, 20, 50).view(ShakenArray)
+    assert np.array_equal(np.floor(x), np.floor(x.view(np.ndarray)))
+    assert np.array_equal(np.exp(x.astype(np.float32)), np.exp(x.view(np.ndarray).astype(np.float32)))
+    assert np.argsort(x).dtype == np.intp
+
+
+def test_shaken_arrays_are_written_to_as_any_other() -> None:
+    x = np.zeros((3, 4)).view(ShakenArray)
+    np.moveaxis(x, 0, 1)[2] = 5
+    np.add.at(x, (0, 0), 2)
+    out = np.multiply(x, 0.3, out=x)
+    assert out is x
+    assert np.allclose(x[:, 2], 1.5)
+    assert np.isclose(x[0, 0], 0.6)
+    low, high = np.modf(x)
+    assert np.allclose(low + high, x)
