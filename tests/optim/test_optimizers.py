@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -302,6 +303,24 @@ def test_a_negative_mean_of_squares_is_refused() -> None:
     optimizer.load_state_dict({**state, "exp_avg": {"a": -np.ones(3)}})
 
 
+@pytest.mark.parametrize("make", [AdamW, SGD])
+def test_a_state_that_would_spoil_the_weights_is_refused(make: Callable[[Backend], Any]) -> None:
+    """NaN in it, what masks numbers, and what is no mapping; the state is then as it was."""
+    optimizer = make(XP)
+    optimizer.update(ones("a"), ones("a"), lr=0.1)
+    state = optimizer.state_dict()
+    part = next(key for key in state if key != "step")
+    for value, error, message in (
+        (np.ones(3), TypeError, f"{part}: got ndarray, expected a mapping from names to NumPy arrays"),
+        ({"a": np.array([1, np.nan, 1])}, ValueError, f"{part}: a has NaN in it, expected numbers"),
+        ({"a": np.ma.masked_equal(np.ones(3), 1)}, TypeError, f"{part}: a is "),
+        ({"a": [1.0, 2.0, 3.0]}, TypeError, f"{part}: a is [1.0, 2.0, 3.0], expected a NumPy array"),
+    ):
+        with pytest.raises(error, match="^" + re.escape(message)):
+            optimizer.load_state_dict({**state, part: value})
+        np.testing.assert_equal(optimizer.state_dict(), state)
+
+
 def test_of_many_gradients_that_do_not_fit_three_are_told() -> None:
     with pytest.raises(ValueError, match=r"^grads: missing a, b, c and 2 more; unexpected f, g; expected one gradient"):
         SGD(XP).update(ones(*"abcde"), ones(*"fg"), lr=0.1)
@@ -417,6 +436,8 @@ REFUSALS: list[tuple[Callable[[], Any], type[Exception], str]] = [
     (lambda: AdamW(XP, weight_decay=-0.05), ValueError, r"weight_decay: got -0\.05, expected a number in \[0, inf\)"),
     (lambda: SGD(XP, weight_decay=float("inf")), ValueError, r"weight_decay: got inf, expected a number in \[0, inf\)"),
     (lambda: SGD(XP, momentum=float("nan")), ValueError, "momentum: got nan"),
+    (lambda: SGD(XP, nesterov="no"), TypeError, "^nesterov: got 'no', expected True or False$"),  # type: ignore[arg-type]
+    (lambda: SGD(XP, nesterov=None), TypeError, "^nesterov: got None, expected True or False$"),  # type: ignore[arg-type]
     (lambda: clip_grad_norm(XP, ones("a"), max_norm=-1.0), ValueError, r"max_norm: got -1\.0"),
     (lambda: clip_grad_norm(XP, ones("a"), max_norm=float("inf")), ValueError, r"max_norm: got inf, .* in \(0, inf\)"),
     (lambda: clip_grad_norm(XP, ones("a"), max_norm=float("nan")), ValueError, "max_norm: got nan"),

@@ -101,6 +101,27 @@ def test_outputs_that_are_no_arrays(second: Any, message: str) -> None:
         verify(lambda xp, x: ((x * 2, second), lambda dys: (2 * dys[0],)), [X])
 
 
+@pytest.mark.parametrize(("y", "message"), [(None, "None"), ("sum", "a str"), ({"y": X}, "a dict")])
+def test_a_value_that_is_no_array(y: Any, message: str) -> None:
+    with pytest.raises(TypeError, match=f"^<lambda>: y is {message}, expected an array or a tuple of arrays$"):
+        verify(lambda xp, x: (y, lambda dy: (x,)), [X])
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_complex_value_is_called_so_by_every_rung() -> None:
+    report = verify(lambda xp, x: (np.fft.fft(x), lambda dy: (x,)), [X], rungs=["contract", "adjoint", "differences"])
+    assert [row.verdict for row in report.rows] == [Verdict.FAIL] * 3
+    assert all("y has dtype complex128, expected float64" in row.detail for row in report.rows)
+
+
+def test_an_exception_without_a_message() -> None:
+    def op(xp: Any, x: Any) -> Any:
+        raise NotImplementedError
+
+    (row,) = verify(op, [X], rungs=["differences"]).rows
+    assert row.detail.startswith("the forward raised NotImplementedError (test_bad_input.py, line ")
+
+
 def test_a_gradient_that_is_a_number_of_python_is_called_so() -> None:
     def op(xp: Any, x: Any, s: Any) -> Any:
         return x * s, lambda dy: (dy * s, float(np.sum(dy * x)))

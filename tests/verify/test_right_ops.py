@@ -744,6 +744,13 @@ def root_of_positive_numbers_alone(xp: Any, x: Any) -> Any:
     return np.sqrt(x), lambda dy: (dy / (2 * np.sqrt(x)),)
 
 
+@right(1e6 * X, 1e6 * Z)
+def mean_square_of_prices(xp: Any, a: Any, b: Any) -> Any:
+    """Its value is so large that a step in one price is rounded away."""
+    d = a - b
+    return (d * d).mean(), lambda dy: (2 * dy * d / d.size, -2 * dy * d / d.size)
+
+
 @right(0.05 * (Z.T @ Z + np.eye(4)), X.T[:, :2])
 def solution_by_cholesky(xp: Any, a: Any, b: Any) -> Any:
     factor = cho_factor((a + a.T) / 2)
@@ -837,6 +844,91 @@ def test_an_op_that_loses_digits_fails_at_no_seed() -> None:
     for seed in range(3):
         report = verify(exponential_of_a_matrix_on_a_vector, args, rungs=["contract", "differences"], seed=seed)
         assert report.decided, report
+
+
+CANCELLING: dict[str, tuple[Callable[[Any], Any], Callable[[Any], Any]]] = {
+    "x - tanh(x)": (lambda x: x - np.tanh(x), lambda x: np.tanh(x) ** 2),
+    "1 - cos(x)": (lambda x: 1 - np.cos(x), np.sin),
+    "sqrt(1 + x^2) - 1": (lambda x: np.sqrt(1 + x * x) - 1, lambda x: x / np.sqrt(1 + x * x)),
+    "x - sin(x)": (lambda x: x - np.sin(x), lambda x: 1 - np.cos(x)),
+    "(exp(x) - 1) / x": (lambda x: (np.exp(x) - 1) / x, lambda x: (x * np.exp(x) - np.exp(x) + 1) / x**2),
+    "by where": (lambda x: np.where(x > 0, 1 - np.cos(x), x * x), lambda x: np.where(x > 0, np.sin(x), 2 * x)),
+}
+
+
+@pytest.mark.parametrize("name", CANCELLING)
+@pytest.mark.parametrize("size", [0.1, 3e-3, 1e-3, 1e-4])
+def test_what_cancels_on_small_entries_fails_at_no_seed(name: str, size: float) -> None:
+    """There roundings are alike from one point to the next, and third differences show none of them."""
+    value, slope = CANCELLING[name]
+    for seed in range(2):
+        x = size * np.random.default_rng(seed).normal(size=(3, 4))
+        report = verify(
+            lambda xp, x: (value(x), lambda dy: (dy * slope(x),)),
+            [x],
+            rungs=["contract", "differences", "complex_step"],
+            seed=seed,
+        )
+        assert not report.failures, report
+
+
+def test_what_takes_knots_in_order_gets_them_in_order() -> None:
+    """np.interp says nothing of others."""
+
+    def interpolation_between_learned_knots(xp: Any, knots: Any, values: Any, at: Any) -> Any:
+        y = np.interp(at, knots, values).astype(values.dtype)
+        i = np.clip(np.searchsorted(knots, at) - 1, 0, len(knots) - 2)
+        width = knots[i + 1] - knots[i]
+        share = (at - knots[i]) / width
+        inside = (at > knots[0]) & (at < knots[-1])
+
+        def back(dy: Any) -> Any:
+            dknots, dvalues = np.zeros_like(knots), np.zeros_like(values)
+            part, slope = np.clip(share, 0, 1), inside * (values[i + 1] - values[i]) / width
+            np.add.at(dvalues, i, dy * (1 - part))
+            np.add.at(dvalues, i + 1, dy * part)
+            np.add.at(dknots, i, -dy * slope * (1 - share))
+            np.add.at(dknots, i + 1, -dy * slope * share)
+            return dknots, dvalues
+
+        return y, back
+
+    args, at = [np.array([-1.3, -0.4, 0.1, 0.9, 1.6]), np.arange(5.0)[::-1] ** 2], np.array([-0.9, 0.3, 1.1])
+    for seed in range(2):
+        rungs = ["adjoint", "differences", "elsewhere"]
+        report = verify(interpolation_between_learned_knots, args, kwargs={"at": at}, rungs=rungs, seed=seed)
+        assert report.decided, report
+
+
+def test_another_memory_layout_may_round_otherwise() -> None:
+    """The gradient of q is what is left of two terms a hundred thousand times as large."""
+
+    def linear_attention_of_small_entries(xp: Any, q: Any, k: Any, v: Any) -> Any:
+        queries, keys = np.exp(q), np.exp(k)
+        sums, total = keys.T @ v, keys.sum(0)
+        scale = (queries @ total)[:, None]
+        y = queries @ sums / scale
+
+        def back(dy: Any) -> Any:
+            top, bottom = dy / scale, -np.sum(dy * y, axis=1, keepdims=True) / scale
+            dqueries = top @ sums.T + bottom * total
+            dkeys = v @ (queries.T @ top).T + queries.T @ bottom[:, 0]
+            return dqueries * queries, dkeys * keys, keys @ (queries.T @ top)
+
+        return y, back
+
+    rng = np.random.default_rng(4)
+    args = [1e-5 * rng.normal(size=shape) for shape in ((4, 3), (5, 3), (5, 2))]
+    report = verify(linear_attention_of_small_entries, args, rungs=["contract"])
+    assert not report.failures, report
+
+
+def test_a_slope_that_drowns_in_the_value_is_not_judged() -> None:
+    def op(xp: Any, a: Any, b: Any) -> Any:
+        return np.sum(np.exp(a) + b * b), lambda dy: (dy * np.exp(a), 2 * dy * b)
+
+    report = verify(op, [X + 60, Z], rungs=["differences", "elsewhere"])
+    assert not report.failures, report
 
 
 def test_singular_values_of_nothing() -> None:

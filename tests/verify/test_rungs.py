@@ -8,6 +8,7 @@ import operator
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -329,6 +330,47 @@ def test_elsewhere_takes_any_gradient_between_the_slopes_of_a_kink() -> None:
         (row,) = verify(relu, [X], rungs=["elsewhere"]).rows
         assert row.verdict is verdict, (at_zero, row)
     assert "with zeros: the gradient is" in row.detail
+
+
+def test_elsewhere_keeps_in_order_what_is_in_order() -> None:
+    """And still has ties in it: a wrong gradient at these is seen in entries that increase."""
+
+    def times_in_order(xp: Any, t: Any) -> Any:
+        assert np.all(np.diff(t) >= 0)
+        return np.diff(t) ** 2, lambda dy: (np.diff(2 * dy * np.diff(t), prepend=0, append=0) * -1,)
+
+    def maximum(xp: Any, x: Any) -> Any:
+        return x.max(1), lambda dy: (dy[:, None] * (x == x.max(1, keepdims=True)),)
+
+    (row,) = verify(times_in_order, [np.array([0.2, 0.5, 1.1, 1.6])], rungs=["elsewhere"]).rows
+    assert (row.verdict, row.detail) == (Verdict.PASS, "12 other kinds of inputs")
+    (row,) = verify(maximum, [np.linspace(-1, 1, 12).reshape(3, 4)], rungs=["elsewhere"]).rows
+    assert row.verdict is Verdict.FAIL
+    assert "ties along the last axis" in row.detail
+
+
+def test_elsewhere_tries_no_size_that_takes_all_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vipnp.verify.rungs.places.MEMORY", 2**22)
+    seen = set()
+
+    def third_moments(xp: Any, x: Any) -> Any:
+        seen.add(len(x))
+        y = np.einsum("i,j,k->ijk", x, x, x)
+        return y, lambda dy: (sum(np.einsum(f"{i}, j, k->i", dy, x, x) for i in ("ijk", "jik", "jki")),)
+
+    (row,) = verify(third_moments, [X[0]], rungs=["elsewhere"]).rows
+    assert row.verdict is Verdict.PASS
+    assert 8 <= max(seen) <= 64
+
+
+def test_elsewhere_leaves_out_what_an_op_warns_of(recwarn: pytest.WarningsRecorder) -> None:
+    def warns(xp: Any, x: Any) -> Any:
+        if np.any(x == 0):
+            warnings.warn("did not converge", RuntimeWarning, stacklevel=2)
+        return x * x, lambda dy: (2 * x * dy + (x == 0),)
+
+    assert verify(warns, [X], rungs=["elsewhere"]).rows[0].verdict is Verdict.PASS
+    assert not recwarn.list
 
 
 def test_elsewhere_leaves_out_what_an_op_is_not_made_for() -> None:

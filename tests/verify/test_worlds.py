@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -11,13 +12,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from vipnp.verify import verify
 from vipnp.verify.outcomes import UndecidedError
+from vipnp.verify.rungs.noise import noise
+from vipnp.verify.subject import Subject
 from vipnp.verify.worlds.balls import BallNumbers, precision
 from vipnp.verify.worlds.complex_step import ComplexStepBackend
 from vipnp.verify.worlds.dual import DualNumbers
 from vipnp.verify.worlds.exact import ExactBackend, fill
 from vipnp.verify.worlds.field import PRIME, FieldElement, FieldNumbers
 from vipnp.verify.worlds.rational import OutOfKernelsError, RationalFunctions
+from vipnp.verify.worlds.shaken import ShakenArray, shaking
 
 residues = st.integers(1, PRIME - 1).map(FieldElement)
 FAST = settings(max_examples=50, deadline=None, derandomize=True, database=None)
@@ -161,3 +166,60 @@ def test_complex_step_refuses_what_is_not_analytic(name: str) -> None:
     with pytest.raises(UndecidedError, match=name):
         getattr(ComplexStepBackend(), name)
     assert ComplexStepBackend().exp is np.exp
+
+
+@pytest.fixture
+def shakes() -> Iterator[None]:
+    with shaking(np.random.default_rng(0)):
+        yield
+
+
+@pytest.mark.usefixtures("shakes")
+def test_shaken_arrays_are_off_in_the_last_digit() -> None:
+    x = np.linspace(0.1, 2, 50)
+    shaken = x.view(ShakenArray)
+    for function in (np.exp, lambda v: v @ v, lambda v: np.where(v > 1, v, 2 * v), lambda v: np.sin(1j * v)):
+        one, other, plain = function(shaken), function(shaken), function(x)
+        assert np.any(one != other)
+        assert np.all(np.abs(one - plain) <= 2**-50 * np.abs(plain))
+    assert np.array_equal(shaken, x)  # what goes in is exact
+
+
+@pytest.mark.usefixtures("shakes")
+def test_what_is_exact_is_not_shaken() -> None:
+    x = np.linspace(0.1, 20, 50).view(ShakenArray)
+    assert np.array_equal(np.floor(x), np.floor(x.view(np.ndarray)))
+    assert np.array_equal(np.exp(x.astype(np.float32)), np.exp(x.view(np.ndarray).astype(np.float32)))
+    assert np.argsort(x).dtype == np.intp
+
+
+def test_what_an_op_keeps_of_shaken_arrays_does_no_harm() -> None:
+    buffers: dict[Any, Any] = {}
+    kept: list[Any] = []
+
+    def op(xp: Any, x: Any) -> Any:
+        buffer = buffers.setdefault((x.shape, x.dtype), np.empty_like(x))
+        np.cos(x, out=buffer)
+        kept.append(np.cos(x))
+        return 1 - buffer, lambda dy: (dy * np.sin(x),)
+
+    x = 1e-3 * np.linspace(1, 2, 6).reshape(2, 3)
+    assert noise(Subject(op, (x,)), lambda there: [there.value])[0].max() > 0
+    assert type(buffers[x.shape, x.dtype]) is np.ndarray
+    assert type(kept[-1]) is ShakenArray
+    assert type(1 - kept[-1]) is np.ndarray
+    assert np.array_equal(kept[-1] * 0.3, kept[-1] * 0.3)
+    assert not verify(op, [x], rungs=["contract", "differences", "complex_step"]).failures
+
+
+@pytest.mark.usefixtures("shakes")
+def test_shaken_arrays_are_written_to_as_any_other() -> None:
+    x = np.zeros((3, 4)).view(ShakenArray)
+    np.moveaxis(x, 0, 1)[2] = 5
+    np.add.at(x, (0, 0), 2)
+    out = np.multiply(x, 0.3, out=x)
+    assert out is x
+    assert np.allclose(x[:, 2], 1.5)
+    assert np.isclose(x[0, 0], 0.6)
+    low, high = np.modf(x)
+    assert np.allclose(low + high, x)

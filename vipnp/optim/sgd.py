@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from vipnp.core import Array, Backend
-from vipnp.core.checks import check_real
+from vipnp.core.checks import check_flag, check_real
 from vipnp.optim.checks import check_backend
 from vipnp.optim.state import Stateful, copied, uploaded
 
@@ -74,7 +74,7 @@ class SGD(Stateful):
     ValueError
         For a number outside these bounds.
     TypeError
-        For what is no number or no backend.
+        For what is no number, no flag or no backend.
     """
 
     def __init__(
@@ -84,9 +84,9 @@ class SGD(Stateful):
         self.xp = xp
         self.momentum = check_real("momentum", momentum, low=0, high=1)
         self.weight_decay = check_real("weight_decay", weight_decay, low=0)
-        if nesterov and not momentum:
+        self.nesterov = check_flag("nesterov", nesterov)
+        if self.nesterov and not momentum:
             raise ValueError(f"nesterov: got {nesterov} with momentum {momentum}, expected momentum > 0")
-        self.nesterov = nesterov
         self.state = SGDState({})
 
     def _step(

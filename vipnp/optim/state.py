@@ -90,16 +90,20 @@ def copied(xp: Backend, state: Any, parts: Sequence[str]) -> dict[str, dict[str,
 def uploaded(xp: Backend, mapping: Mapping[str, Any], keys: Sequence[str]) -> list[dict[str, Array]]:
     """The parts of a state from `mapping`, whose keys must be `keys`, as copies on the backend; numbers are left out.
 
-    Raises ValueError for other keys and for negative means of squares, TypeError for what is no mapping of host arrays.
+    Raises ValueError for other keys, NaN and negative means of squares, TypeError for what is no mapping of host arrays.
     """
     if not isinstance(mapping, Mapping) or set(mapping) != set(keys):
         got = sorted(map(str, mapping)) if isinstance(mapping, Mapping) else shown(mapping)
         raise ValueError(f"mapping: got {got}, expected the state of this kind of optimizer: {', '.join(keys)}")
-    parts = [mapping[key] for key in keys if key != "step"]
-    for key, part in zip([key for key in keys if key != "step"], parts, strict=True):
-        for name, value in part.items() if isinstance(part, Mapping) else [(key, part)]:
-            if not isinstance(value, np.ndarray):
+    parts = {key: mapping[key] for key in keys if key != "step"}
+    for key, part in parts.items():
+        if not isinstance(part, Mapping):
+            raise TypeError(f"{key}: got {shown(part)}, expected a mapping from names to NumPy arrays")
+        for name, value in part.items():
+            if type(value) is not np.ndarray:
                 raise TypeError(f"{key}: {name} is {shown(value)}, expected a NumPy array")
+            if value.dtype.kind == "f" and np.isnan(value).any():
+                raise ValueError(f"{key}: {name} has NaN in it, expected numbers")
             if key.endswith("_sq") and value.dtype.kind in "fiu" and (value < 0).any():
                 raise ValueError(f"{key}: {name} has a negative number in it, expected a mean of squares")
-    return [{name: xp.asarray(np.array(value)) for name, value in part.items()} for part in parts]
+    return [{name: xp.asarray(np.array(value)) for name, value in part.items()} for part in parts.values()]

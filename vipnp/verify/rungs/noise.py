@@ -19,7 +19,7 @@ from vipnp.core import HostArray
 from vipnp.verify.outcomes import BrokenOpError, UndecidedError
 from vipnp.verify.report import Row, Verdict
 from vipnp.verify.subject import Subject
-from vipnp.verify.worlds.shaken import ShakenArray
+from vipnp.verify.worlds.shaken import ShakenArray, shaking
 
 POINTS = 7
 DISTANCE = 2.0**-40
@@ -65,8 +65,8 @@ def _of_points(subject: Subject, which: Which) -> list[HostArray]:
 
 
 def _of_shaking(subject: Subject, which: Which) -> list[HostArray]:
-    ShakenArray.rng = subject.rng("shaken")
-    found = _runs(subject, which, ([array.copy().view(ShakenArray) for array in subject.arrays] for _ in range(RUNS)))
+    with shaking(subject.rng("shaken")):
+        found = _runs(subject, which, ([a.copy().view(ShakenArray) for a in subject.arrays] for _ in range(RUNS)))
     return [np.std(values, axis=0, ddof=1) for values in found]
 
 
