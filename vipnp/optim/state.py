@@ -90,7 +90,7 @@ def copied(xp: Backend, state: Any, parts: Sequence[str]) -> dict[str, dict[str,
 def uploaded(xp: Backend, mapping: Mapping[str, Any], keys: Sequence[str]) -> list[dict[str, Array]]:
     """The parts of a state from `mapping`, whose keys must be `keys`, as copies on the backend; numbers are left out.
 
-    Raises ValueError for other keys, NaN and negative means of squares, TypeError for what is no mapping of host arrays.
+    Raises ValueError for other keys, NaN and negative means of squares, TypeError for no mapping of host arrays.
     """
     if not isinstance(mapping, Mapping) or set(mapping) != set(keys):
         got = sorted(map(str, mapping)) if isinstance(mapping, Mapping) else shown(mapping)
