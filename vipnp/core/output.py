@@ -35,7 +35,8 @@ def readers_may_leave() -> Iterator[None]:
     except BaseException:
         try:
             sys.stdout.flush()
-        except (OSError, ValueError):  # full: what is left in the buffer would be an error once more at the interpreter's end
+        except (OSError, ValueError):
+            # Full: what is left in the buffer would be an error once more at the interpreter's end.
             to_nowhere(sys.stdout)
         raise
 
