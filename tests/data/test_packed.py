@@ -155,6 +155,17 @@ def test_cifar(tmp_path: Path, labels: int, archive: bool, form: str) -> None:
     np.testing.assert_array_equal(data.train.labels, classes)
 
 
+def test_idx_files_of_other_names_are_told(tmp_path: Path) -> None:
+    """EMNIST's are; a folder of images was asked for."""
+    folder = write_idx(tmp_path / "m")
+    for path in list(folder.iterdir()):
+        path.rename(folder / f"emnist-letters-{path.name}")
+    with pytest.raises(
+        ValueError, match=r"other names than MNIST's, expected train-images-idx3-ubyte, .* or with \.gz$"
+    ):
+        load_data_set(folder)
+
+
 def test_training_on_idx_files(tmp_path: Path) -> None:
     source = write_idx(tmp_path / "m", packed=True)
     folder = tmp_path / "r"

@@ -23,7 +23,7 @@ from vipnp.data.images import MAX_PIXELS, UnreadableImageError, check_image, ope
 from vipnp.data.loader import batches
 from vipnp.data.sets import hold_out, natural, scan
 from vipnp.data.transforms import centre_crop, erase_at_random, random_box
-from vipnp.data.unreadable import check_readable, files_of, told_of, unreadable
+from vipnp.data.unreadable import check_readable, files_of, told_of, told_of_dim, unreadable
 
 # --- randomness -------------------------------------------------------------------------------------------------------
 
@@ -293,6 +293,27 @@ def test_grey_of_another_scale_is_not_cut_off(tmp_path: Path, values: Any, messa
     for read in (open_image, check_image):
         with pytest.raises(UnreadableImageError, match=rf"x\.tif: got grey values {message}"):
             read(path)
+
+
+def test_scans_whose_white_is_another_value_are_told(tmp_path: Path) -> None:
+    """12 bits in files of 16 came out nearly black in silence, and nothing was learnt from them."""
+    pictures: dict[str, Any] = {
+        "12.tif": np.array([[0, 4095]], np.uint16),
+        "14.png": np.array([[0, 16383]], np.uint16),
+        "8.tif": np.array([[0, 255]], np.int32),
+        "black.tif": np.zeros((1, 2), np.float32),
+        "other.png": np.zeros((1, 2), np.uint8),
+    }
+    for name, values in pictures.items():
+        Image.fromarray(values).save(tmp_path / name)
+    brightest: list[float] = []
+    assert unreadable(tmp_path, list(pictures), 2, brightest) == {}
+    assert sorted(brightest) == [0, 255 / 65535, 4095 / 65535, 16383 / 65535]
+    assert told_of_dim(brightest) == (
+        "nearly black: of the 4 grey images of more than 8 bits the brightest pixel has 25.0% of white, which is "
+        "65535, or 1 in floating point; if white is another value in them, such as 4095, scale them first"
+    )
+    assert told_of_dim([]) == told_of_dim([*brightest, 0.3]) == ""
 
 
 @pytest.mark.parametrize("exif", [True, False])

@@ -339,6 +339,25 @@ def test_other_tensors_in_the_place_of_the_parameters_are_the_models_too(change:
     assert not any(weight.any() for weight in model.parameters().values())
 
 
+def test_tensors_lent_for_one_pass_are_not_the_models() -> None:
+    """The model kept those of `functional_call`, and was saved with them."""
+    model = VisionPermutator(small_config(SIZES))
+    module = TorchModule(model)
+    images = torch.randn(2, model.config.in_channels, *model.config.image_size)
+    logits = module(images)
+    lent = {name: parameter.detach() * 0 for name, parameter in module.named_parameters()}
+    assert not torch.func.functional_call(module, lent, (images,)).any()
+    np.testing.assert_array_equal(model(images.numpy()), logits.detach().numpy())
+    logits.sum().backward()
+    torch.func.functional_call(module, lent, (images,))
+    torch.optim.SGD(module.parameters(), lr=0.1).step()
+    moved = model(images.numpy())
+    np.testing.assert_array_equal(moved, module(images).detach().numpy())
+    assert not np.array_equal(moved, logits.detach().numpy())
+    with pytest.raises(RuntimeError, match="setup_context"):  # what PyTorch says of transforms
+        torch.func.grad(lambda some: torch.func.functional_call(module, some, (images,)).sum())(lent)
+
+
 def test_pruned_and_parametrized_weights() -> None:
     module = TorchModule(VisionPermutator(small_config(SIZES)))
     config = module.vip.config

@@ -949,6 +949,19 @@ def test_predict_passes_over_no_folder_in_silence(whole: Path, photos: Path, ope
     assert (result.exit_code, result.output) == (2, f"error: {open_folder}/d/dog: Permission denied\n")
 
 
+def test_images_that_come_out_nearly_black_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for name in ("cat", "dog"):
+        (tmp_path / "d" / name).mkdir(parents=True)
+        for i in range(5):
+            Image.fromarray(np.full((16, 16), 800 * i, np.uint16)).save(tmp_path / "d" / name / f"{i}.tif")
+    result = vipnp("train", tmp_path / "d", "-o", tmp_path / "r", *OPTIONS, "--epochs", "1")
+    assert result.exit_code == 0, result.output
+    (line,) = caplog.messages
+    assert line.startswith(
+        "nearly black: of the 10 grey images of more than 8 bits the brightest pixel has 4.9% of white"
+    )
+
+
 def test_predict_skips_broken_files_only_when_asked(whole: Path, photos: Path, tmp_path: Path) -> None:
     shutil.copy(photos / "cat" / "0.png", tmp_path / "good.png")
     (tmp_path / "bad.png").write_bytes(b"")

@@ -128,13 +128,31 @@ def test_published_weights_are_fitted(first: Path, tmp_path: Path, caplog: pytes
     assert after["network.0.0.attn.mlp_h.weight"].tobytes() == before["network.0.0.attn.mlp_h.weight"].tobytes()
 
 
-def test_what_makes_it_another_model_is_named(first: Path, tmp_path: Path) -> None:
-    """The patch of vip_tiny follows from the size of the images."""
-    result = tune(first, "two", tmp_path / "r", "--img-size", "32", "32", "--drop-path", "0.1")
+@pytest.mark.parametrize(
+    ("size", "patch", "fits"), [((32, 32), 4, "16 16"), ((25, 25), 5, "16 16"), ((30, 45), 3, "16 24")]
+)
+def test_what_makes_it_another_model_is_named(
+    first: Path, tmp_path: Path, size: tuple[int, int], patch: int, fits: str
+) -> None:
+    """The patch of vip_tiny follows from the size of the images, and a size that has the patch is named."""
+    result = tune(first, "two", tmp_path / "r", "--img-size", *map(str, size), "--drop-path", "0.1")
     assert result.exit_code == 2
-    assert result.output.endswith(
-        f"error: --weights: {first / 'last.safetensors'} holds another model than vip_tiny for images of 32 x 32: "
-        "patch_size 2, expected 4\n"
+    assert result.output == (
+        f"error: --weights: {first / 'last.safetensors'} holds another model than vip_tiny for images of "
+        f"{size[0]} x {size[1]}: patch_size 2, expected {patch}; it is 2 with --img-size {fits}\n"
+    )
+    if size == (30, 45):
+        told = tune(first, "three", tmp_path / "r", "--img-size", *fits.split(), "--epochs", "1")
+        assert told.exit_code == 0, told.output
+
+
+def test_a_size_that_a_published_model_cannot_have(first: Path, tmp_path: Path) -> None:
+    """Without --img-size it is that of the recipe, which the message did not tell how to change."""
+    result = vipnp("train", first.parent / "two", "-o", tmp_path / "r", "--model", "vip_s7", "--backend", "numpy")
+    assert result.exit_code == 2
+    assert result.output == (
+        "error: image_size: got (64, 64), expected multiples of patch_size 7; give --img-size 224 224, as published, "
+        "or 70 70, the nearest size that fits\n"
     )
 
 

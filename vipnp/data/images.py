@@ -57,9 +57,13 @@ def upright(picture: Image.Image) -> Image.Image:
     return picture if turn is None else picture.transpose(turn)
 
 
-def check_image(path: Path) -> None:
-    """Read the picture in `path` to its end, a JPEG at an eighth of its size. Raises as `open_image`."""
-    _decoded(path, exif=True, coarse=True)
+def check_image(path: Path) -> float | None:
+    """Read the picture in `path` to its end, a JPEG at an eighth of its size. Raises as `open_image`.
+
+    Returns the brightest value of grey of more than 8 bits as a share of white, and None for other pictures.
+    """
+    picture = _decoded(path, exif=True, coarse=True)
+    return float(np.asarray(picture).max()) / _white(picture) if picture.mode.startswith(("I", "F")) else None
 
 
 def _decoded(path: Path, *, exif: bool, coarse: bool) -> Image.Image:

@@ -234,6 +234,11 @@ def scan(
         if files:
             check_class(root, folder)
             found[folder] = files
+    if not found and any("idx" in name and "ubyte" in name for name in os.listdir(root)):
+        raise ValueError(
+            f"data: {root} has idx files of other names than MNIST's, expected train-images-idx3-ubyte, "
+            "train-labels-idx1-ubyte, t10k-images-idx3-ubyte and t10k-labels-idx1-ubyte, as they are or with .gz"
+        )
     if len(found) < 2:
         what = f"only images of {next(iter(found))!r}" if found else "no folder with images in it"
         raise ValueError(f"data: {root} has {what}, expected one folder of images a class, two or more")

@@ -16,6 +16,10 @@ from vipnp.data.sets import DataSet, Split
 AT_ONCE = 1024
 """Files that wait for the threads, so that a list of a million costs no more than one of thousands."""
 
+DIM = 0.25
+"""Share of white that no pixel of any grey image of more than 8 bits exceeds where white is likely another value: 14
+bits in 16 reach it."""
+
 NAMED = 5
 """Files that a message names."""
 
@@ -30,15 +34,19 @@ def files_of(images: DataSet, source: str | Path) -> list[str]:
     return found
 
 
-def unreadable(source: str | Path, files: Sequence[str], workers: int) -> dict[str, str]:
+def unreadable(
+    source: str | Path, files: Sequence[str], workers: int, brightest: list[float] | None = None
+) -> dict[str, str]:
     """What is wrong with those of `files`, paths below `source`, that are no whole images. Each is read to its end, in
-    `workers` threads."""
+    `workers` threads. What `check_image` returns of grey of more than 8 bits is added to `brightest`."""
 
     def problem(file: str) -> str | None:
         try:
-            check_image(Path(source, file))
+            share = check_image(Path(source, file))
         except UnreadableImageError as error:
             return str(error)
+        if share is not None and brightest is not None:
+            brightest.append(share)
         return None
 
     found = {}
@@ -73,6 +81,18 @@ def told_of(passed_over: Sequence[str], classes: Collection[str] | None = None) 
     lost = [] if classes is None else [folder for folder in folders if folder not in classes]
     nothing_else = f"; folders with nothing else, and so no classes: {listed(lost)}" if lost else ""
     return f"passed over, since their names are no images': {', '.join(counts)}{more}{nothing_else}"
+
+
+def told_of_dim(brightest: Sequence[float]) -> str:
+    """A line about grey images of more than 8 bits that are all nearly black, "" where they are not: cameras and
+    scanners leave 12 bits in files of 16, of which little is left in 8."""
+    if not brightest or max(brightest) > DIM:
+        return ""
+    return (
+        f"nearly black: of the {len(brightest)} grey images of more than 8 bits the brightest pixel has "
+        f"{max(brightest):.1%} of white, which is 65535, or 1 in floating point; if white is another value in them, "
+        "such as 4095, scale them first"
+    )
 
 
 def check_readable(problems: Mapping[str, str], total: int) -> None:

@@ -215,7 +215,8 @@ class TorchModule(torch.nn.Module):
 
     An optimiser of PyTorch that writes in place so trains `model` too, and `state_dict` has the official names. Other
     tensors in the place of the parameters, such as `load_state_dict(assign=True)` puts there, are given to `model` with
-    the next forward pass. A weight that is computed from others, by pruning or a parametrization, is not the model's.
+    the next forward pass, but not plain tensors, which `torch.func.functional_call` lends for one pass. A weight that
+    is computed from others, by pruning or a parametrization, is not the model's.
 
     Parameters
     ----------
@@ -250,12 +251,16 @@ class TorchModule(torch.nn.Module):
             owner.register_parameter(last, torch.nn.Parameter(to_tensor(array)))
         self._shared, self._places = model.params, self._where()
 
+    def _own(self) -> dict[str, torch.nn.Parameter]:
+        """Without the plain tensors that `torch.func.functional_call` lends for one forward pass."""
+        return {name: own for name, own in self.named_parameters() if isinstance(own, torch.nn.Parameter)}
+
     def _where(self) -> dict[str, int]:
-        return {name: parameter.data_ptr() for name, parameter in self.named_parameters()}
+        return {name: parameter.data_ptr() for name, parameter in self._own().items()}
 
     def _tie(self) -> None:
         """Make the memory of the parameters that of the model's weights, where they are all there in its dtype."""
-        found, dtype = dict(self.named_parameters()), getattr(torch, self.vip.dtype)
+        found, dtype = self._own(), getattr(torch, self.vip.dtype)
         names = list(self.vip.parameters())
         if all(name in found and found[name].dtype == dtype for name in names):
             self.vip.set_parameters({name: to_array(self.vip.backend, found[name]) for name in names})

@@ -14,12 +14,16 @@ from vipnp.data.random import LARGEST_SEED
 from vipnp.data.transforms import IMAGENET_MEAN, IMAGENET_STD, Transform, check_size
 from vipnp.models import PUBLISHED, ViPConfig, get_config
 from vipnp.models.model import DTYPES
+from vipnp.models.resolution import nearest_size
 from vipnp.train.ranks import REDUCTIONS
 from vipnp.train.recipe import Recipe, read_toml
 from vipnp.train.shards import check_shards
 
 TINY = "vip_tiny"
 """A small model whose patches fit the images: four blocks for a grid of about 8 x 8 tokens."""
+
+GRID = 8
+"""Tokens along the shorter side of an image that the patches of the small model come nearest to."""
 
 FILE = "config.toml"
 
@@ -109,7 +113,17 @@ class Settings:
             "drop_path": self.recipe.drop_path,
         }
         if self.model in PUBLISHED:
-            return get_config(self.model, **common)
+            try:
+                return get_config(self.model, **common)
+            except ValueError as error:
+                published = PUBLISHED[self.model]
+                fits, own = nearest_size(published, *self.img_size), published.image_size
+                if fits == self.img_size:  # something else is wrong
+                    raise
+                raise ValueError(
+                    f"{error}; give --img-size {own[0]} {own[1]}, as published, or {fits[0]} {fits[1]}, the nearest "
+                    "size that fits"
+                ) from error
         if self.model != TINY:
             known = [TINY, *PUBLISHED]
             raise ValueError(
@@ -205,7 +219,7 @@ def tiny_config(
     fits = [p for p in range(2, min(height, width) // 2 + 1) if height % p == 0 and width % p == 0]
     if not fits:
         raise ValueError(f"img_size: got {shown(image_size)}, expected sides with a common divisor of two or more")
-    patch = min(fits, key=lambda p: abs(min(height, width) / p - 8))
+    patch = min(fits, key=lambda p: abs(min(height, width) / p - GRID))
     return ViPConfig(
         layers=(4,),
         embed_dims=(64,),
@@ -217,3 +231,10 @@ def tiny_config(
         in_channels=in_channels,
         drop_path=drop_path,
     )
+
+
+def tiny_size(patch: int, image_size: tuple[int, int]) -> tuple[int, int]:
+    """The (height, width), in about the proportions of `image_size`, for which `tiny_config` has patches of `patch`."""
+    shorter = min(image_size)
+    height, width = (patch * round(GRID * side / shorter) for side in image_size)
+    return height, width

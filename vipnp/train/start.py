@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import os
 import zlib
 from collections.abc import Mapping, Sequence
@@ -16,7 +17,7 @@ from vipnp.core.files import check_output_folder, check_path, write_text
 from vipnp.core.versions import installed
 from vipnp.data import DataSet, load_data_set
 from vipnp.data.packed import Format, packed_format
-from vipnp.data.unreadable import check_readable, files_of, unreadable
+from vipnp.data.unreadable import check_readable, files_of, told_of_dim, unreadable
 from vipnp.train.folder import (
     CONTENTS,
     EVENTS,
@@ -37,6 +38,8 @@ from vipnp.train.recipe import recipe_from
 from vipnp.train.run import Run
 from vipnp.train.saved import weight_file
 from vipnp.train.settings import FILE, Settings, check_recorded, read_settings
+
+_log = logging.getLogger("vipnp")
 
 EMBEDDED: Mapping[str, tuple[tuple[int, int], int, str]] = {
     "digits": ((8, 8), 1, "digits"),
@@ -119,8 +122,12 @@ def new_run(folder: Path, settings: Settings, ranks: Ranks, workers: int, *, ski
         images = load_data_set(source, validation=settings.validation, seed=settings.seed)
         run = _made(folder, settings, images, ranks)
         files = files_of(images, source)
-        mine = unreadable(source, files[ranks.rank :: ranks.size], workers)
+        brightest: list[float] = []
+        mine = unreadable(source, files[ranks.rank :: ranks.size], workers, brightest)
     problems = {file: text for found in ranks.gather(mine) for file, text in found.items()}
+    dim = told_of_dim([share for found in ranks.gather(brightest) for share in found])
+    if dim and ranks.rank == 0:
+        _log.warning(dim)
     with ranks.agreed():
         if problems:
             if not skip_unreadable:

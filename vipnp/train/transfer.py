@@ -5,9 +5,10 @@ from __future__ import annotations
 import dataclasses
 import logging
 
+from vipnp.checkpoint import load_metadata
 from vipnp.core import Backend
 from vipnp.models import PUBLISHED, ViPConfig, VisionPermutator, load, parameter_shapes
-from vipnp.train.settings import Settings
+from vipnp.train.settings import TINY, Settings, tiny_size
 
 _log = logging.getLogger("vipnp")
 
@@ -18,6 +19,9 @@ def starting_model(settings: Settings, classes: tuple[str, ...], backend: Backen
 
     Raises FileNotFoundError, or ValueError where the file holds another model.
     """
+    config = settings.config(len(classes))
+    if settings.model == TINY:
+        _check_patch(settings, config)
     found = load(
         settings.weights,
         name=settings.model if settings.model in PUBLISHED else None,
@@ -31,16 +35,31 @@ def starting_model(settings: Settings, classes: tuple[str, ...], backend: Backen
     if found.classes not in (None, classes):
         found.reset_classifier(len(classes), seed=settings.seed)
         _log.warning("classes: other names than the file's: the head is new and has to be trained")
-    config = settings.config(len(classes))
     theirs = dataclasses.asdict(dataclasses.replace(found.config, drop_path=config.drop_path, dropout=config.dropout))
     ours = dataclasses.asdict(config)
     others = [f"{name} {theirs[name]}, expected {ours[name]}" for name in ours if theirs[name] != ours[name]]
     if others:
-        raise ValueError(
-            f"--weights: {settings.weights} holds another model than {settings.model} for images of "
-            f"{settings.img_size[0]} x {settings.img_size[1]}: {'; '.join(others)}"
-        )
+        raise ValueError(f"{_another(settings)}: {'; '.join(others)}")
     return VisionPermutator.from_weights(config, found.state_dict(), backend=backend, dtype=settings.precision)
+
+
+def _check_patch(settings: Settings, config: ViPConfig) -> None:
+    """Raise ValueError where `vip_tiny` has other patches for these images than the model in the file, naming a size
+    for which it has those."""
+    theirs = load_metadata(settings.weights).get("config")
+    patch = theirs.get("patch_size") if isinstance(theirs, dict) else None
+    if type(patch) is not int or patch in range(2) or patch == config.patch_size:
+        return  # or `load` says what is wrong
+    height, width = tiny_size(patch, settings.img_size)
+    raise ValueError(
+        f"{_another(settings)}: patch_size {patch}, expected {config.patch_size}; it is {patch} with --img-size "
+        f"{height} {width}"
+    )
+
+
+def _another(settings: Settings) -> str:
+    height, width = settings.img_size
+    return f"--weights: {settings.weights} holds another model than {settings.model} for images of {height} x {width}"
 
 
 def learning_rate_factors(config: ViPConfig, backbone_lr: float, layer_decay: float) -> dict[str, float]:
