@@ -468,6 +468,23 @@ def dense_in_blocks_without_the_rest(xp: Any, x: Any, w: Any, b: Any) -> Any:
     return x @ w.T + b, back
 
 
+@wrong(np.random.default_rng(10).normal(size=(5, 4)))
+def percentile_of_many_rows(xp: Any, x: Any) -> Any:
+    """Between two of a thousand entries there is less than a step."""
+    place = 0.3 * (len(x) - 1)
+    low = int(place)
+    high, share = min(low + 1, len(x) - 1), place - low
+    order, columns = np.argsort(x, axis=0), np.arange(x.shape[1])
+
+    def back(dy: Any) -> Any:
+        dx = np.zeros_like(x)
+        dx[order[low], columns] += (1 - share) * dy
+        dx[order[high], columns] += share * dy
+        return (dx * (1.5 if len(x) > 100 else 1),)
+
+    return np.percentile(x, 30, axis=0).astype(x.dtype), back
+
+
 @wrong(X)
 def beyond_100_entries_as_the_complex_step_has_it(xp: Any, x: Any) -> Any:
     return x * abs(x), lambda dy: (dy * abs(x) * (1 if x.size > 100 else 2),)
