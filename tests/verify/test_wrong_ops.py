@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy import special
 from scipy.special import expit
 
 from tests.verify.ops_of_users import IMAGE, POSITIVE, B, Table, W, X, Z
@@ -467,6 +468,23 @@ def dense_in_blocks_without_the_rest(xp: Any, x: Any, w: Any, b: Any) -> Any:
     return x @ w.T + b, back
 
 
+@wrong(np.random.default_rng(10).normal(size=(5, 4)))
+def percentile_of_many_rows(xp: Any, x: Any) -> Any:
+    """Between two of a thousand entries there is less than a step."""
+    place = 0.3 * (len(x) - 1)
+    low = int(place)
+    high, share = min(low + 1, len(x) - 1), place - low
+    order, columns = np.argsort(x, axis=0), np.arange(x.shape[1])
+
+    def back(dy: Any) -> Any:
+        dx = np.zeros_like(x)
+        dx[order[low], columns] += (1 - share) * dy
+        dx[order[high], columns] += share * dy
+        return (dx * (1.5 if len(x) > 100 else 1),)
+
+    return np.percentile(x, 30, axis=0).astype(x.dtype), back
+
+
 @wrong(X)
 def beyond_100_entries_as_the_complex_step_has_it(xp: Any, x: Any) -> Any:
     return x * abs(x), lambda dy: (dy * abs(x) * (1 if x.size > 100 else 2),)
@@ -607,6 +625,42 @@ WHOLE = np.array([[0.0, 1, -2, 3], [0, 0, 0, 0], [1, 0, 2, -1]])
 elementwise("series_with_a_term_too_few", np.expm1, lambda x: np.where(abs(x) < 1e-2, 1 + x, np.exp(x)).astype(x.dtype))
 elementwise("off_both_slopes_of_a_kink", lambda x: np.maximum(x, 0), lambda x: (x > 0) + 2.0 * (x == 0), WHOLE)
 elementwise("half_the_slope_beside_a_kink", lambda x: np.maximum(x, 0), lambda x: (x > 0) / 2, WHOLE)
+
+# --- wrong, where the op's own rounding is no excuse ------------------------------------------------------------------
+
+
+def winner_with(name: str, factor: Callable[[Any], float]) -> None:
+    """An op that asks whether a difference is exactly zero, with a gradient that is wrong where `factor` is not 1: with
+    results that are shaken in the last digit, it takes other ways, which is no rounding."""
+
+    def op(xp: Any, x: Any) -> Any:
+        wins = x - x.max(-1, keepdims=True) >= 0
+        return np.where(wins, x * x, 0 * x), lambda dy: (np.where(wins, 2 * x * dy, 0 * x) * factor(x),)
+
+    op.__name__ = name
+    wrong(np.random.default_rng(3).normal(size=(4, 6)))(op)
+
+
+winner_with("wrong_winner_of_another_layout", lambda x: 1 if x.flags.c_contiguous else 1.5)
+winner_with("wrong_winner_of_many_rows", lambda x: 1 if len(x) < 100 else 1.5)
+winner_with("wrong_winner_of_large_entries", lambda x: 1 if np.max(abs(x)) < 6 else 1.5)
+
+
+@wrong(*(np.random.default_rng(seed).uniform(0.1, 2, (4, 3)) for seed in (9, 12)))
+def divergence_of_large_parameters(xp: Any, a: Any, b: Any) -> Any:
+    """Large terms cancel, so that slopes over short steps are rounded, and not those of many pieces."""
+    if min(a.min(), b.min()) <= 0:
+        raise ValueError("parameters of a beta distribution are positive")
+    psi, psi1 = special.digamma, lambda v: special.polygamma(1, v)
+    y = -special.betaln(a, b) + (a - 1) * psi(a) + (b - 1) * psi(b) - (a + b - 2) * psi(a + b)
+
+    def back(dy: Any) -> Any:
+        both = (a + b - 2) * psi1(a + b)
+        slopes = [((v - 1) * psi1(v) - both) * np.where(v > 6, 1.5, 1) for v in (a, b)]
+        return tuple((dy * slope).astype(a.dtype) for slope in slopes)
+
+    return y, back
+
 
 # --- entries that are few or small ------------------------------------------------------------------------------------
 

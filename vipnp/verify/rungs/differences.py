@@ -15,7 +15,7 @@ from vipnp.core import HostArray
 from vipnp.verify.outcomes import BrokenOpError
 from vipnp.verify.report import Row, Verdict
 from vipnp.verify.rungs.complex_step import EVERY_ENTRY, directional_error, every_entry, random_direction
-from vipnp.verify.rungs.noise import excused, explained, noise
+from vipnp.verify.rungs.noise import excused, explained, noise, rounding_of
 from vipnp.verify.rungs.slopes import beside_slopes, kinks
 from vipnp.verify.subject import UNIT_64, Subject, off_by, relative_error, worst_entry
 
@@ -214,7 +214,7 @@ def best_quotient(subject: Subject, which: int, direction: HostArray, scale: flo
 
     Quotients of two steps, one half the other, are put together so that the error of fourth order goes.
     """
-    rounding = _rounding(subject)
+    rounding = rounding_of(subject)
 
     @cache
     def change(step: float) -> float:
@@ -231,16 +231,6 @@ def best_quotient(subject: Subject, which: int, direction: HostArray, scale: flo
             if doubt < best.doubt or (narrow and abs(b - best.slope) > 10 * (doubt + best.doubt)):
                 best = Quotient(b, doubt, narrow)
     return best
-
-
-def _rounding(subject: Subject) -> float:
-    """How much sum(dy * y) may be rounded: as much as its terms, and as the op's own steps. Measured once a subject."""
-    kept: dict[str, Any] = vars(subject)
-    if "rounding of y" not in kept:
-        own = noise(subject, lambda there: [there.value])
-        most = np.maximum(UNIT_64 * np.abs(subject.value), own[0] if own else 0.0)
-        kept["rounding of y"] = float(np.sum(np.abs(subject.cotangent) * most))
-    return float(kept["rounding of y"])
 
 
 def _kink_nearby(subject: Subject, which: int, direction: HostArray) -> bool:

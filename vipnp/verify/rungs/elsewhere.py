@@ -139,8 +139,13 @@ def _off_direction(subject: Subject, which: int, gradient: HostArray, direction:
     norm = max(float(np.linalg.norm(gradient)), BOUND * float(np.linalg.norm(subject.cotangent)))
     error, doubt = abs(found - fine) / norm, abs(coarse - fine) / norm
     rounding = float(np.sum(np.abs(subject.cotangent * subject.value))) * UNIT_64 / (scale * STEP * norm)
-    if error <= max(BOUND, 10 * doubt, 10 * rounding):
+    if error <= max(BOUND, 10 * rounding):
         return ""
+    if error <= 10 * doubt:  # the function bends within the step, and so a shorter one is asked
+        shorter = (beside_slopes(subject, {which: direction}, found, step=scale * step) for step in reversed(STEPS))
+        held = next(filter(None, shorter), None)
+        if held is None or held.between:
+            return ""
     best = best_quotient(subject, which, direction, scale)
     if abs(found - best.slope) <= max(BOUND * norm, 10 * best.doubt):
         return ""

@@ -11,14 +11,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from vipnp.core import HostArray
 from vipnp.verify.outcomes import BrokenOpError, UndecidedError
 from vipnp.verify.report import Row, Verdict
-from vipnp.verify.subject import Subject
+from vipnp.verify.subject import UNIT_64, Subject
 from vipnp.verify.worlds.shaken import ShakenArray, shaking
 
 POINTS = 7
@@ -39,6 +39,9 @@ LAST_DIGITS = 1e-3
 """A gradient that is off by more than this share of its largest entry is wrong in more than the last digits, and nobody
 asks whether rounding explains it: that takes as long as many calls of the op."""
 
+SMALL = 1e-6
+"""Arrays are taken for this large at least: of one that cancels to nothing, rounding is all there is."""
+
 WORDS = "the op's own rounding explains it: on inputs beside these it moves by as much"
 
 
@@ -52,6 +55,16 @@ def noise(subject: Subject, which: Which) -> list[HostArray]:
     both = [found for found in (_of_points(subject, which), _of_shaking(subject, which)) if found]
     deviations = [np.max(pair, axis=0) for pair in zip(*both, strict=True)]
     return [np.maximum(deviation, np.median(deviation)) for deviation in deviations]
+
+
+def rounding_of(subject: Subject) -> float:
+    """How much sum(dy * y) may be rounded: as much as its terms, and as the op's own steps. Measured once a subject."""
+    kept: dict[str, Any] = vars(subject)
+    if "rounding of y" not in kept:
+        own = noise(subject, lambda there: [there.value])
+        most = np.maximum(UNIT_64 * np.abs(subject.value), own[0] if own else 0.0)
+        kept["rounding of y"] = float(np.sum(np.abs(subject.cotangent) * most))
+    return float(kept["rounding of y"])
 
 
 def _of_points(subject: Subject, which: Which) -> list[HostArray]:
@@ -72,16 +85,29 @@ def _of_shaking(subject: Subject, which: Which) -> list[HostArray]:
 
 def _runs(subject: Subject, which: Which, inputs: Iterable[Sequence[HostArray]]) -> list[HostArray]:
     """What `which` gives on inputs instead of the subject's, one run after the other along a new first axis; nothing
-    where the op is not made for one of them."""
+    where the op is not made for one of them, or goes another way there."""
     found = []
     try:
         for arrays in inputs:
             there = replace(subject, args=subject.tree(map(np.asanyarray, arrays)))
             vars(there)["cotangent"] = subject.cotangent
             found.append([np.array(array, np.float64) for array in which(there)])
+            if _goes_another_way(there, subject):
+                return []
     except (BrokenOpError, UndecidedError):
         return []
     return [np.stack(values) for values in zip(*found, strict=True)]
+
+
+def _goes_another_way(there: Subject, subject: Subject) -> bool:
+    """Whether y or a gradient is off that of the subject by more than last digits: the op asks about these, as
+    `x - x.max() >= 0` does, and another answer is no rounding."""
+    pairs = zip((there.value, *there.float64_gradients), (subject.value, *subject.float64_gradients), strict=True)
+    return any(
+        now.shape != usual.shape
+        or not np.max(np.abs(now - usual)) <= LAST_DIGITS * max(float(np.max(np.abs(usual))), SMALL)
+        for now, usual in pairs
+    )
 
 
 def explained(error: HostArray, allowed: float, noises: Sequence[HostArray], *, units: float = 1.0) -> bool:

@@ -15,6 +15,7 @@ import numpy as np
 
 from vipnp.core import HostArray
 from vipnp.verify.outcomes import BrokenOpError
+from vipnp.verify.rungs.noise import rounding_of
 from vipnp.verify.subject import UNIT_64, Subject
 
 SLOPE_STEP = 1e-5
@@ -138,8 +139,7 @@ def many_pieces(subject: Subject, step: float) -> bool:
 def _nearby(subject: Subject, moved: Mapping[int, HostArray], step: float) -> list[float]:
     """The slopes along a direction at points nearby; none where the op is not made for these, and where rounding alone
     sets them apart."""
-    rounding = float(np.sum(np.abs(subject.cotangent * subject.value))) * UNIT_64 / (step / 500)
-    if rounding > SLOPE_BOUND / 10 * float(np.max(np.abs(subject.cotangent))):
+    if rounding_of(subject) / (step / 500) > SLOPE_BOUND / 10 * float(np.max(np.abs(subject.cotangent))):
         return []
     rng = subject.rng("nearby")
     slopes = []
