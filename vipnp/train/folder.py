@@ -192,6 +192,16 @@ def states(folder: Path) -> list[Path]:
     return sorted(place / name for name in os.listdir(place) if fnmatch(name, "step-*.safetensors"))
 
 
+def check_goes_on(folder: Path) -> None:
+    """Raise ValueError where the run in `folder` has done epochs and its states were taken away."""
+    figures = folder / "metrics.csv"  # written after a state: one that was killed before its first has no rows
+    if figures.is_file() and len(figures.read_bytes().splitlines()) > 1 and not states(folder):
+        raise ValueError(
+            f"run: {folder} has done epochs, and no state in {folder / 'state'} to go on from: it would begin again "
+            f"and replace its best weights; begin another run with --output, from them with --weights {folder}"
+        )
+
+
 def save_state(folder: Path, groups: Mapping[str, Mapping[str, HostArray]], counters: Mapping[str, Any]) -> None:
     """Write a state, metrics.csv after it, and drop states that are no longer kept.
 
