@@ -353,7 +353,7 @@ def test_photos_whose_names_are_no_utf8(whole: Path, photos: Path, tmp_path: Pat
 
 
 def test_states_that_cannot_be_listed_are_not_none(whole: Path, open_folder: Path) -> None:
-    """A run without states begins again, and replaces the best weights."""
+    """A run without states and figures begins again, and replaces the best weights."""
     folder = open_folder / "r"
     shutil.copytree(whole, folder)
     (folder / "state").chmod(0)

@@ -185,7 +185,7 @@ def prepare_folder(folder: Path, settings: Settings, data: DataSet, versions: di
 
 def states(folder: Path) -> list[Path]:
     """The saved states of a run, oldest first. Raises OSError where their folder cannot be read: a run without states
-    begins again."""
+    or figures begins again."""
     place = folder / "state"
     if not os.path.lexists(place):
         return []
@@ -229,7 +229,7 @@ def read_state(folder: Path) -> tuple[dict[str, dict[str, HostArray]], dict[str,
             problems.append(str(error))
     if problems:
         raise ValueError(
-            f"run: no state in {folder / 'state'} can be read ({problems[0]}); without them the run begins again"
+            f"run: no state in {folder / 'state'} can be read ({problems[0]}); begin another run with --output"
         )
     return None
 
