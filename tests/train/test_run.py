@@ -353,13 +353,37 @@ def test_photos_whose_names_are_no_utf8(whole: Path, photos: Path, tmp_path: Pat
 
 
 def test_states_that_cannot_be_listed_are_not_none(whole: Path, open_folder: Path) -> None:
-    """A run without states begins again, and replaces the best weights."""
+    """A run without states and figures begins again, and replaces the best weights."""
     folder = open_folder / "r"
     shutil.copytree(whole, folder)
     (folder / "state").chmod(0)
     with as_nobody(), pytest.raises(PermissionError, match="state"):
         states(folder)
     assert states(open_folder / "none") == []
+
+
+def test_a_run_whose_states_were_taken_away_does_not_begin_again(whole: Path, tmp_path: Path) -> None:
+    """They take three times the space of the weights; without them its best weights and curves would be replaced."""
+    folder = Path(shutil.copytree(whole, tmp_path / "r"))
+    kept = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+    shutil.rmtree(folder / "state")
+    for options in ((), ("--epochs", "5"), ("--epochs", "1")):
+        result = vipnp("train", "--resume", folder, *options)
+        assert result.exit_code == 2
+        assert result.output == (
+            f"error: run: {folder} has done epochs, and no state in {folder / 'state'} to go on from: it would begin "
+            f"again and replace its best weights; begin another run with --output, from them with --weights {folder}\n"
+        )
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == kept
+
+
+def test_a_run_that_was_killed_before_its_first_state_begins_again(whole: Path, tmp_path: Path) -> None:
+    """With weights of its first epoch and no figures: those are written after the state."""
+    folder = Path(shutil.copytree(whole, tmp_path / "r"))
+    shutil.rmtree(folder / "state")
+    (folder / "metrics.csv").unlink()
+    assert vipnp("train", "--resume", folder).exit_code == 0
+    assert_same_bits(folder, whole)
 
 
 def test_images_that_have_moved_are_evaluated_where_they_are(photos: Path, tmp_path: Path) -> None:
@@ -381,10 +405,12 @@ def test_images_that_have_moved_are_evaluated_where_they_are(photos: Path, tmp_p
     config.write_text(config.read_text().replace(str(before), str(after)))
     assert vipnp("train", "--resume", folder, "--epochs", "2").exit_code == 0
     config.write_text(config.read_text().replace(str(after), str(before)))
-    assert "accuracy" in vipnp("eval", folder, "--data", after, "--backend", "numpy").output
-    (evaluated,) = folder.glob("eval-*/predictions.csv")
     held_out = {line.split(",")[0] for line in (folder / "split.csv").read_text().splitlines() if "validation" in line}
-    assert {json.dumps(row["file"]) for row in rows_of(evaluated)} == held_out
+    for model in (folder, folder / "best.safetensors", folder / "last.safetensors"):
+        assert "accuracy" in vipnp("eval", model, "--data", after, "--backend", "numpy").output
+        (evaluated,) = folder.glob("eval-*/predictions.csv")
+        assert {json.dumps(row["file"]) for row in rows_of(evaluated)} == held_out
+        shutil.rmtree(evaluated.parent)
 
 
 def test_all_images_of_another_folder(whole: Path, tmp_path: Path) -> None:

@@ -37,7 +37,7 @@ def evaluate(
     from vipnp.train import confusion_matrix, report
     from vipnp.train.folder import check_unseen, images_of
     from vipnp.train.prediction import predict
-    from vipnp.train.saved import BEST, load_saved
+    from vipnp.train.saved import BEST, LAST, load_saved
     from vipnp.train.settings import FILE, read_settings
     from vipnp.train.start import check_apart
 
@@ -59,7 +59,7 @@ def evaluate(
             raise ValueError(f"--all: got {data}, which has a part for training, expected one folder of images a class")
     else:
         # Divided as for the run: of its own images, in another place, those that were trained on are left out again.
-        of_a_run = (folder / FILE).is_file() and (model.is_dir() or model.name == BEST)
+        of_a_run = (folder / FILE).is_file() and (model.is_dir() or model.name in (BEST, LAST))
         run = read_settings(folder) if of_a_run else None
         images = load_data_set(data) if run is None else load_data_set(data, validation=run.validation, seed=run.seed)
     check_apart("model", folder, images)

@@ -185,11 +185,21 @@ def prepare_folder(folder: Path, settings: Settings, data: DataSet, versions: di
 
 def states(folder: Path) -> list[Path]:
     """The saved states of a run, oldest first. Raises OSError where their folder cannot be read: a run without states
-    begins again."""
+    or figures begins again."""
     place = folder / "state"
     if not os.path.lexists(place):
         return []
     return sorted(place / name for name in os.listdir(place) if fnmatch(name, "step-*.safetensors"))
+
+
+def check_goes_on(folder: Path) -> None:
+    """Raise ValueError where the run in `folder` has done epochs and its states were taken away."""
+    figures = folder / "metrics.csv"  # written after a state: one that was killed before its first has no rows
+    if figures.is_file() and len(figures.read_bytes().splitlines()) > 1 and not states(folder):
+        raise ValueError(
+            f"run: {folder} has done epochs, and no state in {folder / 'state'} to go on from: it would begin again "
+            f"and replace its best weights; begin another run with --output, from them with --weights {folder}"
+        )
 
 
 def save_state(folder: Path, groups: Mapping[str, Mapping[str, HostArray]], counters: Mapping[str, Any]) -> None:
@@ -219,7 +229,7 @@ def read_state(folder: Path) -> tuple[dict[str, dict[str, HostArray]], dict[str,
             problems.append(str(error))
     if problems:
         raise ValueError(
-            f"run: no state in {folder / 'state'} can be read ({problems[0]}); without them the run begins again"
+            f"run: no state in {folder / 'state'} can be read ({problems[0]}); begin another run with --output"
         )
     return None
 

@@ -11,7 +11,8 @@ from vipnp.core.files import check_path
 from vipnp.data.transforms import Transform
 from vipnp.models import PUBLISHED, VisionPermutator, load
 
-BEST = "best.safetensors"
+BEST, LAST = "best.safetensors", "last.safetensors"
+"""The weights that a run writes."""
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from vipnp.train.folder import (
     CONTENTS,
     EVENTS,
     FOLDERS,
+    check_goes_on,
     check_kinds,
     image_named,
     images_of,
@@ -171,12 +172,13 @@ def check_apart(option: str, folder: Path, images: DataSet) -> None:
 def resumed(folder: Path, epochs: int | None, ranks: Ranks) -> Run:
     """The run in `folder`, with another number of epochs where one is given.
 
-    Raises FileNotFoundError or ValueError where it holds none, its settings or images are others now, or more epochs
-    are done.
+    Raises FileNotFoundError or ValueError where it holds none, its states were taken away, its settings or images are
+    others now, or more epochs are done.
     """
     settings = read_settings(folder)
     check_output_folder("--resume", folder)
     check_kinds(folder)
+    check_goes_on(folder)
     check_recorded(folder, settings, record_of_settings(folder))
     if epochs is not None:
         found = read_state(folder)
