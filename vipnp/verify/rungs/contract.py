@@ -15,7 +15,7 @@ from vipnp.verify.outcomes import BrokenOpError
 from vipnp.verify.report import Row, Verdict
 from vipnp.verify.rungs.float32 import UNIT_32, rounded_to_float32
 from vipnp.verify.rungs.linear import Fault, gradients_at, linear_in_the_cotangent
-from vipnp.verify.rungs.noise import WORDS, explained, noise
+from vipnp.verify.rungs.noise import WORDS, explained, noise_of_results
 from vipnp.verify.saves import closure_arrays, declared_entries, distinct_entries
 from vipnp.verify.subject import UNIT_64, Subject, relative_error
 from vipnp.verify.trees import tree_astype, tree_leaves
@@ -224,11 +224,7 @@ def as_right_in_float32(subject: Subject) -> Iterator[Fault]:
         off = np.where(held, np.abs(single - truth), 0)
         error, allowed = float(np.max(off, initial=0)), UNITS_32 * (UNIT_32 * scale + moves) + SMALLEST_32
         if not error <= allowed:
-
-            def beside(there: Subject, i: int = i) -> list[HostArray]:
-                return [[there.value, *there.float64_gradients][i]]
-
-            rounds = explained(off, allowed, noise(subject, beside), units=UNIT_32 / UNIT_64)
+            rounds = explained(off, allowed, noise_of_results(subject)[i : i + 1], units=UNIT_32 / UNIT_64)
             where = "y" if name == "y" else "the gradient"
             share = f"{error / scale:.2g} of its largest entry" if scale else f"{error:.2g}"
             yield Fault(None if name == "y" else name, f"{where} in float32 is off that in float64 by {share}", rounds)
@@ -251,7 +247,7 @@ def any_memory_layout(subject: Subject) -> Iterator[Fault]:
         spread = np.broadcast_to(np.float64(0.75), constant.shape)
         pair = (gradients_at(subject, spread), gradients_at(subject, constant))
         for i, (gradient, base) in enumerate(zip(*pair, strict=True)):
-            yield from _moved(subject, i, gradient, base, "a cotangent of stride 0 gives another gradient")
+            yield from _moved(subject, i + 1, gradient, base, "a cotangent of stride 0 gives another gradient")
     for description, relayout in LAYOUTS.items():
         for among, chosen in _which(len(subject.arrays)).items():
             arrays = [
@@ -264,25 +260,20 @@ def any_memory_layout(subject: Subject) -> Iterator[Fault]:
             except BrokenOpError as error:
                 yield Fault(error.argument, f"on {description} {among}, {error}")
                 continue
-            yield from _moved(subject, None, np.asarray(y), subject.value, f"{description} {among} give another y")
+            yield from _moved(subject, 0, np.asarray(y), subject.value, f"{description} {among} give another y")
             if not subject.hard:
                 for i, (gradient, base) in enumerate(zip(gradients, subject.float64_gradients, strict=True)):
                     message = f"{description} {among} give another gradient"
-                    yield from _moved(subject, i, np.asarray(gradient), base, message)
+                    yield from _moved(subject, i + 1, np.asarray(gradient), base, message)
 
 
-def _moved(subject: Subject, which: int | None, found: HostArray, base: HostArray, message: str) -> Iterator[Fault]:
-    """A fault where the gradient of one array, or y, is off what it was by more than LAYOUT_BOUND; in doubt where the
-    op's own rounding explains it."""
-    if relative_error(found, base) <= LAYOUT_BOUND:
-        return
-
-    def beside(there: Subject) -> list[HostArray]:
-        return [there.value if which is None else there.float64_gradients[which]]
-
-    allowed = LAYOUT_BOUND * float(np.max(np.abs(base)))
-    rounds = explained(np.abs(found - base), allowed, noise(subject, beside))
-    yield Fault(None if which is None else subject.names[which], message, rounds)
+def _moved(subject: Subject, which: int, found: HostArray, base: HostArray, message: str) -> Iterator[Fault]:
+    """A fault where y, the first of the results, or a gradient, one of the others, is off what it was by more than
+    LAYOUT_BOUND; in doubt where the op's own rounding explains it."""
+    if not relative_error(found, base) <= LAYOUT_BOUND:
+        allowed = LAYOUT_BOUND * float(np.max(np.abs(base)))
+        rounds = explained(np.abs(found - base), allowed, noise_of_results(subject)[which : which + 1])
+        yield Fault([None, *subject.names][which], message, rounds)
 
 
 def _which(arguments: int) -> dict[str, set[int]]:

@@ -15,9 +15,9 @@ from vipnp.core import HostArray
 from vipnp.verify.outcomes import BrokenOpError
 from vipnp.verify.report import Row, Verdict
 from vipnp.verify.rungs.complex_step import EVERY_ENTRY, directional_error, every_entry, random_direction
-from vipnp.verify.rungs.noise import excused, explained, noise, rounding_of
+from vipnp.verify.rungs.noise import excused, explained, noise, rounding_of, rounding_of_terms
 from vipnp.verify.rungs.slopes import beside_slopes, kinks
-from vipnp.verify.subject import UNIT_64, Subject, off_by, relative_error, worst_entry
+from vipnp.verify.subject import Subject, off_by, relative_error, worst_entry
 
 NAME = "differences"
 
@@ -169,8 +169,7 @@ def _lost(array: HostArray) -> float:
 def _drowned(subject: Subject, size: float) -> float:
     """All of a slope of a `size`, where rounding the values on both sides moves the quotient by more than a little of
     it: of exp(60) + x no difference shows x. Else nothing."""
-    rounding = float(np.linalg.norm(subject.cotangent * subject.value)) * UNIT_64 / STEP
-    return float(not rounding <= UNRESOLVED * size)
+    return float(not rounding_of_terms(subject) / STEP <= UNRESOLVED * size)
 
 
 def difference(subject: Subject, which: int, direction: HostArray, step: float, *, order: int = 4) -> float:

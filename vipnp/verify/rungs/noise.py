@@ -57,14 +57,25 @@ def noise(subject: Subject, which: Which) -> list[HostArray]:
     return [np.maximum(deviation, np.median(deviation)) for deviation in deviations]
 
 
-def rounding_of(subject: Subject) -> float:
-    """How much sum(dy * y) may be rounded: as much as its terms, and as the op's own steps. Measured once a subject."""
+def noise_of_results(subject: Subject) -> list[HostArray]:
+    """That of y and of every gradient, measured once a subject."""
     kept: dict[str, Any] = vars(subject)
-    if "rounding of y" not in kept:
-        own = noise(subject, lambda there: [there.value])
-        most = np.maximum(UNIT_64 * np.abs(subject.value), own[0] if own else 0.0)
-        kept["rounding of y"] = float(np.sum(np.abs(subject.cotangent) * most))
-    return float(kept["rounding of y"])
+    if "noise" not in kept:
+        kept["noise"] = noise(subject, lambda there: [there.value, *there.float64_gradients])
+    found: list[HostArray] = kept["noise"]
+    return found
+
+
+def rounding_of(subject: Subject) -> float:
+    """How much sum(dy * y) may be rounded: as much as its terms, and as the op's own steps."""
+    own = noise_of_results(subject)
+    most = np.maximum(UNIT_64 * np.abs(subject.value), own[0] if own else 0.0)
+    return float(np.sum(np.abs(subject.cotangent) * most))
+
+
+def rounding_of_terms(subject: Subject) -> float:
+    """The deviation of sum(dy * y) where every y is rounded once."""
+    return float(np.linalg.norm(subject.cotangent * subject.value)) * UNIT_64
 
 
 def _of_points(subject: Subject, which: Which) -> list[HostArray]:

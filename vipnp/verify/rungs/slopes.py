@@ -15,8 +15,8 @@ import numpy as np
 
 from vipnp.core import HostArray
 from vipnp.verify.outcomes import BrokenOpError
-from vipnp.verify.rungs.noise import rounding_of
-from vipnp.verify.subject import UNIT_64, Subject
+from vipnp.verify.rungs.noise import rounding_of, rounding_of_terms
+from vipnp.verify.subject import Subject
 
 SLOPE_STEP = 1e-5
 SLOPE_BOUND = 1e-3
@@ -123,8 +123,7 @@ def _one_sided(subject: Subject, moved: Mapping[int, HostArray], sign: float, st
         return float(np.sum(subject.cotangent * (np.asarray(y) - subject.value)))
 
     slopes = [sign * (4 * value(h) - value(2 * h)) / (2 * h) for h in (step, 2 * step)]
-    rounding = float(np.linalg.norm(subject.cotangent * subject.value)) * UNIT_64 / step
-    doubt = max(abs(slopes[0] - slopes[1]), rounding)
+    doubt = max(abs(slopes[0] - slopes[1]), rounding_of_terms(subject) / step)
     return slopes[0] if doubt <= SLOPE_BOUND * max(1.0, *map(abs, slopes)) else None
 
 

@@ -12,14 +12,14 @@ import numpy as np
 UNIT = 2.0**-52
 """Of so much of an entry a share is drawn: of half as much, the sum would often be rounded to what was there."""
 
-
 BUFFERS = (np.empty_like, np.zeros_like, np.ones_like, np.full_like)
+"""Functions whose results an op may keep for later."""
 
 
 class ShakenArray(np.ndarray[Any, Any]):
     """An array that shakes what functions of NumPy give of it, inside `shaking`. A whole number is left alone, since it
     is most likely exact and may become an index; so is float32, of which an op that rounds to it on purpose would be
-    excused. A new buffer is an array of NumPy's own class, since an op may keep it for later."""
+    excused. What comes of BUFFERS is an array of NumPy's own class."""
 
     rng: ClassVar[np.random.Generator | None] = None
 
