@@ -10,6 +10,7 @@ import typer
 
 from vipnp.cli.errors import tell, told
 from vipnp.cli.paths import path
+from vipnp.cli.unreadable import SkipUnreadable, naming_the_way_out
 
 
 @told()
@@ -22,9 +23,7 @@ def evaluate(
     take_all: Annotated[bool, typer.Option("--all", help="All images of the folder in --data.")] = False,
     backend: Annotated[str, typer.Option(help="numba, numpy or cupy.")] = "numba",
     workers: Annotated[int, typer.Option("--workers", "-j", help="Threads that decode images.", min=0)] = 2,
-    skip_unreadable: Annotated[
-        bool, typer.Option("--skip-unreadable", help="Leave out files that are no whole images.")
-    ] = False,
+    skip_unreadable: SkipUnreadable = False,
 ) -> None:
     """Evaluate a trained model; writes eval-DATE/ into the run folder."""
     import numpy as np
@@ -80,7 +79,7 @@ def evaluate(
     try:
         logits = predict(saved.model, split, saved.transform, workers=workers)
     except UnreadableImageError as error:
-        raise UnreadableImageError(f"{error} (--skip-unreadable leaves it out)") from error
+        raise naming_the_way_out(error) from error
     answers = logits.argmax(axis=1)
     counts = confusion_matrix(labels, answers, len(saved.classes))
     accuracy = f"accuracy {float(np.mean(answers == labels)):.2%} on {len(split)} images"

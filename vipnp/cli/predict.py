@@ -10,6 +10,7 @@ import typer
 
 from vipnp.cli.errors import tell, told
 from vipnp.cli.paths import path
+from vipnp.cli.unreadable import SkipUnreadable, naming_the_way_out
 
 
 @told()
@@ -23,9 +24,7 @@ def predict(
     csv: Annotated[Path | None, typer.Option(parser=path, help="Write the answers to this CSV file.")] = None,
     json: Annotated[Path | None, typer.Option(parser=path, help="Write the answers to this JSON file.")] = None,
     backend: Annotated[str, typer.Option(help="numba, numpy or cupy.")] = "numpy",
-    skip_unreadable: Annotated[
-        bool, typer.Option("--skip-unreadable", help="Leave out files that are no whole images.")
-    ] = False,
+    skip_unreadable: SkipUnreadable = False,
 ) -> None:
     """Say what is in images."""
     import numpy as np
@@ -76,7 +75,7 @@ def predict(
                 picture = open_image(file, saved.transform.channels, exif=saved.transform.exif)
             except UnreadableImageError as error:
                 if not skip_unreadable:
-                    raise UnreadableImageError(f"{error} (--skip-unreadable leaves it out)") from error
+                    raise naming_the_way_out(error) from error
                 tell(f"skipped: {one_line(str(error))}")
                 continue
             x = saved.transform.evaluation(picture)[None].astype(saved.model.dtype)

@@ -11,6 +11,7 @@ import typer
 
 from vipnp.cli.errors import told
 from vipnp.cli.paths import path
+from vipnp.cli.unreadable import SkipUnreadable
 from vipnp.core.checks import check_library, did_you_mean, shown
 from vipnp.train.ranks import get_ranks
 
@@ -99,9 +100,7 @@ def train(
     ] = None,
     head_only: Annotated[bool, typer.Option("--head-only", help="Train the head, leave the rest as it is.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a run that stands in the folder.")] = False,
-    skip_unreadable: Annotated[
-        bool, typer.Option("--skip-unreadable", help="Leave out files that are no whole images.")
-    ] = False,
+    skip_unreadable: SkipUnreadable = False,
     recipe: Annotated[
         str | None,
         typer.Option(
