@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import functools
 import operator
+import re
 import subprocess
 import sys
 import time
@@ -305,6 +306,65 @@ def test_elsewhere_names_the_constant_that_another_size_may_spoil() -> None:
     (row,) = verify(scaled, [X], kwargs={"scales": np.diag([1.0, 2, 3, 4])}, rungs=["elsewhere"]).rows
     assert row.verdict is Verdict.INCONCLUSIVE
     assert "with size 5 in place of 4, which may spoil the constant scales: the gradient is off by" in row.detail
+
+
+def labels_of_every_kind() -> dict[str, tuple[Callable[..., Any], dict[str, Any]]]:
+    """A right cross-entropy that counts its labels, with three of them from wherever an op may have them."""
+
+    def loss(xp: Any, x: Any, labels: Any) -> Any:
+        shifted = x - x.max(axis=-1, keepdims=True)
+        logs = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+        rows = np.arange(len(labels))
+
+        def pullback(dy: Any) -> Any:
+            gradient = np.exp(logs)
+            gradient[rows, labels] -= 1
+            return (dy * gradient / len(labels),)
+
+        return -logs[rows, labels].mean(), pullback
+
+    class Loss:
+        def __init__(self) -> None:
+            self.labels = np.array([0, 3, 2])
+
+        def __call__(self, xp: Any, x: Any) -> Any:
+            return loss(xp, x, self.labels)
+
+        def method(self, xp: Any, x: Any) -> Any:
+            return loss(xp, x, self.labels)
+
+    labels = [0, 3, 2]
+    return {
+        "list": (loss, {"labels": labels}),
+        "tuple": (loss, {"labels": (0, 3, 2)}),
+        "range": (loss, {"labels": range(3)}),
+        "partial": (functools.partial(loss, labels=np.array(labels)), {}),
+        "closure": (lambda xp, x: loss(xp, x, labels), {}),
+        "global": (lambda xp, x: loss(xp, x, LABELS), {}),
+        "object": (Loss(), {}),
+        "method": (Loss().method, {}),
+    }
+
+
+LABELS = np.array([0, 3, 2])
+
+
+@pytest.mark.parametrize("kind", labels_of_every_kind())
+def test_elsewhere_blames_no_op_for_labels_that_it_cannot_repeat(kind: str) -> None:
+    op, kwargs = labels_of_every_kind()[kind]
+    x = np.random.default_rng(0).normal(size=(3, 5))
+    (row,) = verify(op, [x], kwargs=kwargs, rungs=["elsewhere"]).rows
+    assert row.verdict is Verdict.INCONCLUSIVE
+    assert re.search("with size 4 in place of 3, which may spoil the constant (labels|LABELS)", row.detail)
+
+
+def test_elsewhere_still_judges_the_other_sizes_of_an_op_with_a_list() -> None:
+    def blocked(xp: Any, x: Any, axes: Any) -> Any:
+        y = x.sum(axis=tuple(axes))
+        return y, lambda dy: (np.broadcast_to(dy, x.shape) * (1.5 if x.shape[1] > 128 else 1),)
+
+    (row,) = verify(blocked, [X], kwargs={"axes": [0, 1]}, rungs=["elsewhere"]).rows
+    assert row.verdict is Verdict.FAIL
 
 
 def test_elsewhere_blames_no_argument_for_the_mistake_of_another() -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import tracemalloc
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
@@ -186,8 +188,42 @@ def _loses_a_part(array: HostArray, old: int, new: int) -> bool:
 
 
 def _doubtful(subject: Subject, old: int, new: int) -> str:
-    """The names of the constants that may not be what they were at another size."""
-    return ", ".join(name for name, constant in tree_leaves(subject.kwargs) if _is_spoilt(constant, old, new))
+    """The names of the constants that may not be what they were at another size. What an op holds, and a list or tuple
+    such as labels, stays as long as it is."""
+    held = [name for name, constant in _held(subject.op) if _is_array_of(old, constant) or _is_list_of(old, constant)]
+    lists = [name for name, constant in subject.kwargs.items() if _is_list_of(old, constant)]
+    leaves = [name for name, constant in tree_leaves(subject.kwargs) if _is_spoilt(constant, old, new)]
+    return ", ".join(dict.fromkeys([*held, *lists, *leaves]))
+
+
+def _held(op: Any) -> Iterator[tuple[str, Any]]:
+    """What the op reads besides its arguments: keywords of a partial, attributes of an object, variables around it."""
+    while isinstance(op, functools.partial):
+        yield from op.keywords.items()
+        op = op.func
+    if not inspect.isfunction(op):
+        yield from getattr(getattr(op, "__self__", op), "__dict__", {}).items()
+        op = getattr(op, "__func__", type(op).__call__)
+    if inspect.isfunction(op):
+        try:
+            around = inspect.getclosurevars(op)
+        except ValueError:  # a variable that has no value yet
+            return
+        yield from around.nonlocals.items()
+        yield from around.globals.items()
+
+
+def _is_array_of(size: int, constant: Any) -> bool:
+    return isinstance(constant, np.ndarray) and size in constant.shape
+
+
+def _is_list_of(size: int, constant: Any) -> bool:
+    """Whether a list, tuple or range of this length is a constant, or stands in it."""
+    if isinstance(constant, Mapping):
+        return any(_is_list_of(size, part) for part in constant.values())
+    if not isinstance(constant, (list, tuple, range)):
+        return False
+    return len(constant) == size or any(_is_list_of(size, part) for part in constant)
 
 
 def _is_spoilt(constant: Any, old: int, new: int) -> bool:
