@@ -10,6 +10,7 @@ long for the same work, so that only more than three times the goal ends with 1.
 
 from __future__ import annotations
 
+import argparse
 import json
 import subprocess
 import sys
@@ -59,4 +60,5 @@ def run_split(split: int, *more: str) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     sys.exit(main())

@@ -5,13 +5,13 @@ python -m tools.nearest_neighbour phototiles
 
 from __future__ import annotations
 
-import sys
+import argparse
 
 import numpy as np
 
 from vipnp.core import HostArray
 from vipnp.data import load_data_set
-from vipnp.data.sets import Split
+from vipnp.data.sets import EMBEDDED, Split
 
 
 def pixels(split: Split) -> HostArray:
@@ -33,4 +33,6 @@ def main(name: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    parser = argparse.ArgumentParser(prog="python -m tools.nearest_neighbour", description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("data", choices=EMBEDDED)
+    main(parser.parse_args().data)

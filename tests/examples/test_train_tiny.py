@@ -275,6 +275,17 @@ def test_five_splits_hold_accuracy_and_cpu_seconds_against_the_goals(
     assert five_splits.main() == status
 
 
+@pytest.mark.parametrize(("argument", "status"), [("--help", 0), ("--splits=2", 2)])
+@pytest.mark.parametrize("name", ["five_splits.py", "choose_digits_recipe.py"])
+def test_examples_without_options_train_for_no_option(name: str, argument: str, status: int) -> None:
+    """They took any argument for none, and trained for minutes where help was asked for."""
+    done = subprocess.run(
+        [sys.executable, EXAMPLES / name, argument], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == status
+    assert f"usage: {name} [-h]" in done.stdout + done.stderr
+
+
 @pytest.mark.long
 def test_one_of_the_five_runs_is_a_process_of_its_own() -> None:
     result = five_splits.run_split(3, "--epochs", "0")

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-import numpy as np
+import subprocess
+import sys
 
+import numpy as np
+import pytest
+
+from tests.conftest import ROOT
 from tools.nearest_neighbour import accuracy
 
 
@@ -15,3 +20,12 @@ def test_it_is_the_nearest_by_distance_and_not_by_product() -> None:
     truth = np.array([4, 6, 5, 6])  # the last is not what its neighbour is
     np.testing.assert_array_equal(distances.argmin(axis=1), [0, 2, 1, 0])
     assert accuracy(train, labels, held_out, truth) == 0.75
+
+
+@pytest.mark.parametrize("arguments", [[], ["phototile"]])
+def test_a_missing_or_unknown_data_set_is_one_line_with_the_known_ones(arguments: list[str]) -> None:
+    command = [sys.executable, "-m", "tools.nearest_neighbour", *arguments]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert "phototiles" in done.stderr
