@@ -33,6 +33,6 @@ def main(name: str) -> None:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(prog="python -m tools.nearest_neighbour", description=(__doc__ or "").split("\n")[0])
+    parser = argparse.ArgumentParser(prog="python -m tools.nearest_neighbour", description=__doc__)
     parser.add_argument("data", choices=EMBEDDED)
     main(parser.parse_args().data)

@@ -251,6 +251,22 @@ def test_without_a_derivative_rung_nothing_is_called_right(tmp_path: Path) -> No
     assert "Every gradient of" not in page.read_text()
 
 
+@pytest.mark.parametrize(("rung", "package"), [("proof", "sympy"), ("pytorch", "torch")])
+def test_a_rung_that_misses_its_package_has_checked_nothing(
+    rung: str, package: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beside a value that is right the audit passed; alone, the page said that 0 of 1 function fail."""
+    monkeypatch.setitem(sys.modules, package, None)
+    page = tmp_path / "a.html"
+    command = ["audit", "--op", "gelu", "--rung", rung, "--html", str(page)]
+    result = CliRunner().invoke(app, [*command, "--rung", "value"])
+    assert result.exit_code == 3
+    assert "no gradient was checked" in " ".join(result.output.split())
+    assert "Every gradient of" not in page.read_text()
+    assert CliRunner().invoke(app, command).exit_code == 1
+    assert '<span class="bad">1 of 1 function</span> fails the audit.' in page.read_text()
+
+
 def test_gradcheck_is_left_out_of_planted_mistakes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tools.planting.available_cores", lambda: 1)
     result = run("--op", "residual", "--rung", "value", "--sabotage", "--no-gradcheck")

@@ -923,6 +923,16 @@ def test_pictures_that_cannot_be_drawn_are_told_before_any_work(
     assert not list(tmp_path.iterdir())
 
 
+def test_weights_that_cannot_be_written_are_told_before_any_work(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was told after the first epoch, which was lost."""
+    monkeypatch.setitem(sys.modules, "safetensors", None)
+    result = vipnp("train", photos, "-o", tmp_path / "r")
+    assert (result.exit_code, result.output) == (2, 'error: train needs safetensors: pip install "vipnp[train]"\n')
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_missing_library_is_told_with_its_extra(whole: Path, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "PIL", None)
     result = vipnp("predict", whole, photos / "cat" / "0.png")

@@ -105,7 +105,7 @@ def _headline(report: Report, count: int) -> str:
         return f"Nothing fails in {functions}, but no gradient was checked: {escape(', '.join(report.rungs))} only."
     if report.ok:
         return f'Every gradient of {functions} is <span class="good">right</span>.'
-    wrong = len({row.op for row in report.failures} | {op for op, _, _ in report.unproved})
+    wrong = len({row.op for row in report.failures} | {op for op, *_ in (*report.unproved, *report.undecided)})
     return f'<span class="bad">{wrong} of {functions}</span> {"fail" if wrong != 1 else "fails"} the audit.'
 
 

@@ -166,7 +166,8 @@ def train(
         if backbone_lr:
             raise ValueError(f"--head-only: got --backbone-lr {backbone_lr:g} with it, expected one of the two")
         given["backbone_lr"] = 0.0
-    check_library("train", "matplotlib.figure", extra="train")
+    for module in ("matplotlib.figure", "safetensors"):
+        check_library("train", module, extra="train")
     if tensorboard:
         check_library("--tensorboard", "tensorboardX", extra="tensorboard")
     ranks = get_ranks()

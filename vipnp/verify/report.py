@@ -112,10 +112,14 @@ class Report:
 
     @property
     def decided(self) -> bool:
-        """Whether the report is ok and a rung that looks at gradients was climbed for every case. Nothing else shows a
-        gradient right."""
-        looked_at = {(row.op, row.case) for row in self.rows if row.rung in (*DERIVATIVE_RUNGS, *COMPARING_RUNGS)}
-        return self.ok and {(row.op, row.case) for row in self.rows} == looked_at
+        """Whether the report is ok and a rung that looks at gradients passed for every case. Nothing else shows a
+        gradient right; one that could not decide, for want of a package, shows nothing."""
+        passed = {
+            (row.op, row.case)
+            for row in self.rows
+            if row.rung in (*DERIVATIVE_RUNGS, *COMPARING_RUNGS) and row.verdict is Verdict.PASS
+        }
+        return self.ok and {(row.op, row.case) for row in self.rows} == passed
 
     @property
     def ok(self) -> bool:
