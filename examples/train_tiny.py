@@ -83,7 +83,8 @@ def run(options: argparse.Namespace, backend: str | Backend) -> dict[str, Any]:
 def main(arguments: Sequence[str] | None = None, *, backend: Backend | None = None) -> dict[str, Any]:
     """Run the command line; `backend` stands in for the one that --backend names."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0], allow_abbrev=False)
-    parser.add_argument("--backend", choices=list_backends(), default="numpy", help="where arrays live (numpy)")
+    backends = sorted({*list_backends()} - {"array_api"})  # that one needs a namespace, which no option gives
+    parser.add_argument("--backend", choices=backends, default="numpy", help="where arrays live (numpy)")
     parser.add_argument("--epochs", type=number(int), default=RECIPE.epochs, help=f"({RECIPE.epochs})")
     parser.add_argument("--batch-size", type=number(int, 1), default=RECIPE.batch_size, help=f"({RECIPE.batch_size})")
     parser.add_argument("--lr", type=number(float), default=RECIPE.lr, help=f"highest learning rate ({RECIPE.lr})")

@@ -122,6 +122,7 @@ def test_the_first_ten_losses_agree_with_the_strict_namespace() -> None:
 
 REFUSALS = [
     (["--backend", "nump"], "invalid choice: 'nump'"),
+    (["--backend", "array_api"], "invalid choice: 'array_api'"),
     (["--split", "5"], "--split: invalid choice: 5"),
     (["--epochs", "-1"], "--epochs: got -1, expected a number >= 0"),
     (["--epochs", "many"], "--epochs: invalid int value: 'many'"),

@@ -124,7 +124,7 @@ def train(
     sched_on_updates: Annotated[
         bool | None, typer.Option(help="Change the rate with every step, not every epoch.", rich_help_panel=TWO_NAMES)
     ] = None,
-    warmup_epochs: Annotated[int | None, fine("Epochs up to --lr.")] = None,
+    warmup_epochs: Annotated[int | None, fine("Epochs up to --lr, --epochs less one at most.")] = None,
     weight_decay: Annotated[float | None, fine("AdamW's.")] = None,
     clip_grad: Annotated[float | None, fine("Largest norm of the gradients; 0: any.")] = None,
     smoothing: Annotated[float | None, fine("Label smoothing.")] = None,

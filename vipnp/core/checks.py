@@ -22,7 +22,7 @@ MOST_LISTED = 3
 
 def shown(value: object) -> str:
     """`value` as an error prints it: as Python writes it where that is short, else its type. No array is printed."""
-    if hasattr(value, "__array__") and not isinstance(value, np.generic):
+    if hasattr(value, "__array__") and not isinstance(value, (np.generic, type)):
         return type(value).__name__
     try:
         text = repr(value)

@@ -23,7 +23,7 @@ def create_model(
 
     Parameters
     ----------
-    name : one of `list_models`.
+    name : one of `list_models`. The vip_tiny of `vipnp train` is a `VisionPermutator` of `vipnp.train.tiny_config`.
     num_classes : outputs of the head.
     in_channels : channels of the images.
     backend : a name or a `Backend`.

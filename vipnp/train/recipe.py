@@ -31,7 +31,7 @@ class Recipe:
     epochs : passes over the training images, before the cooldown.
     cooldown_epochs : passes at `min_lr` after those.
     batch_size : images of a step, the last of an epoch takes what is left.
-    lr, min_lr, warmup_lr, warmup_epochs : see `vipnp.optim.cosine_lr`.
+    lr, min_lr, warmup_lr, warmup_epochs : see `vipnp.optim.cosine_lr`; one of the epochs at least is after the warmup.
     sched_on_updates : whether the rate changes with every step, or with every epoch.
     weight_decay : AdamW's, of tensors of two or more dimensions.
     clip_grad : the gradients are scaled down to this norm; 0 leaves them.
