@@ -27,7 +27,7 @@ from tests.conftest import command_line as vipnp
 from vipnp.checkpoint import load_metadata, load_weights, save_weights
 from vipnp.core.output import CLOSED_PIPE
 from vipnp.data import load_data_set
-from vipnp.models import VisionPermutator
+from vipnp.models import VisionPermutator, load
 from vipnp.train import report, start
 from vipnp.train.folder import held_alone, prepare_folder, record_of_settings, states
 from vipnp.train.ranks import StoppedError
@@ -411,6 +411,33 @@ def test_images_that_have_moved_are_evaluated_where_they_are(photos: Path, tmp_p
         (evaluated,) = folder.glob("eval-*/predictions.csv")
         assert {json.dumps(row["file"]) for row in rows_of(evaluated)} == held_out
         shutil.rmtree(evaluated.parent)
+    copied = Path(shutil.copy(folder / "best.safetensors", tmp_path / "copied.safetensors"))
+    assert vipnp("eval", copied, "--data", after, "--backend", "numpy").exit_code == 0
+    (evaluated,) = tmp_path.glob("eval-*/predictions.csv")
+    assert {json.dumps(row["file"]) for row in rows_of(evaluated)} == held_out
+
+
+@pytest.mark.parametrize("division", [[], {"share": 0.2}, 0.2, None])
+def test_a_division_of_another_kind_is_refused(whole: Path, photos: Path, tmp_path: Path, division: Any) -> None:
+    file = tmp_path / "w.safetensors"
+    said = {**load_metadata(whole / "best.safetensors"), "division": division}
+    save_weights(file, load_weights(whole / "best.safetensors"), said)
+    result = vipnp("eval", file, "--data", photos)
+    assert (result.exit_code, result.output) == (
+        2,
+        f"error: model: {str(file)!r} has metadata of another kind (division)\n",
+    )
+
+
+def test_weights_that_do_not_say_what_they_were_trained_on(whole: Path, photos: Path, tmp_path: Path) -> None:
+    """Saved from Python, or written elsewhere: a part of the same images would be no test, which is told."""
+    file = tmp_path / "w.safetensors"
+    load(whole / "best.safetensors").save(file)
+    result = vipnp("eval", file, "--data", photos, "--backend", "numpy")
+    assert result.stderr.startswith(
+        f"{file} does not say what it was trained on; where that is of {photos}, give other"
+    )
+    assert " does not say " not in vipnp("eval", file, "--data", photos, "--all", "--backend", "numpy").stderr
 
 
 def test_all_images_of_another_folder(whole: Path, tmp_path: Path) -> None:

@@ -36,7 +36,7 @@ def evaluate(
     from vipnp.train import confusion_matrix, report
     from vipnp.train.folder import check_unseen, images_of
     from vipnp.train.prediction import predict
-    from vipnp.train.saved import BEST, LAST, load_saved
+    from vipnp.train.saved import division_of, load_saved, weight_file
     from vipnp.train.settings import FILE, read_settings
     from vipnp.train.start import check_apart
 
@@ -58,9 +58,10 @@ def evaluate(
             raise ValueError(f"--all: got {data}, which has a part for training, expected one folder of images a class")
     else:
         # Divided as for the run: of its own images, in another place, those that were trained on are left out again.
-        of_a_run = (folder / FILE).is_file() and (model.is_dir() or model.name in (BEST, LAST))
-        run = read_settings(folder) if of_a_run else None
-        images = load_data_set(data) if run is None else load_data_set(data, validation=run.validation, seed=run.seed)
+        division = division_of(weight_file("model", model))
+        images = load_data_set(data, **division)
+        if not division and images.train.root is not None and images.train.root == images.validation.root:
+            tell(one_line(f"{model} does not say what it was trained on; where that is of {data}, give other images"))
     check_apart("model", folder, images)
     if unknown := [name for name in images.classes if name not in saved.classes]:
         raise ValueError(

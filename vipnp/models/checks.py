@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Collection, Mapping, Sequence, Set
 from typing import Any, NamedTuple
 
@@ -25,8 +26,9 @@ class IncompatibleKeys(NamedTuple):
     unexpected: list[str]
 
 
-def check_description(config: ViPConfig, classes: Sequence[str] | None, transform: Transform | None) -> None:
-    """Hold the names of the classes and the transform against the model of `config`.
+def description(config: ViPConfig, classes: Sequence[str] | None, transform: Transform | None) -> dict[str, Any]:
+    """What a weight file says of the model of `config`, against which the names of the classes and the transform are
+    held: {"config", "classes", "transform"}, without those that are None.
 
     Raises TypeError for classes that are no sequence of strings and what is no transform, ValueError for another number
     of classes than there are outputs and for a transform to another image size or other channels.
@@ -45,6 +47,12 @@ def check_description(config: ViPConfig, classes: Sequence[str] | None, transfor
             f"transform: got one to {transform.size} and {transform.channels} channels, expected {takes[0]} and "
             f"{takes[1]}, as the model takes them"
         )
+    described = {
+        "config": dataclasses.asdict(config),
+        "classes": None if classes is None else list(classes),
+        "transform": None if transform is None else dataclasses.asdict(transform),
+    }
+    return {key: value for key, value in described.items() if value is not None}
 
 
 def differing(config: ViPConfig, tensors: Mapping[str, Any]) -> tuple[list[str], list[str], list[str]]:

@@ -15,7 +15,7 @@ from vipnp.core.boundary import check_rng, host_parameter, receive_images, recei
 from vipnp.core.checks import check_dtype, check_whole
 from vipnp.core.tree import flatten, unflatten
 from vipnp.data.transforms import Transform
-from vipnp.models.checks import IncompatibleKeys, check_arrays, check_description, check_names, checked_smoothing
+from vipnp.models.checks import IncompatibleKeys, check_arrays, check_names, checked_smoothing, description
 from vipnp.models.config import ViPConfig
 from vipnp.models.draws import draw_masks
 from vipnp.models.initialization import initial_head, initial_parameters, parameter_shapes
@@ -235,13 +235,7 @@ class VisionPermutator:
         ImportError
             Naming the extra to install where safetensors is missing.
         """
-        check_description(self.config, self.classes, self.transform)
-        described = {
-            "config": dataclasses.asdict(self.config),
-            "classes": None if self.classes is None else list(self.classes),
-            "transform": None if self.transform is None else dataclasses.asdict(self.transform),
-        }
-        save_weights(path, self.state_dict(), {key: value for key, value in described.items() if value is not None})
+        save_weights(path, self.state_dict(), description(self.config, self.classes, self.transform))
 
     # --- weights ----------------------------------------------------------------------------------------------------
 

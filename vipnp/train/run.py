@@ -16,9 +16,11 @@ import numpy as np
 
 from vipnp.backends import get_backend
 from vipnp.backends.numpy.threads import Crew
+from vipnp.checkpoint import save_weights
 from vipnp.core import Array, Generator, HostArray
 from vipnp.data import DataSet, stream
 from vipnp.models import VisionPermutator
+from vipnp.models.checks import description
 from vipnp.optim import AdamW, AdamWState, clip_grad_norm
 from vipnp.train.folder import RECORD, read_state, save_state
 from vipnp.train.overlap import Exchange, HostSums, data_parallel, sums_over
@@ -26,6 +28,7 @@ from vipnp.train.owners import Owners
 from vipnp.train.parts import Batches, Part
 from vipnp.train.prediction import predict
 from vipnp.train.ranks import Ranks, StoppedError
+from vipnp.train.saved import BEST, DIVISION, LAST
 from vipnp.train.settings import FILE, Settings, recorded
 from vipnp.train.shards import shards_of, tree_sum
 from vipnp.train.signals import stop_signals
@@ -292,6 +295,12 @@ class Run:
 
     # --- what is kept -------------------------------------------------------------------------------------------------
 
+    def _save(self, model: VisionPermutator, name: str) -> None:
+        """Write a weight file as `model.save` does, with how the images were divided: it may leave its folder."""
+        division = {"validation": self.settings.validation, "seed": self.settings.seed}
+        described = description(model.config, model.classes, model.transform)
+        save_weights(self.folder / name, model.state_dict(), {**described, DIVISION: division})
+
     def _epoch_done(self, epoch: int, began: float, told: Progress) -> dict[str, Any]:
         """Evaluate; rank 0 writes last and best weights. Returns the row of metrics.csv."""
         weights = self.model.state_dict()
@@ -307,10 +316,10 @@ class Run:
             ) from error
         accuracy = float(np.mean(logits.argmax(axis=1) == self.data.validation.labels))
         if self.ranks.rank == 0:
-            model.save(self.folder / "last.safetensors")
+            self._save(model, LAST)
         better, self.best = accuracy > self.best, max(accuracy, self.best)
         if better and self.ranks.rank == 0:
-            model.save(self.folder / "best.safetensors")
+            self._save(model, BEST)
         loss = self.loss_sum / len(self.data.train)
         self.loss_sum = 0.0
         return {

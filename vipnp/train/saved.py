@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from vipnp.checkpoint import load_metadata
 from vipnp.core.checks import did_you_mean
 from vipnp.core.files import check_path
 from vipnp.data.transforms import Transform
@@ -13,6 +14,8 @@ from vipnp.models import PUBLISHED, VisionPermutator, load
 
 BEST, LAST = "best.safetensors", "last.safetensors"
 """The weights that a run writes."""
+DIVISION = "division"
+"""The key in their metadata of the share and the seed by which the images of the run were divided."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,18 @@ def load_model(source: str | Path, *, weights: Path | None = None, backend: Any 
 def files_of(source: str | Path, weights: Path | None = None) -> list[Path]:
     """The files that `load_model` may read."""
     return [Path(source), Path(source) / BEST, *([] if weights is None else [weights])]
+
+
+def division_of(file: Path) -> dict[str, Any]:
+    """By what share and seed the run that wrote these weights divided its images, as options of `load_data_set`; empty
+    where the file does not say it.
+
+    Raises ValueError where it says something else.
+    """
+    found = load_metadata(file).get(DIVISION, {})
+    if not isinstance(found, dict) or found.keys() - {"validation", "seed"}:
+        raise ValueError(f"model: {str(file)!r} has metadata of another kind ({DIVISION})")
+    return found
 
 
 def load_saved(source: str | Path, *, weights: Path | None = None, backend: Any = "numpy") -> SavedModel:
