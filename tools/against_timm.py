@@ -18,6 +18,7 @@ from unittest.mock import MagicMock
 import numpy as np
 from PIL import Image
 
+from tools.arguments import takes_none
 from vipnp.data import cutmix, mixup
 from vipnp.data.rand_augment import OPERATIONS, Draw
 from vipnp.data.transforms import erase_at_random, random_box
@@ -236,4 +237,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    takes_none(__doc__)
     sys.exit(main())

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from tools.arguments import takes_none
 from vipnp.core.files import write_json
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -32,4 +33,5 @@ def formulas(text: str) -> dict[str, list[str]]:
 
 
 if __name__ == "__main__":
+    takes_none(__doc__)
     write_json(FORMULAS, formulas(MATH.read_text(encoding="utf-8")))

@@ -9,6 +9,7 @@ and where a case or one of these rungs is missing altogether.
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
 from collections.abc import Iterable, Iterator, Mapping
@@ -34,7 +35,7 @@ def undecided(rows: Iterable[Mapping[str, Any]]) -> Iterator[str]:
                 yield f"{rung}: {name}"
 
 
-def main(path: str) -> int:
+def main(path: str | Path) -> int:
     """1 where something was left open."""
     found = list(undecided(json.loads(Path(path).read_text(encoding="utf-8"))["rows"]))
     for one in found:
@@ -43,4 +44,11 @@ def main(path: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+    parser = argparse.ArgumentParser(
+        prog="python -m tools.undecided", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("file", type=Path, help="what `vipnp audit --json` wrote")
+    file = parser.parse_args().file
+    if not file.is_file():
+        parser.error(f"file: there is no file {str(file)!r}")
+    sys.exit(main(file))

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tests.cuda_emulator.emulator import sanitizer_environment
+from tools.arguments import takes_none
 
 PYTEST = (sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider")
 SEEDS = (1, 2, 3)
@@ -120,4 +121,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    takes_none(__doc__)
     sys.exit(main())

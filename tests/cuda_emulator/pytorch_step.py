@@ -30,6 +30,7 @@ from tests.cuda_emulator.sass import (
     product_seconds,
     total,
 )
+from tools.arguments import takes_none
 from tools.torch_vip import torch_vip
 from vipnp.models import get_config
 
@@ -182,5 +183,6 @@ def report() -> Iterator[str]:
 
 
 if __name__ == "__main__":
+    takes_none(__doc__)
     for each in report():
         print(each, flush=True)

@@ -23,6 +23,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from tests.cuda_emulator.nvrtc import Usage, compiled
+from tools.arguments import takes_none
 from vipnp.backends.cupy import kernels
 
 MODEL, BATCH = "vip_s7", 32
@@ -475,5 +476,6 @@ def report() -> Iterator[str]:
 
 
 if __name__ == "__main__":
+    takes_none(__doc__)
     for each in report():
         print(each, flush=True)

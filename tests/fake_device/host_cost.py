@@ -9,6 +9,7 @@ it, which `valgrind --tool=callgrind` counts. No figure here says how long a GPU
 
 from __future__ import annotations
 
+import argparse
 import ctypes
 import os
 import re
@@ -18,6 +19,8 @@ import tempfile
 import time
 from pathlib import Path
 from typing import Any
+
+from vipnp.models import list_models
 
 NOTHING = """
 #include <stddef.h>
@@ -112,7 +115,7 @@ def measure(model: str, graph: bool) -> None:
     )
 
 
-def main(model: str = "vip_s7") -> None:
+def main(model: str) -> None:
     """All measurements."""
     environment = {**os.environ, "PYTHONHASHSEED": "0", "OPENBLAS_NUM_THREADS": "1"}
     options = ("--tool=callgrind", "--instr-atstart=no", "--smc-check=all", "--callgrind-out-file=/dev/null")
@@ -129,4 +132,6 @@ def main(model: str = "vip_s7") -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model", nargs="?", choices=list_models(), default="vip_s7")
+    main(parser.parse_args().model)

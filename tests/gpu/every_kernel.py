@@ -8,6 +8,7 @@ from __future__ import annotations
 import cupy
 
 from tests.backends.cupy.kernel_checks import CHECKS
+from tools.arguments import takes_none
 from vipnp.backends import get_backend
 
 
@@ -21,4 +22,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    takes_none(__doc__)
     main()
