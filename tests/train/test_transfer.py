@@ -169,3 +169,26 @@ def test_what_does_not_go_together(first: Path, tmp_path: Path) -> None:
     assert missing.exit_code == 2
     assert "none" in missing.output
     assert not (tmp_path / "r").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "told"), [((), False), (("--seed", "1"), True), (("--validation", "0.5"), True)], ids=str
+)
+def test_weights_of_a_run_that_held_out_other_images_are_told_of(
+    first: Path, tmp_path: Path, options: tuple[str, ...], told: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Some of those that are held out now may have been trained on; where the division is the same, none was."""
+    result = tune(first, "two", tmp_path / "r", *options)
+    assert result.exit_code == 0, result.output
+    warning = "--weights: the run that wrote them held out other images (--validation 0.2 --seed 0): where it had this"
+    assert (warning in caplog.text) == told
+
+
+def test_of_a_folder_that_is_divided_already_no_other_division_is_told(
+    first: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for part in ("train", "val"):
+        make_folder(tmp_path / "two" / part, {"cat": 3, "dog": 2}, (20, 18))
+    result = vipnp("train", tmp_path / "two", "-o", tmp_path / "r", "--weights", first, *OPTIONS, "--seed", "1")
+    assert result.exit_code == 0, result.output
+    assert "held out other images" not in caplog.text

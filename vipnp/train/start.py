@@ -37,7 +37,7 @@ from vipnp.train.overlap import nccl_for
 from vipnp.train.ranks import Ranks
 from vipnp.train.recipe import recipe_from
 from vipnp.train.run import Run
-from vipnp.train.saved import weight_file
+from vipnp.train.saved import division_of, weight_file
 from vipnp.train.settings import FILE, Settings, check_recorded, read_settings
 
 _log = logging.getLogger("vipnp")
@@ -127,8 +127,9 @@ def new_run(folder: Path, settings: Settings, ranks: Ranks, workers: int, *, ski
         mine = unreadable(source, files[ranks.rank :: ranks.size], workers, brightest)
     problems = {file: text for found in ranks.gather(mine) for file, text in found.items()}
     dim = told_of_dim([share for found in ranks.gather(brightest) for share in found])
-    if dim and ranks.rank == 0:
-        _log.warning(dim)
+    for warning in (dim, _told_of_another_division(settings, images)):
+        if warning and ranks.rank == 0:
+            _log.warning(warning)
     with ranks.agreed():
         if problems:
             if not skip_unreadable:
@@ -136,6 +137,21 @@ def new_run(folder: Path, settings: Settings, ranks: Ranks, workers: int, *, ski
             images = load_data_set(source, validation=settings.validation, seed=settings.seed, leave_out=problems)
             run = _made(folder, settings, images, ranks)
     return run
+
+
+def _told_of_another_division(settings: Settings, images: DataSet) -> str:
+    """What is to be said where the run that wrote the weights divided a folder otherwise; "" where it did not, or does
+    not say it."""
+    if not settings.weights or images.train.root is None or images.train.root != images.validation.root:
+        return ""
+    theirs = division_of(Path(settings.weights))
+    if not theirs or theirs == {"validation": settings.validation, "seed": settings.seed}:
+        return ""
+    options = " ".join(f"--{name} {value}" for name, value in theirs.items())
+    return (
+        f"--weights: the run that wrote them held out other images ({options}): where it had this folder, some that "
+        "are held out now were trained on"
+    )
 
 
 def _made(folder: Path, settings: Settings, images: DataSet, ranks: Ranks) -> Run:
