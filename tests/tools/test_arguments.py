@@ -1,4 +1,4 @@
-"""Every program beside the package says what it is for, and does no work where an option is mistaken."""
+"""Every program beside the command line says what it is for, and does no work where an option is mistaken."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from tests.conftest import ROOT
 
-ROOMS = ("benchmarks", "examples", "proofs", "tests", "tools")
+ROOMS = ("benchmarks", "examples", "proofs", "tests", "tools", "vipnp/audit")
 STARTED_BY_OTHERS = {
     "benchmarks/cpu/child.py",
     "tests/backends/hostile_calls.py",

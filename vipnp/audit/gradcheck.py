@@ -8,6 +8,7 @@ Exit status 1 if anything fails.
 
 from __future__ import annotations
 
+import argparse
 import sys
 
 from vipnp.audit.audit import subject_of
@@ -53,5 +54,10 @@ def _line(name: str, report: Report) -> str:
 
 if __name__ == "__main__":
     with readers_may_leave():
+        argparse.ArgumentParser(
+            prog="python -m vipnp.audit.gradcheck",
+            description=__doc__,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        ).parse_args()
         status = main()
     sys.exit(status)
