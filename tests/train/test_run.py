@@ -1187,6 +1187,19 @@ def test_the_patch_of_the_tiny_model(size: tuple[int, int], patch: int) -> None:
     assert tiny_config(num_classes=3, in_channels=1, image_size=size).patch_size == patch
 
 
+def test_an_int_stands_for_a_square_and_what_is_no_size_is_refused() -> None:
+    assert tiny_config(num_classes=3, in_channels=1, image_size=28).image_size == (28, 28)
+    for size, kind, message in (
+        ("28", TypeError, "image_size: got '28', expected an integer"),
+        (None, TypeError, "image_size: got None, expected an integer"),
+        ((28.0, 28), TypeError, "image_size: got 28.0, expected an integer"),
+        ((28,), ValueError, r"image_size: got \(28,\), expected \(height, width\)"),
+        (0, ValueError, "image_size: got 0, expected an integer >= 1"),
+    ):
+        with pytest.raises(kind, match=message):
+            tiny_config(num_classes=3, in_channels=1, image_size=size)  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("text", ["[recipe]\nlr = 0.1\n", "[[recipe]]\nlr = 0.1\n", "lr = {a = 1}\n"])
 def test_a_table_where_an_option_is_due_is_called_one(tmp_path: Path, text: str) -> None:
     """Half of a run's config.toml was taken for the option --recipe, whose value nobody had written."""

@@ -196,7 +196,7 @@ def options_of_run(found: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def tiny_config(
-    *, num_classes: int, in_channels: int, image_size: tuple[int, int], drop_path: float = 0.0
+    *, num_classes: int, in_channels: int, image_size: int | tuple[int, int], drop_path: float = 0.0
 ) -> ViPConfig:
     """A small model for images of this size: the patch is the divisor of both sides, two or more, that makes the grid's
     shorter side nearest to eight.
@@ -212,10 +212,13 @@ def tiny_config(
 
     Raises
     ------
-    ValueError
-        If no patch fits.
+    TypeError, ValueError
+        If no patch fits, or as `vipnp.ViPConfig`.
     """
-    height, width = image_size
+    sides = image_size if isinstance(image_size, tuple | list) else (image_size, image_size)
+    if len(sides) != 2:
+        raise ValueError(f"image_size: got {shown(image_size)}, expected (height, width)")
+    height, width = (check_whole("image_size", side, low=1) for side in sides)
     fits = [p for p in range(2, min(height, width) // 2 + 1) if height % p == 0 and width % p == 0]
     if not fits:
         raise ValueError(f"img_size: got {shown(image_size)}, expected sides with a common divisor of two or more")
@@ -226,7 +229,7 @@ def tiny_config(
         segments=(4,),
         transitions=(False,),
         patch_size=patch,
-        image_size=image_size,
+        image_size=(height, width),
         num_classes=num_classes,
         in_channels=in_channels,
         drop_path=drop_path,
