@@ -229,3 +229,9 @@ def test_names_from_a_file_cannot_command_the_terminal_or_flood_it(tmp_path: Pat
             model.load_state_dict(load_weights(path))
         assert str(caught.value).isprintable()
         assert len(str(caught.value)) < 4000
+
+
+@pytest.mark.parametrize("tensors", [None, [np.zeros(3)], np.zeros(3), {"a": [0.0]}, {"a": None}])
+def test_the_digest_is_of_named_arrays(tensors: Any) -> None:
+    with pytest.raises(TypeError, match=r"(tensors|a): got \w+, expected a "):
+        weights_sha256(tensors)

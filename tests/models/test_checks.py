@@ -111,3 +111,9 @@ def test_shifts_need_four_groups_of_channels(branches: str, kind: str) -> None:
     message = rf"^embed_dims\[0\]: got 10, expected a multiple of 4 \(branch '{kind}'\)$"
     with pytest.raises(ValueError, match=message):
         make(10, branches)
+
+
+@pytest.mark.parametrize("strict", ["no", None, np.zeros(2), 0])
+def test_strict_is_true_or_false(strict: Any) -> None:
+    with pytest.raises(TypeError, match=r"strict: got .*, expected True or False"):
+        check_names(ViPConfig(**SIZES, image_size=(12, 24), num_classes=5), {}, strict=strict)  # type: ignore[arg-type]

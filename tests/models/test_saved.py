@@ -310,3 +310,10 @@ def test_equal_channels_give_what_they_gave(channels: int) -> None:
     np.testing.assert_allclose(found.sum(axis=1, dtype=np.float64), exact, rtol=0, atol=bound)
     if channels == 6:
         np.testing.assert_array_equal(found[:, 4], weight[:, 1] / 2)
+
+
+@pytest.mark.parametrize("classes", [0, "3", 2.5, np.zeros(0), np.zeros((2, 2))])
+def test_a_number_of_classes_is_a_whole_one(tmp_path: Path, classes: Any) -> None:
+    small_model().save(tmp_path / "m")
+    with pytest.raises((TypeError, ValueError), match=r"^num_classes: got .*, expected an integer"):
+        vipnp.load(tmp_path / "m", num_classes=classes)

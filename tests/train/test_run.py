@@ -1193,8 +1193,9 @@ def test_an_int_stands_for_a_square_and_what_is_no_size_is_refused() -> None:
         ("28", TypeError, "image_size: got '28', expected an integer"),
         (None, TypeError, "image_size: got None, expected an integer"),
         ((28.0, 28), TypeError, "image_size: got 28.0, expected an integer"),
-        ((28,), ValueError, r"image_size: got \(28,\), expected \(height, width\)"),
+        ((28,), TypeError, r"image_size: got \(28,\), expected \(height, width\)"),
         (0, ValueError, "image_size: got 0, expected an integer >= 1"),
+        (10**9, ValueError, "image_size: got 1000000000, expected an integer in"),
     ):
         with pytest.raises(kind, match=message):
             tiny_config(num_classes=3, in_channels=1, image_size=size)  # type: ignore[arg-type]

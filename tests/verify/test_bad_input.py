@@ -485,6 +485,7 @@ def test_an_empty_y_is_no_pass() -> None:
         ({"kwargs": 3}, TypeError, "kwargs: got 3, expected a mapping from names to constants"),
         ({"seconds": 0}, ValueError, "seconds: got 0, expected a positive number"),
         ({"seconds": "1"}, ValueError, "seconds: got '1', expected a positive number"),
+        ({"seconds": 10**400}, ValueError, "seconds: got int, expected a positive number"),
         (
             {"kwargs": {"lock": threading.Lock()}},
             TypeError,

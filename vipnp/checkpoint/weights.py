@@ -212,18 +212,30 @@ def weights_sha256(tensors: Mapping[str, HostArray]) -> str:
     -------
     str
         64 hex digits.
+
+    Raises
+    ------
+    TypeError
+        If `tensors` is no mapping to NumPy arrays.
     """
+    _check_mapping(tensors)
     digest = hashlib.sha256()
     for name, tensor in sorted(tensors.items()):
+        if not isinstance(tensor, np.ndarray):
+            raise TypeError(f"{printable(name)}: got {type(tensor).__name__}, expected a NumPy array")
         little_endian = np.ascontiguousarray(tensor, dtype=tensor.dtype.newbyteorder("<"))
         digest.update(f"{name} {little_endian.dtype.str} {tensor.shape}\n".encode())
         digest.update(little_endian.tobytes())
     return digest.hexdigest()
 
 
-def _check_tensors(tensors: Mapping[str, HostArray]) -> None:
+def _check_mapping(tensors: Any) -> None:
     if not isinstance(tensors, Mapping):
         raise TypeError(f"tensors: got {type(tensors).__name__}, expected a mapping from names to NumPy arrays")
+
+
+def _check_tensors(tensors: Mapping[str, HostArray]) -> None:
+    _check_mapping(tensors)
     for name, tensor in tensors.items():
         if not isinstance(name, str):
             raise TypeError(f"tensors: got the name {shown(name)}, expected a string")

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence, Set
 from typing import Any, NamedTuple
 
 from vipnp.core import Array, Backend
-from vipnp.core.checks import check_real, listed, shown
+from vipnp.core.checks import check_flag, check_real, listed, shown
 from vipnp.data.transforms import Transform
 from vipnp.models.config import ViPConfig
 from vipnp.models.initialization import parameter_shapes
@@ -71,6 +71,7 @@ def check_names(config: ViPConfig, tensors: Mapping[str, Any], *, strict: bool) 
     Raises ValueError telling at once of wrong shapes and, with strict=True, missing and unexpected names: the first of
     each kind and how many more there are.
     """
+    strict = check_flag("strict", strict)
     expected = parameter_shapes(config)
     missing, unexpected, unlike = differing(config, tensors)
     wrong = [f"{name} {tuple(tensors[name].shape)} instead of {expected[name]}" for name in unlike]

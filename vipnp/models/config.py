@@ -164,7 +164,9 @@ class ViPConfig:
         """
         height, width = self.image_size
         if height % self.patch_size or width % self.patch_size:
-            raise ValueError(f"image_size: got {self.image_size}, expected multiples of patch_size {self.patch_size}")
+            raise ValueError(
+                f"image_size: got {shown(self.image_size)}, expected multiples of patch_size {self.patch_size}"
+            )
         height, width = height // self.patch_size, width // self.patch_size
         shapes = []
         place = 0

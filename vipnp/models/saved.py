@@ -76,6 +76,8 @@ def load(
         raise TypeError(f"image_size: got {shown(image_size)}, expected (height, width)")
     if name is not None:
         get_config(name)
+    if num_classes is not None:
+        num_classes = check_whole("num_classes", num_classes, low=1)
     tensors, found = load_weights(path), load_metadata(path)
     where = f"path: {os.fspath(path)!r}"
     if "config" in found:

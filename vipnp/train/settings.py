@@ -215,10 +215,9 @@ def tiny_config(
     TypeError, ValueError
         If no patch fits, or as `vipnp.ViPConfig`.
     """
-    sides = image_size if isinstance(image_size, tuple | list) else (image_size, image_size)
-    if len(sides) != 2:
-        raise ValueError(f"image_size: got {shown(image_size)}, expected (height, width)")
-    height, width = (check_whole("image_size", side, low=1) for side in sides)
+    sides: Any = tuple(image_size) if isinstance(image_size, tuple | list) else (image_size, image_size)
+    check_size("image_size", sides)
+    height, width = map(int, sides)
     fits = [p for p in range(2, min(height, width) // 2 + 1) if height % p == 0 and width % p == 0]
     if not fits:
         raise ValueError(f"img_size: got {shown(image_size)}, expected sides with a common divisor of two or more")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import inspect
-import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from types import MappingProxyType
@@ -12,7 +11,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from vipnp.core.checks import check_whole, shown
+from vipnp.core.checks import check_real, check_whole, shown
 from vipnp.verify.budget import SECONDS, OutOfTimeError, limited
 from vipnp.verify.extras import MissingExtraError, need
 from vipnp.verify.outcomes import BrokenOpError, UndecidedError, WrongFormError
@@ -109,8 +108,13 @@ def verify(
         be copied, an unknown rung, a seed or a number of seconds that is none.
     """
     seed = check_whole("seed", seed, low=0)
-    if seconds is not None and not (isinstance(seconds, (int, float)) and seconds > 0 and math.isfinite(seconds)):
-        raise ValueError(f"seconds: got {seconds!r}, expected a positive number, or None for no limit")
+    if seconds is not None:
+        try:
+            seconds = check_real("seconds", seconds, low=0, low_included=False)
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                f"seconds: got {shown(seconds)}, expected a positive number, or None for no limit"
+            ) from error
     if kwargs is not None and not isinstance(kwargs, Mapping):
         raise TypeError(f"kwargs: got {shown(kwargs)}, expected a mapping from names to constants")
     subject = Subject(

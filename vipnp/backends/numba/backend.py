@@ -12,7 +12,7 @@ from vipnp.backends.numba.products import measured_product
 from vipnp.backends.numpy.backend import NumpyBackend, crew_of, keep_freed_memory
 from vipnp.backends.numpy.blas import Product
 from vipnp.backends.numpy.threads import available_cores
-from vipnp.core.checks import check_flag, check_whole
+from vipnp.core.checks import check_flag, check_whole, shown
 
 PRODUCTS = ("auto", "ranked", "openblas", "onednn", "mkl", "numpy")
 
@@ -44,8 +44,8 @@ def create(*, shards: int | None = None, products: str = "auto", keep_memory: bo
     if shards is None:
         shards = available_cores()
     shards, keep_memory = check_whole("shards", shards, low=1), check_flag("keep_memory", keep_memory)
-    if products not in PRODUCTS:
-        raise ValueError(f"products: got {products!r}, expected one of {', '.join(PRODUCTS)}")
+    if not isinstance(products, str) or products not in PRODUCTS:
+        raise ValueError(f"products: got {shown(products)}, expected one of {', '.join(PRODUCTS)}")
     if numba.config.DISABLE_JIT:  # type: ignore[attr-defined]
         raise RuntimeError('backend "numba": got NUMBA_DISABLE_JIT=1, expected Numba to compile its kernels')
     product, note = measured_product() if products == "auto" else (MULTIPLIERS[products](), products)
