@@ -367,6 +367,18 @@ def test_elsewhere_still_judges_the_other_sizes_of_an_op_with_a_list() -> None:
     assert row.verdict is Verdict.FAIL
 
 
+@pytest.mark.parametrize("axes", [(0, 1), (-1, 0)])
+def test_elsewhere_takes_a_tuple_of_axes_for_no_labels(axes: tuple[int, ...]) -> None:
+    """There are as many axes as rows, of which more than 128 are wrong: the tuple is no excuse."""
+
+    def blocked(xp: Any, x: Any, axes: Any) -> Any:
+        y = x.sum(axis=axes)
+        return y, lambda dy: (np.broadcast_to(dy, x.shape) * (1.5 if x.shape[0] > 128 else 1),)
+
+    (row,) = verify(blocked, [X[:2]], kwargs={"axes": axes}, rungs=["elsewhere"]).rows
+    assert row.verdict is Verdict.FAIL
+
+
 def test_elsewhere_blames_no_argument_for_the_mistake_of_another() -> None:
     """Arguments of one shape are made equal in part and moved together; a mistake in neither alone is one in both."""
 

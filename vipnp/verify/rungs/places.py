@@ -190,8 +190,9 @@ def _loses_a_part(array: HostArray, old: int, new: int) -> bool:
 def _doubtful(subject: Subject, old: int, new: int) -> str:
     """The names of the constants that may not be what they were at another size. What an op holds, and a list or tuple
     such as labels, stays as long as it is."""
-    held = [name for name, constant in _held(subject.op) if _is_array_of(old, constant) or _is_list_of(old, constant)]
-    lists = [name for name, constant in subject.kwargs.items() if _is_list_of(old, constant)]
+    axes = max(array.ndim for _, array in subject.named)
+    held = [name for name, constant in _held(subject.op) if _is_held(constant, old, axes)]
+    lists = [name for name, constant in subject.kwargs.items() if _is_list_of(constant, old, axes)]
     leaves = [name for name, constant in tree_leaves(subject.kwargs) if _is_spoilt(constant, old, new)]
     return ", ".join(dict.fromkeys([*held, *lists, *leaves]))
 
@@ -213,17 +214,21 @@ def _held(op: Any) -> Iterator[tuple[str, Any]]:
         yield from around.globals.items()
 
 
-def _is_array_of(size: int, constant: Any) -> bool:
-    return isinstance(constant, np.ndarray) and size in constant.shape
+def _is_held(constant: Any, size: int, axes: int) -> bool:
+    """Whether an array or a list along a size is held."""
+    is_array = isinstance(constant, np.ndarray) and size in constant.shape
+    return is_array or _is_list_of(constant, size, axes)
 
 
-def _is_list_of(size: int, constant: Any) -> bool:
-    """Whether a list, tuple or range of this length is a constant, or stands in it."""
+def _is_list_of(constant: Any, size: int, axes: int) -> bool:
+    """Whether a list, tuple or range of this length is a constant, or stands in it; a tuple of axes is none."""
     if isinstance(constant, Mapping):
-        return any(_is_list_of(size, part) for part in constant.values())
+        return any(_is_list_of(part, size, axes) for part in constant.values())
     if not isinstance(constant, (list, tuple, range)):
         return False
-    return len(constant) == size or any(_is_list_of(size, part) for part in constant)
+    if isinstance(constant, tuple) and all(isinstance(i, int) and -axes <= i < axes for i in constant):
+        return False
+    return len(constant) == size or any(_is_list_of(part, size, axes) for part in constant)
 
 
 def _is_spoilt(constant: Any, old: int, new: int) -> bool:
