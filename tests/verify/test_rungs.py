@@ -905,3 +905,50 @@ def test_ill_conditioned_inputs_are_no_mistake_and_a_formula_that_cancels_is() -
     assert "rounding the inputs alone moves the gradient by" in right.detail
     (wrong,) = verify(cancelling, [X], rungs=["certified"]).rows
     assert wrong.verdict is Verdict.FAIL
+
+
+def bias_before_a_norm(off: float = 0, lost: float = 0, *, zero: bool = False) -> Callable[..., Any]:
+    """A batch norm, in which a bias before it cancels. Its gradient is `off` by a share, or `lost` is one of y in it;
+    with `zero` it is nothing at all."""
+
+    def op(xp: Any, x: Any, b: Any) -> Any:
+        z, n = x + b, x.shape[0]
+        centred = z - xp.sum(z, axis=0) / n
+        r = 1 / xp.sqrt(xp.sum(centred * centred, axis=0) / n + 1e-5)
+        h = centred * r
+
+        def pullback(dy: Any) -> Any:
+            dx = r * (dy - xp.sum(dy, axis=0) / n - h * (xp.sum(dy * h, axis=0) / n))
+            db = 0 * b if zero else xp.sum(dx, axis=0)
+            return dx, db + off * xp.sum(dy, axis=0)
+
+        return h + lost * b, pullback
+
+    return op
+
+
+def twin_of_bias_before_a_norm(x: Any, b: Any) -> Any:
+    from torch.nn.functional import batch_norm
+
+    return batch_norm(x + b, None, None, training=True, eps=1e-5)
+
+
+@pytest.mark.parametrize("rows", [5, 150])
+@pytest.mark.parametrize("zero", [False, True])
+def test_a_gradient_that_is_nothing_but_rounding_is_right(rows: int, zero: bool) -> None:
+    """Relative to itself every digit of it is wrong."""
+    x, b = (np.random.default_rng(4).normal(size=size) for size in ((rows, 4), 4))
+    report = verify(bias_before_a_norm(zero=zero), [x, b], twin=twin_of_bias_before_a_norm)
+    assert report.ok, report
+    verdicts = {row.rung: row for row in report.rows if row.argument == "b"}
+    for rung in ("complex_step", "finite_field", "pytorch"):
+        assert verdicts[rung].verdict is Verdict.PASS
+    assert "nothing but rounding of terms of about" in verdicts["complex_step"].detail
+
+
+@pytest.mark.parametrize(("off", "lost"), [(1e-12, 0), (0, 1e-12), (0, 1e-10), (1e-8, 0)])
+def test_a_gradient_that_is_more_than_rounding_is_not_taken_for_nothing(off: float, lost: float) -> None:
+    x, b = (np.random.default_rng(4).normal(size=size) for size in ((5, 4), 4))
+    report = verify(bias_before_a_norm(off, lost), [x, b], twin=twin_of_bias_before_a_norm)
+    wrong = {row.rung for row in report.failures if row.argument == "b"}
+    assert wrong >= {"complex_step", "finite_field", "certified"} | ({"pytorch"} if off else set())

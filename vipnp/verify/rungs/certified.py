@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from vipnp.core import HostArray
 from vipnp.verify.extras import MissingExtraError
 from vipnp.verify.outcomes import BrokenOpError, UndecidedError
 from vipnp.verify.report import Row, Verdict
+from vipnp.verify.rungs.noise import UNIT, or_nothing, rounding_of_gradient
 from vipnp.verify.rungs.pytorch import twin_gradients
 from vipnp.verify.rungs.slopes import kinks
 from vipnp.verify.subject import UNIT_64, Subject, geometric_mean
@@ -29,8 +31,6 @@ HARD_SLACK = 1e-14
 HARD_DRAWS = 8
 """On ill-conditioned inputs the error may be HARD_RATIO times that of PyTorch's float64, plus HARD_SLACK; both are
 geometric means over HARD_DRAWS inputs, because a single error is a coin toss."""
-
-UNIT = "2^-53 of max"
 
 AGREEMENT = 1e-40
 """How closely the ball of the derivative and the ball of the pullback must meet, relative to the gradient's norm."""
@@ -110,7 +110,9 @@ def certified(subject: Subject) -> list[Row]:
                 verdict, detail = Verdict.INCONCLUSIVE, MOVED_WORDS.format(moves)
             elif error > bound and kinks(subject, i, np.ones(gradient.shape)):  # balls may sort ties in another order
                 verdict, detail = Verdict.INCONCLUSIVE, ON_A_KINK
-            rows.append(subject.row(NAME, name, verdict, error=error, bound=bound, unit=UNIT, detail=detail))
+            row = subject.row(NAME, name, verdict, error=error, bound=bound, unit=UNIT, detail=detail)
+            truth = np.array([float(abs(entry).abs_upper()) for entry in ball.ravel()])
+            rows.append(or_nothing(row, gradient, truth, partial(rounding_of_gradient, subject, i)))
         else:
             error, peer = (mean / UNIT_64 for mean in bounds[i])
             bound = HARD_RATIO * peer + HARD_SLACK / UNIT_64

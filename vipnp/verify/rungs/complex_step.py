@@ -12,7 +12,7 @@ import numpy as np
 from vipnp.core import HostArray
 from vipnp.verify.outcomes import BrokenOpError, UndecidedError
 from vipnp.verify.report import Row
-from vipnp.verify.rungs.noise import excused, explained, noise
+from vipnp.verify.rungs.noise import excused, explained, noise, or_nothing
 from vipnp.verify.rungs.slopes import kinks
 from vipnp.verify.subject import Subject, relative_error
 from vipnp.verify.worlds.complex_step import STEP, ComplexStepBackend
@@ -68,18 +68,32 @@ def complex_step(subject: Subject, truths: Callable[[Subject], Derivatives] = fo
                 row = subject.compared(NAME, name, gradient, truth)
                 size, worst = float(np.max(np.abs(truth))), np.argsort(-np.abs(gradient - truth), axis=None)[:WORST]
                 moved = [(np.arange(gradient.size) == flat).reshape(gradient.shape).astype(float) for flat in worst]
-            rows.append(excused(row, partial(_rounds, subject, i, moved, subject.bound * size)))
+            row = excused(row, partial(_rounds, subject, i, moved, subject.bound * size))
+            slopes = np.asarray(truth[1] if isinstance(truth, tuple) else truth)
+            rows.append(or_nothing(row, gradient, slopes, partial(_deviation, subject, i, moved)))
         return rows
 
 
 def _rounds(subject: Subject, which: int, directions: Sequence[HostArray], allowed: float) -> bool:
     """Whether the op's own rounding, in its pullback or on complex numbers, explains how far they are apart."""
+    apart = _apart(which, directions)
+    return explained(np.abs(apart(subject)[0]), allowed, noise(subject, apart))
+
+
+def _deviation(subject: Subject, which: int, directions: Sequence[HostArray]) -> float:
+    """That of this rounding, 0 where it could not be measured."""
+    found = noise(subject, _apart(which, directions))
+    return float(np.max(found[0])) if found else 0.0
+
+
+def _apart(which: int, directions: Sequence[HostArray]) -> Callable[[Subject], list[HostArray]]:
+    """How far the gradient of one array is from the derivative along the directions, for a subject."""
 
     def apart(there: Subject) -> list[HostArray]:
         gradient = there.float64_gradients[which]
         return [np.array([np.sum(gradient * u) - directional(there, which, u) for u in directions])]
 
-    return explained(np.abs(apart(subject)[0]), allowed, noise(subject, apart))
+    return apart
 
 
 def stay_analytic(subject: Subject) -> None:

@@ -15,7 +15,15 @@ from vipnp.core import HostArray
 from vipnp.verify.outcomes import BrokenOpError
 from vipnp.verify.report import Row, Verdict
 from vipnp.verify.rungs.complex_step import EVERY_ENTRY, directional_error, every_entry, random_direction
-from vipnp.verify.rungs.noise import excused, explained, noise, rounding_of, rounding_of_terms
+from vipnp.verify.rungs.noise import (
+    excused,
+    explained,
+    noise,
+    or_nothing,
+    rounding_of,
+    rounding_of_gradient,
+    rounding_of_terms,
+)
 from vipnp.verify.rungs.slopes import beside_slopes, kinks
 from vipnp.verify.subject import Subject, off_by, relative_error, worst_entry
 
@@ -78,7 +86,7 @@ def differences(subject: Subject) -> list[Row]:
             error, doubt = relative_error(gradient, fine), relative_error(coarse, fine)
             detail = worst_entry(gradient, fine) if error > bound else ""
             off, allowed, beside = np.abs(gradient - fine), bound * float(np.max(np.abs(fine))), _gradient(i)
-            size = float(np.maximum(np.max(np.abs(fine)), np.max(np.abs(gradient))))
+            size, slope = float(np.maximum(np.max(np.abs(fine)), np.max(np.abs(gradient)))), fine
         else:
             direction = random_direction(rng, gradient.shape)
             scaled = direction / np.sqrt(direction.size)
@@ -100,11 +108,12 @@ def differences(subject: Subject) -> list[Row]:
                 doubt = 1.0
             detail = "one random direction"
             norm = float(np.linalg.norm(gradient)) or 1.0
-            size = max(norm, abs(fine_slope))
+            size, slope = max(norm, abs(fine_slope)), np.asarray(fine_slope)
             off, allowed, beside = np.asarray(error * norm), bound * norm, _gradient(i, direction)
         doubt = float(np.maximum(doubt, max(_lost(subject.arrays[i]), _drowned(subject, size))))
         row = _judged(subject, name, error, doubt, bound, detail)
-        rows.append(excused(row, partial(_rounds, subject, beside, off, allowed)))
+        row = excused(row, partial(_rounds, subject, beside, off, allowed))
+        rows.append(or_nothing(row, gradient, slope, partial(rounding_of_gradient, subject, i)))
     return rows
 
 

@@ -39,8 +39,13 @@ LAST_DIGITS = 1e-3
 """A gradient that is off by more than this share of its largest entry is wrong in more than the last digits, and nobody
 asks whether rounding explains it: that takes as long as many calls of the op."""
 
+UNIT = "2^-53 of max"
+"""Of errors that are told in units of float64's rounding."""
+
 SMALL = 1e-6
 """Arrays are taken for this large at least: of one that cancels to nothing, rounding is all there is."""
+
+NOTHING = "nothing but rounding of terms of about {:.1g}, which cancel; the error is relative to these"
 
 WORDS = "the op's own rounding explains it: on inputs beside these it moves by as much"
 
@@ -135,3 +140,24 @@ def excused(row: Row, rounds: Callable[[], bool]) -> Row:
     if row.verdict is Verdict.FAIL and last_digits and rounds():
         return replace(row, verdict=Verdict.INCONCLUSIVE, detail=WORDS)
     return row
+
+
+def or_nothing(row: Row, gradient: HostArray, derivative: HostArray, rounding: Callable[[], float]) -> Row:
+    """The row of a gradient; PASS where it is nothing but rounding, as that of a bias before a batch norm is, and the
+    derivative is nothing beside the terms that cancel, which are as large as the rounding times 2^53."""
+    found, truth = (float(np.max(np.abs(array), initial=0.0)) for array in (gradient, derivative))
+    if row.verdict is Verdict.PASS or row.bound is None or not max(found, truth) <= LAST_DIGITS * SMALL:
+        return row
+    deviation = rounding()
+    unit = UNIT_64 if row.unit == UNIT else 1.0
+    if not (deviation > 0 and found <= TIMES * deviation and truth <= row.bound * unit * deviation / UNIT_64):
+        return row
+    terms = deviation / UNIT_64
+    error = max(found, truth) / terms / unit
+    return replace(row, verdict=Verdict.PASS, error=error, detail=NOTHING.format(terms))
+
+
+def rounding_of_gradient(subject: Subject, which: int) -> float:
+    """The largest deviation of the rounding of one gradient, 0 where it could not be measured."""
+    found = noise_of_results(subject)
+    return float(np.max(found[1 + which], initial=0.0)) if found else 0.0

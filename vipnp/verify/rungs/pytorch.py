@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from vipnp.core import HostArray
 from vipnp.verify.extras import need
 from vipnp.verify.outcomes import BrokenOpError, UndecidedError
 from vipnp.verify.report import Row
+from vipnp.verify.rungs.noise import or_nothing, rounding_of_gradient, rounding_of_terms
 from vipnp.verify.subject import Subject
 from vipnp.verify.trees import tree_map
 
@@ -27,8 +29,17 @@ def pytorch(subject: Subject) -> list[Row]:
     found = [subject.value, *subject.float64_gradients]
     if found[0].shape != truths[0].shape:
         raise BrokenOpError(f"y has shape {found[0].shape}, the PyTorch twin gives {truths[0].shape}")
-    results = zip(["y", *subject.names], found, truths, strict=True)
-    return [subject.compared(NAME, name, result, truth) for name, result, truth in results]
+    rows = [subject.compared(NAME, "y", found[0], truths[0])]
+    for i, (name, result, truth) in enumerate(zip(subject.names, found[1:], truths[1:], strict=True)):
+        row = subject.compared(NAME, name, result, truth)
+        rows.append(or_nothing(row, result, truth, partial(_rounding, subject, i)))
+    return rows
+
+
+def _rounding(subject: Subject, which: int) -> float:
+    """That of one gradient; of one that is exactly zero, which has none, as much as sum(dy * y) is rounded."""
+    largest = float(np.max(np.abs(subject.arrays[which]), initial=0.0)) or 1.0
+    return rounding_of_gradient(subject, which) or rounding_of_terms(subject) / largest
 
 
 def twin_gradients(
