@@ -551,6 +551,57 @@ def batch_norm_in_small_steps(xp: Any, x: Any, g: Any, b: Any) -> Any:
     return g * h + b, back
 
 
+@right(X, X[0])
+def bias_that_centring_takes_off(xp: Any, x: Any, b: Any) -> Any:
+    z = x + b
+
+    def back(dy: Any) -> Any:
+        dz = dy - dy.mean(axis=0)
+        return dz, dz.sum(axis=0)
+
+    return z - z.mean(axis=0), back
+
+
+@right(X, X[0])
+def deviations_behind_a_bias(xp: Any, x: Any, b: Any) -> Any:
+    z = x + b
+    off = z - z.mean(axis=0)
+
+    def back(dy: Any) -> Any:
+        doff = dy * np.sign(off)
+        dz = doff - doff.mean(axis=0)
+        return dz, dz.sum(axis=0)
+
+    return abs(off), back
+
+
+@right(X, W, X[0] / 8)
+def attention_with_a_bias_of_the_keys(xp: Any, q: Any, k: Any, b: Any) -> Any:
+    keys = k + b
+    e = np.exp(q @ keys.T)
+    p = e / e.sum(axis=-1, keepdims=True)
+
+    def back(dy: Any) -> Any:
+        ds = p * (dy - (dy * p).sum(axis=-1, keepdims=True))
+        dk = ds.T @ q
+        return ds @ keys, dk, dk.sum(axis=0)
+
+    return p, back
+
+
+@right(X, np.array(1.5))
+def unit_rows_of_any_scale(xp: Any, x: Any, scale: Any) -> Any:
+    z = x * scale
+    norms = np.sqrt((z * z).sum(axis=-1, keepdims=True))
+    y = z / norms
+
+    def back(dy: Any) -> Any:
+        dz = (dy - y * (dy * y).sum(axis=-1, keepdims=True)) / norms
+        return dz * scale, (dz * x).sum()
+
+    return y, back
+
+
 @right(X, *(np.random.default_rng(12).normal(size=size) for size in ((3, 2), (3, 2), (8, 4), (8, 2))))
 def lstm_cell(xp: Any, x: Any, h: Any, c: Any, wx: Any, wh: Any) -> Any:
     i, f, o, g = np.split(x @ wx.T + h @ wh.T, 4, axis=1)

@@ -87,26 +87,28 @@ def _of_points(subject: Subject, which: Which) -> list[HostArray]:
     rng = subject.rng("own rounding")
     signs = [rng.choice([-1.0, 1.0], array.shape) for array in subject.arrays]
     points = (DISTANCE * (k - POINTS // 2) for k in range(POINTS))
-    found = _runs(
-        subject, which, ([a * (1 + far * u) for a, u in zip(subject.arrays, signs, strict=True)] for far in points)
-    )
+    inputs = ([a * (1 + far * u) for a, u in zip(subject.arrays, signs, strict=True)] for far in points)
+    found = _runs(subject, which, inputs, subject.cotangent)
     return [np.sqrt(SHARE * np.mean(np.square(np.diff(values, n=3, axis=0)), axis=0)) for values in found]
 
 
 def _of_shaking(subject: Subject, which: Which) -> list[HostArray]:
     with shaking(subject.rng("shaken")):
-        found = _runs(subject, which, ([a.copy().view(ShakenArray) for a in subject.arrays] for _ in range(RUNS)))
+        inputs = ([a.copy().view(ShakenArray) for a in subject.arrays] for _ in range(RUNS))
+        found = _runs(subject, which, inputs, subject.cotangent.view(ShakenArray))
     return [np.std(values, axis=0, ddof=1) for values in found]
 
 
-def _runs(subject: Subject, which: Which, inputs: Iterable[Sequence[HostArray]]) -> list[HostArray]:
-    """What `which` gives on inputs instead of the subject's, one run after the other along a new first axis; nothing
-    where the op is not made for one of them, or goes another way there."""
+def _runs(
+    subject: Subject, which: Which, inputs: Iterable[Sequence[HostArray]], cotangent: HostArray
+) -> list[HostArray]:
+    """What `which` gives on inputs and a cotangent instead of the subject's, one run after the other along a new first
+    axis; nothing where the op is not made for one of them, or goes another way there."""
     found = []
     try:
         for arrays in inputs:
             there = replace(subject, args=subject.tree(map(np.asanyarray, arrays)))
-            vars(there)["cotangent"] = subject.cotangent
+            vars(there)["cotangent"] = cotangent
             found.append([np.array(array, np.float64) for array in which(there)])
             if _goes_another_way(there, subject):
                 return []
