@@ -293,7 +293,10 @@ def test_evaluation_is_never_on_images_of_the_training(photos: Path, whole: Path
     for name in held_out[1:]:
         (data / name).unlink()
     assert vipnp("eval", folder).exit_code == 0  # fewer, and none of the others
+    assert "trained on" not in vipnp("eval", folder, "--data", data).stderr
     (data / held_out[0]).unlink()
+    told = vipnp("eval", folder, "--data", data)
+    assert told.stderr.startswith("the run was trained on images of these names: emu/")
     result = vipnp("eval", folder)
     assert result.exit_code == 2
     assert "error: data: the run was trained on emu/" in result.output

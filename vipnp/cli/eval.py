@@ -34,9 +34,9 @@ def evaluate(
     from vipnp.data.images import UnreadableImageError
     from vipnp.data.unreadable import told_of, without_unreadable
     from vipnp.train import confusion_matrix, report
-    from vipnp.train.folder import check_unseen, images_of
+    from vipnp.train.folder import check_unseen, images_of, trained_on
     from vipnp.train.prediction import predict
-    from vipnp.train.saved import division_of, load_saved, weight_file
+    from vipnp.train.saved import BEST, LAST, division_of, load_saved, weight_file
     from vipnp.train.settings import FILE, read_settings
     from vipnp.train.start import check_apart
 
@@ -62,6 +62,10 @@ def evaluate(
         images = load_data_set(data, **division)
         if not division and images.train.root is not None and images.train.root == images.validation.root:
             tell(one_line(f"{model} does not say what it was trained on; where that is of {data}, give other images"))
+        of_a_run = (folder / "split.csv").is_file() and (model.is_dir() or model.name in (BEST, LAST))
+        if of_a_run and (known := trained_on(folder, images)):
+            tell(one_line(f"the run was trained on images of these names: {listed(known)}; if they are the same, the "
+                          "accuracy is not that of images it has not seen"))  # fmt: skip
     check_apart("model", folder, images)
     if unknown := [name for name in images.classes if name not in saved.classes]:
         raise ValueError(

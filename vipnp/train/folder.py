@@ -120,15 +120,19 @@ def images_of(folder: Path, settings: Settings, *, otherwise: str) -> DataSet:
         ) from error
 
 
-def check_unseen(folder: Path, images: DataSet) -> None:
-    """Raise ValueError where the run in `folder` was trained on images that are held out now: others were removed."""
+def trained_on(folder: Path, images: DataSet) -> list[str]:
+    """The names of images that are held out now and that the run in `folder` was trained on, if they are the same."""
     held_out = images.validation
     if images.train.root != held_out.root:  # folders of their own, in which names may be the same
-        return
+        return []
     trained = {row for row in read_split(folder) if row.endswith(",train")}
     now = zip(held_out.names, held_out.labels, strict=True)
-    seen = [name for name, label in now if _row(name, images.classes[label], "train") in trained]
-    if seen:
+    return [name for name, label in now if _row(name, images.classes[label], "train") in trained]
+
+
+def check_unseen(folder: Path, images: DataSet) -> None:
+    """Raise ValueError where the run in `folder` was trained on images that are held out now: others were removed."""
+    if seen := trained_on(folder, images):
         raise ValueError(
             f"data: the run was trained on {listed(seen)}, held out now that files are missing: put them back, or "
             "take --data FOLDER"
