@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch._dynamo.testing import CompileCounter
 from torch.autograd.gradcheck import GradcheckError
 from torch.nn.utils import prune
 
@@ -370,3 +371,24 @@ def test_pruned_and_parametrized_weights() -> None:
     grads = {name: value.grad for name, value in module.named_parameters()}
     assert grads["head.parametrizations.weight.original0"] is not None
     assert grads["network.0.0.norm1.weight_orig"] is not None
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")  # PyTorch's own look at it
+def test_torch_compile_compiles_what_is_around() -> None:
+    """It compiled every call of NumPy: some sixty graphs for the smallest model, slow, with other bits."""
+    module = TorchModule(VisionPermutator(small_config(SIZES), seed=3))
+    config = module.vip.config
+
+    def net(x: torch.Tensor) -> torch.Tensor:
+        return torch.sin(module(torch.tanh(x)))
+
+    for whole in (net, differentiable(gelu)):
+        x = torch.randn(4, config.in_channels, *config.image_size, requires_grad=True)
+        torch._dynamo.reset()
+        graphs = CompileCounter()
+        found = []
+        for function in (whole, torch.compile(whole, backend=graphs)):
+            y = function(x)
+            found.append((y, *torch.autograd.grad(y.square().sum(), x)))
+        assert all(torch.equal(own, compiled) for own, compiled in zip(*found, strict=True))
+        assert graphs.frame_count == (2 if whole is net else 0)

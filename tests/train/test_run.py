@@ -712,6 +712,21 @@ def test_what_is_no_file_of_a_run_is_told_before_any_work(name: str, whole: Path
         assert result.output.startswith(f"error: run: got {folder / name}, which is no file")
 
 
+@pytest.mark.parametrize("name", ["state", "tensorboard"])
+def test_a_folder_of_a_run_that_cannot_be_written_is_told_before_any_work(
+    name: str, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = Path(shutil.copytree(whole, tmp_path / "r"))
+    (folder / name).mkdir(exist_ok=True)
+    kept = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    monkeypatch.setattr(os, "access", lambda path, _: Path(path) != folder / name)
+    again = ("--config", folder / "config.toml", "-o", folder, "--overwrite")
+    for options in (("--resume", folder, "--epochs", "4"), again):
+        result = vipnp("train", *options)
+        assert (result.exit_code, result.output) == (2, f"error: run: {folder / name} cannot be written\n")
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == kept
+
+
 def without_record(state: Path) -> None:
     """Make of a state what an older version wrote."""
     counters = load_metadata(state)

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import wraps
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -29,6 +30,20 @@ from vipnp.models import VisionPermutator, draw_masks, vision_permutator
 __all__ = ["TorchModule", "differentiable", "to_array", "to_tensor"]
 
 Tensor = torch.Tensor
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def _never_compiled(function: Function) -> Function:
+    """`function` as it is under `torch.compile` too, which else compiles our calls of NumPy one by one, as its own.
+    PyTorch is told so at the first trace, since `torch.compiler.disable` loads the compiler."""
+
+    @wraps(function)
+    def as_it_is(*args: Any, **kwargs: Any) -> Any:
+        if torch.compiler.is_dynamo_compiling():
+            return torch.compiler.disable(function)(*args, **kwargs)  # type: ignore[no-untyped-call]
+        return function(*args, **kwargs)
+
+    return as_it_is  # type: ignore[return-value]
 
 
 def to_array(xp: Backend, tensor: Tensor) -> Array:
@@ -169,6 +184,7 @@ class _Differentiable:
     op: Callable[..., tuple[Any, Any]]
     xp: Backend
 
+    @_never_compiled
     def __call__(self, *args: Any, **constants: Any) -> Any:
         op, xp = self.op, self.xp
         held = {key: to_array(xp, value) if isinstance(value, Tensor) else value for key, value in constants.items()}
@@ -216,7 +232,8 @@ class TorchModule(torch.nn.Module):
     An optimiser of PyTorch that writes in place so trains `model` too, and `state_dict` has the official names. Other
     tensors in the place of the parameters, such as `load_state_dict(assign=True)` puts there, are given to `model` with
     the next forward pass, but not plain tensors, which `torch.func.functional_call` lends for one pass. A weight that
-    is computed from others, by pruning or a parametrization, is not the model's.
+    is computed from others, by pruning or a parametrization, is not the model's. `torch.compile` compiles what is
+    around the module and runs the module as it is.
 
     Parameters
     ----------
@@ -280,6 +297,7 @@ class TorchModule(torch.nn.Module):
         super().__setstate__(state)  # type: ignore[no-untyped-call]
         self._tie()
 
+    @_never_compiled
     def forward(self, images: Tensor) -> Tensor:
         """The logits of images.
 

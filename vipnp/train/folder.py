@@ -17,7 +17,7 @@ import numpy as np
 from vipnp.checkpoint import load_metadata, load_weights, save_weights
 from vipnp.core import HostArray
 from vipnp.core.checks import listed
-from vipnp.core.files import text_when_done, write_text
+from vipnp.core.files import check_output_folder, text_when_done, write_text
 from vipnp.data import DataSet, load_data_set
 from vipnp.train.settings import FILE, Settings
 
@@ -166,13 +166,15 @@ def held_alone(name: str, folder: Path) -> Iterator[None]:
         os.close(lock)
 
 
-def check_kinds(folder: Path) -> None:
-    """Raise ValueError where in `folder` something else stands in the place of a file or folder of a run: a pipe is
-    waited for without end, the rest would be told after an epoch."""
+def check_contents(folder: Path) -> None:
+    """Raise ValueError where in `folder` something else stands in the place of a file or folder of a run, or such a
+    folder cannot be written: a pipe is waited for without end, the rest would be told after an epoch."""
     for name in CONTENTS:
         place, kind = folder / name, "folder" if name in FOLDERS else "file"
         if os.path.lexists(place) and not (place.is_dir() if name in FOLDERS else place.is_file()):
             raise ValueError(f"run: got {place}, which is no {kind}, expected one or nothing there: take it away")
+        if name in FOLDERS:
+            check_output_folder("run", place)
 
 
 def prepare_folder(folder: Path, settings: Settings, data: DataSet, versions: dict[str, str]) -> None:

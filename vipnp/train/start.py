@@ -22,8 +22,8 @@ from vipnp.train.folder import (
     CONTENTS,
     EVENTS,
     FOLDERS,
+    check_contents,
     check_goes_on,
-    check_kinds,
     image_named,
     images_of,
     prepare_folder,
@@ -94,7 +94,7 @@ def new_settings(
         check_vacant(folder)
     if weights is not None and weights.parent == folder.resolve() and weights.name in CONTENTS:
         raise ValueError(f"--weights: got {weights}, which the new run replaces, expected a file elsewhere")
-    check_kinds(folder)
+    check_contents(folder)
     return settings
 
 
@@ -193,7 +193,7 @@ def resumed(folder: Path, epochs: int | None, ranks: Ranks) -> Run:
     """
     settings = read_settings(folder)
     check_output_folder("--resume", folder)
-    check_kinds(folder)
+    check_contents(folder)
     check_goes_on(folder)
     check_recorded(folder, settings, record_of_settings(folder))
     if epochs is not None:
