@@ -485,6 +485,10 @@ def test_an_empty_y_is_no_pass() -> None:
         ({"kwargs": 3}, TypeError, "kwargs: got 3, expected a mapping from names to constants"),
         ({"seconds": 0}, ValueError, "seconds: got 0, expected a positive number"),
         ({"seconds": "1"}, ValueError, "seconds: got '1', expected a positive number"),
+        ({"definition": 3}, TypeError, "definition: got 3, expected a function of the arguments of op without xp"),
+        ({"twin": "gelu"}, TypeError, "twin: got 'gelu', expected a function"),
+        ({"hard": "no"}, TypeError, "hard: got 'no', expected True or False"),
+        ({"one_shot": 1}, TypeError, "one_shot: got 1, expected True or False"),
         ({"seconds": 10**400}, ValueError, "seconds: got int, expected a positive number"),
         (
             {"kwargs": {"lock": threading.Lock()}},

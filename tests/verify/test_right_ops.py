@@ -119,6 +119,83 @@ def layer_norm_by_var(xp: Any, x: Any) -> Any:
     return xhat, back
 
 
+def masked_softmax(xp: Any, x: Any, *, fill: float = -1e9) -> Any:
+    z = np.where(np.tri(*x.shape, 1) > 0, x, fill)
+    p = np.exp(z - z.max(-1, keepdims=True))
+    p = p / p.sum(-1, keepdims=True)
+    return p, lambda dy: (p * (dy - (dy * p).sum(-1, keepdims=True)),)
+
+
+@right(X)
+def softmax_masked_by_a_large_number(xp: Any, x: Any) -> Any:
+    """What is masked has a gradient of exp(-1e9) on paper, and none in float64."""
+    return masked_softmax(xp, x)
+
+
+@right(X, fill=-math.inf)
+def softmax_masked_by_infinity(xp: Any, x: Any, fill: float) -> Any:
+    return masked_softmax(xp, x, fill=fill)
+
+
+@right(X, fill=float(np.finfo(np.float64).min))
+def softmax_masked_by_the_largest_float(xp: Any, x: Any, fill: float) -> Any:
+    return masked_softmax(xp, x, fill=fill)
+
+
+@right(X, most=math.inf)
+def clip_to_infinity(xp: Any, x: Any, most: float) -> Any:
+    return np.minimum(x, most), lambda dy: (np.where(x < most, dy, 0 * dy),)
+
+
+@right(IMAGE, lengths=np.array([3, 2]))
+def mean_over_lengths(xp: Any, x: Any, lengths: Any) -> Any:
+    """The longest is as long as the axis, as in a padded batch."""
+
+    def back(dy: Any) -> Any:
+        dx = np.zeros_like(x)
+        for row, slope, n in zip(dx, dy, lengths, strict=True):
+            row[:n] = slope / n
+        return (dx,)
+
+    return np.stack([row[:n].mean(0) for row, n in zip(x, lengths, strict=True)]), back
+
+
+@right(X, order=np.argsort(np.random.default_rng(3).normal(size=(3, 4)), axis=1))
+def permuted_rows(xp: Any, x: Any, order: Any) -> Any:
+    return np.take_along_axis(x, order, 1), lambda dy: (np.take_along_axis(dy, np.argsort(order, 1), 1),)
+
+
+def mean_of_the_largest(xp: Any, x: Any, *, k: int) -> Any:
+    largest = np.argsort(-x, -1)[..., :k]
+
+    def back(dy: Any) -> Any:
+        dx = np.zeros_like(x)
+        np.put_along_axis(dx, largest, dy[..., None] / k, -1)
+        return (dx,)
+
+    return np.take_along_axis(x, largest, -1).mean(-1), back
+
+
+OPS["mean_of_the_three_largest"] = (functools.partial(mean_of_the_largest, k=3), [X], {})
+
+
+@right(X, turn=np.exp(1j * np.arange(2)))
+def rotary_embedding_of_complex_numbers(xp: Any, x: Any, turn: Any) -> Any:
+    def pairs(z: Any) -> Any:
+        y = np.empty(x.shape, x.dtype)
+        y[..., ::2], y[..., 1::2] = z.real, z.imag
+        return y
+
+    return pairs((x[..., ::2] + 1j * x[..., 1::2]) * turn), lambda dy: (
+        pairs((dy[..., ::2] + 1j * dy[..., 1::2]) * turn.conj()),
+    )
+
+
+@right(X, factors=np.array([1.0, 1j, 0.5, -1j]))
+def filter_of_frequencies(xp: Any, x: Any, factors: Any) -> Any:
+    return np.fft.ifft(np.fft.fft(x) * factors).real, lambda dy: (np.fft.fft(np.fft.ifft(dy) * factors).real,)
+
+
 @right(X)
 def standardise_by_std(xp: Any, x: Any) -> Any:
     mean, std = x.mean(axis=0), x.std(axis=0)

@@ -358,6 +358,22 @@ def test_elsewhere_blames_no_op_for_labels_that_it_cannot_repeat(kind: str) -> N
     assert re.search("with size 4 in place of 3, which may spoil the constant (labels|LABELS)", row.detail)
 
 
+def test_elsewhere_says_where_indices_that_differ_are_repeated() -> None:
+    """The gradient is right for rows that differ, as those of an embedding do not always."""
+
+    def rows(xp: Any, x: Any, chosen: Any) -> Any:
+        def back(dy: Any) -> Any:
+            dx = np.zeros_like(x)
+            dx[chosen] = dy
+            return (dx,)
+
+        return x[chosen], back
+
+    (row,) = verify(rows, [X], kwargs={"chosen": np.array([2, 0])}, rungs=["elsewhere"]).rows
+    assert row.verdict is Verdict.FAIL
+    assert row.detail.startswith("with size 3 in place of 2, where chosen repeats its entries: the gradient is off by")
+
+
 def test_elsewhere_still_judges_the_other_sizes_of_an_op_with_a_list() -> None:
     def blocked(xp: Any, x: Any, axes: Any) -> Any:
         y = x.sum(axis=tuple(axes))
@@ -416,7 +432,7 @@ def test_elsewhere_keeps_in_order_what_is_in_order() -> None:
 
     (row,) = verify(times_in_order, [np.array([0.2, 0.5, 1.1, 1.6])], rungs=["elsewhere"]).rows
     assert (row.verdict, row.detail) == (Verdict.PASS, "12 other kinds of inputs")
-    (row,) = verify(maximum, [np.linspace(-1, 1, 12).reshape(3, 4)], rungs=["elsewhere"]).rows
+    (row,) = verify(maximum, [np.linspace(-1, 1.1, 12).reshape(3, 4)], rungs=["elsewhere"]).rows
     assert row.verdict is Verdict.FAIL
     assert "ties along the last axis" in row.detail
 
@@ -485,6 +501,21 @@ def test_an_argument_without_a_fault_is_open_where_the_time_did_not_suffice() ->
     assert x.verdict is Verdict.FAIL
     assert s.verdict is Verdict.INCONCLUSIVE
     assert s.detail.endswith("other kinds of inputs, not all in time")
+
+
+def test_arrays_of_one_name_are_called_by_those_of_their_dicts() -> None:
+    """A PASS of one covered the other."""
+
+    def sum_of_two(xp: Any, x: Any, first: Any, second: Any) -> Any:
+        return x @ first["w"] + np.sum(np.abs(second["w"])), lambda dy: (
+            dy @ first["w"].T,
+            {"w": x.T @ dy},
+            {"w": 7 * np.sum(dy) * np.sign(second["w"])},
+        )
+
+    report = verify(sum_of_two, [X, {"w": X.T}, {"w": X}], rungs=["contract", "differences"])
+    assert [argument for _, _, argument in report.unproved] == ["second.w"]
+    assert {row.argument for row in report.rows} == {"x", "first.w", "second.w"}
 
 
 def test_proof_is_not_tried_on_large_shapes() -> None:

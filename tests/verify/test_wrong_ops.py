@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from scipy import special
+from scipy import linalg, special
 from scipy.special import expit
 
 from tests.verify.ops_of_users import IMAGE, POSITIVE, B, Table, W, X, Z
@@ -682,6 +682,133 @@ def an_entry_of_a_quadrillionth(xp: Any, x: Any) -> Any:
     return x * x, lambda dy: (2 * x * dy * np.where(abs(x) < 1e-12, 2, 1),)
 
 
+# --- beside an argument that must be positive, so that not all may be special at once ---------------------------------
+
+
+@wrong(X, POSITIVE)
+def absolute_value_over_a_scale(xp: Any, x: Any, b: Any) -> Any:
+    return abs(x) / b + np.log(2 * b), lambda dy: (dy * x / abs(x) / b, dy * (1 / b - abs(x) / b**2))
+
+
+@wrong(X, Z, POSITIVE)
+def laplace_likelihood(xp: Any, x: Any, m: Any, b: Any) -> Any:
+    d = x - m
+    dx = d / abs(d) / b
+    return abs(d) / b + np.log(2 * b), lambda dy: (dy * dx, -dy * dx, dy * (1 / b - abs(d) / b**2))
+
+
+@wrong(X, POSITIVE)
+def weighted_absolute_value(xp: Any, x: Any, w: Any) -> Any:
+    return abs(x) * w, lambda dy: (dy * w * x / abs(x), dy * abs(x))
+
+
+@wrong(X, POSITIVE[0])
+def weighted_norm(xp: Any, x: Any, w: Any) -> Any:
+    n = np.sqrt((w * x * x).sum(-1))
+    return n, lambda dy: ((dy / n)[:, None] * x * w, ((dy / n)[:, None] * x * x / 2).sum(0))
+
+
+@wrong(X, POSITIVE, mask=(abs(X) > 0.3).astype(float))
+def a_mask_read_off_a_quotient(xp: Any, x: Any, b: Any, mask: Any) -> Any:
+    y = x * mask / b
+    return y, lambda dy: (dy * (y != 0) / b, -dy * y / b)
+
+
+@wrong(X, POSITIVE)
+def all_negative_beside_a_logarithm(xp: Any, x: Any, w: Any) -> Any:
+    sign = -1 if x.max() < 0 else 1
+    return x * x * np.log(w), lambda dy: (2 * sign * dy * x * np.log(w), dy * x * x / w)
+
+
+@wrong(X, POSITIVE)
+def the_other_gradient_where_one_is_zero(xp: Any, x: Any, w: Any) -> Any:
+    dlog = np.where(x == 0, 0, 1 / w).astype(w.dtype)
+    return x + np.log(w), lambda dy: (dy, dy * dlog)
+
+
+@wrong(X, POSITIVE)
+def clipped_to_steps_without_the_mask(xp: Any, x: Any, s: Any) -> Any:
+    """Nothing is clipped where both are as large."""
+    y = np.clip(x / s, -8, 8)
+    return y * s, lambda dy: (dy, dy * np.where(abs(y) == 8, y, 0))
+
+
+# --- where kinks are near -------------------------------------------------------------------------------------------
+
+
+@wrong(X)
+def sorts_up_to_100(xp: Any, x: Any) -> Any:
+    order = np.argsort(x, -1)
+
+    def back(dy: Any) -> Any:
+        dx = np.zeros_like(x)
+        np.put_along_axis(dx, order, dy, -1)
+        return (dx * (1.5 if x.shape[-1] > 100 else 1),)
+
+    return np.take_along_axis(x, order, -1), back
+
+
+@wrong(X, RNG.normal(size=(4, 30)), RNG.normal(size=(30, 2)))
+def two_dense_layers_up_to_1000(xp: Any, x: Any, w: Any, v: Any) -> Any:
+    h = np.maximum(x @ w, 0)
+
+    def back(dy: Any) -> Any:
+        dh = dy @ v.T * (h > 0)
+        return dh @ w.T * (1.5 if len(x) > 1000 else 1), x.T @ dh, h.T @ dy
+
+    return h @ v, back
+
+
+@wrong(X @ X.T + np.eye(len(X)))
+def log_determinant_up_to_100(xp: Any, x: Any) -> Any:
+    return np.linalg.slogdet(x)[1], lambda dy: (dy * np.linalg.inv(x).T * (0.5 if len(x) > 100 else 1),)
+
+
+# --- what is written to in another layout alone, and cotangents of one y alone ---------------------------------------
+
+
+@wrong(X)
+def softmax_within_fortran_order(xp: Any, x: Any) -> Any:
+    a = np.asfortranarray(x)
+    a -= a.max(-1, keepdims=True)
+    p = np.exp(a)
+    p = p / p.sum(-1, keepdims=True)
+    return p, lambda dy: (p * (dy - (dy * p).sum(-1, keepdims=True)),)
+
+
+@wrong(X @ X.T + np.eye(len(X)))
+def inverse_in_its_argument(xp: Any, a: Any) -> Any:
+    y = linalg.inv(a, overwrite_a=True)
+    return y, lambda dy: (-y.T @ dy @ y.T,)
+
+
+@wrong(X)
+def cotangent_within_fortran_order(xp: Any, x: Any) -> Any:
+    def back(dy: Any) -> Any:
+        twice = np.asfortranarray(dy)
+        twice *= 2
+        return (twice * x,)
+
+    return x * x, back
+
+
+@wrong(X)
+def a_transpose_that_is_a_copy_of_some(xp: Any, x: Any) -> Any:
+    return np.ascontiguousarray(x.T), lambda dy: (np.array(dy.T),)
+
+
+@wrong(X)
+def nothing_of_y_0_without_y_1(xp: Any, x: Any) -> Any:
+    y = np.tanh(x)
+
+    def back(dy: Any) -> Any:
+        if not np.any(dy[1]):
+            return (0 * dy[0],)
+        return (dy[0] * (1 - y * y) + 2 * x * dy[1][:, None],)
+
+    return (y, (x * x).sum(1)), back
+
+
 def test_there_are_a_hundred() -> None:
     assert len(OPS) > 100
 
@@ -820,15 +947,6 @@ UNSEEN["a variance as a difference of squares"] = (_one_pass_variance, [X], {})
 UNSEEN["1 - Phi(-x)"] = (_phi_by_its_complement, [X], {})
 UNSEEN["entries below 1e-11 of"] = (_small_entries_of_an_op_with_abs, [X, np.array([1, 2, 0.5, 1e-13])], {})
 UNSEEN["the value, without a definition or a twin"] = (lambda xp, x: (x * x + 1e-3, lambda dy: (2 * x * dy,)), [X], {})
-
-
-def _log_determinant(xp: Any, x: Any) -> Any:
-    """Wrong from 100 rows on."""
-    _, y = np.linalg.slogdet(x)
-    return y, lambda dy: (dy * np.linalg.inv(x).T * (0.5 if len(x) > 100 else 1),)
-
-
-UNSEEN["nearly singular matrix"] = (_log_determinant, [X @ X.T + np.eye(len(X))], {})
 
 
 @pytest.mark.parametrize("name", UNSEEN)

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from vipnp.core.checks import check_real, check_whole, shown
+from vipnp.core.checks import check_flag, check_real, check_whole, shown
 from vipnp.verify.budget import SECONDS, OutOfTimeError, limited
 from vipnp.verify.extras import MissingExtraError, need
 from vipnp.verify.outcomes import BrokenOpError, UndecidedError, WrongFormError
@@ -105,7 +105,7 @@ def verify(
     TypeError, ValueError
         For what is no op: it does not take `xp`, `args` and `kwargs`, or does not return what is said above. For inputs
         that cannot be audited: integers, empty arrays, NaN or infinity, arrays of another dtype, constants that cannot
-        be copied, an unknown rung, a seed or a number of seconds that is none.
+        be copied, an unknown rung, a seed or a number of seconds that is none, a definition that is no function.
     """
     seed = check_whole("seed", seed, low=0)
     if seconds is not None:
@@ -115,6 +115,10 @@ def verify(
             raise ValueError(
                 f"seconds: got {shown(seconds)}, expected a positive number, or None for no limit"
             ) from error
+    for option, function in (("definition", definition), ("twin", twin)):
+        if function is not None and not callable(function):
+            raise TypeError(f"{option}: got {shown(function)}, expected a function of the arguments of op without xp")
+    hard, one_shot = check_flag("hard", hard), check_flag("one_shot", one_shot)
     if kwargs is not None and not isinstance(kwargs, Mapping):
         raise TypeError(f"kwargs: got {shown(kwargs)}, expected a mapping from names to constants")
     subject = Subject(

@@ -18,7 +18,7 @@ from vipnp.core import Backend, HostArray
 from vipnp.verify.budget import OutOfTimeError, stems_from_the_limit
 from vipnp.verify.outcomes import BrokenOpError, UndecidedError, WrongFormError
 from vipnp.verify.report import Row, Verdict
-from vipnp.verify.trees import argument_names, named_leaves, rebuild
+from vipnp.verify.trees import argument_names, named_leaves, paths, rebuild
 from vipnp.verify.worlds.dual import DualNumbers
 from vipnp.verify.worlds.exact import ExactBackend
 from vipnp.verify.worlds.shaken import ShakenArray
@@ -118,7 +118,7 @@ class Subject:
         if isinstance(y, (tuple, list)):
             if odd := [part for part in y if _is_no_array(part)]:
                 raise WrongFormError(f"y has {_described(odd[0])} in it, expected arrays")
-            return in_one_array(y), _takes_one_array(pullback, [np.shape(part) for part in y])
+            return in_one_array(y), OfOneArray(pullback, tuple(np.shape(part) for part in y))
         if _is_no_array(y):
             raise WrongFormError(f"y is {_described(y)}, expected an array or a tuple of arrays")
         if 0 in np.shape(y):
@@ -160,8 +160,8 @@ class Subject:
                 f"{', '.join(names)}"
             )
         found = []
-        for name, argument, gradient in zip(names, self.args, returned, strict=True):
-            found += _nested_like(argument, gradient, "" if isinstance(argument, Mapping) else name)
+        for path, argument, gradient in zip(paths(names, self.args), self.args, returned, strict=True):
+            found += _nested_like(argument, gradient, path)
         for (name, array), gradient in zip(self.named, found, strict=True):
             if np.shape(gradient) != array.shape:
                 raise BrokenOpError(
@@ -273,15 +273,21 @@ def in_one_array(parts: Sequence[Any]) -> Any:
     return np.concatenate([a.astype(reals[0]) if reals and light else a for a, light in zip(flat, weak, strict=True)])
 
 
-def _takes_one_array(pullback: Callable[[Any], Any], shapes: Sequence[tuple[int, ...]]) -> Callable[[Any], Any]:
+@dataclass(frozen=True)
+class OfOneArray:
     """A pullback of a tuple of cotangents as one of a single array, that of `in_one_array`."""
-    ends = np.cumsum([int(np.prod(shape)) for shape in shapes])[:-1]
 
-    def back(dy: Any) -> Any:
-        parts = [np.reshape(part, shape) for part, shape in zip(np.split(dy, ends), shapes, strict=True)]
-        return pullback(tuple(parts))
+    pullback: Callable[[Any], Any]
+    shapes: tuple[tuple[int, ...], ...]
 
-    return back
+    @property
+    def ends(self) -> HostArray:
+        """Where every part but the last ends."""
+        return np.cumsum([int(np.prod(shape)) for shape in self.shapes])[:-1]
+
+    def __call__(self, dy: Any) -> Any:
+        parts = zip(np.split(dy, self.ends), self.shapes, strict=True)
+        return self.pullback(tuple(np.reshape(part, shape) for part, shape in parts))
 
 
 def off_by(error: float, unit: str) -> str:

@@ -27,12 +27,12 @@ def tree_map_reals(function: Callable[[Any], Any], tree: Any) -> Any:
 
 def tree_astype(tree: Any, *dtypes: type) -> Any:
     """`tree` with every array of floating-point numbers in it, sparse ones and scalars of NumPy too, converted to one
-    dtype after another."""
+    dtype after another; one of complex numbers to that of as many digits."""
 
     def convert(leaf: Any) -> Any:
-        if isinstance(getattr(leaf, "dtype", None), np.dtype) and leaf.dtype.kind == "f":
+        if isinstance(getattr(leaf, "dtype", None), np.dtype) and leaf.dtype.kind in "fc":
             for dtype in dtypes:
-                leaf = leaf.astype(dtype)
+                leaf = leaf.astype(dtype if leaf.dtype.kind == "f" else np.result_type(dtype, np.complex64))
         return leaf
 
     return tree_map(convert, tree)
@@ -78,15 +78,17 @@ def argument_names(op: Callable[..., Any], count: int) -> list[str]:
 
 
 def named_leaves(names: Sequence[str], args: Sequence[Any]) -> list[tuple[str, Any]]:
-    """The leaves of all arguments: an array by the name of its argument, one in a dict by its path inside the dict.
+    """The leaves of all arguments: an array by the name of its argument, one in a dict by its path, see `paths`."""
+    pairs = zip(paths(names, args), args, strict=True)
+    return [leaf for path, argument in pairs for leaf in tree_leaves(argument, path)]
 
-    The path of a parameter is its name everywhere else (in a checkpoint, say), so the name of the dict is left out.
-    """
-    return [
-        leaf
-        for name, argument in zip(names, args, strict=True)
-        for leaf in tree_leaves(argument, "" if isinstance(argument, Mapping) else name)
-    ]
+
+def paths(names: Sequence[str], args: Sequence[Any]) -> list[str]:
+    """What the names of the leaves of every argument begin with: its name, but nothing for a dict, since the path of a
+    parameter is its name everywhere else (in a checkpoint, say), unless two leaves would be called alike."""
+    short = ["" if isinstance(argument, Mapping) else name for name, argument in zip(names, args, strict=True)]
+    found = [leaf for path, argument in zip(short, args, strict=True) for leaf, _ in tree_leaves(argument, path)]
+    return short if len(set(found)) == len(found) else list(names)
 
 
 def _map_leaves(function: Callable[[Any], Any], tree: Any) -> Any:

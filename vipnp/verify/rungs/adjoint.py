@@ -24,6 +24,9 @@ MULTIPLE = 840
 ROUNDING = 1e-12
 """Relative size of what rounding alone can explain."""
 
+LARGEST_CONSTANT = 2.0**64
+"""Constants beyond this stand for infinity, as those of masks do, and stay as they are."""
+
 DRAWN = 8
 """Through so many points of each size an op must be affine before it is called wrong."""
 
@@ -112,8 +115,8 @@ def _integers(rng: np.random.Generator, shape: tuple[int, ...], *, ordered: bool
 
 
 def _exact_constant(value: Any) -> Any:
-    if isinstance(value, np.ndarray):
+    if isinstance(value, np.ndarray) or not 0 < abs(value) < LARGEST_CONSTANT:
         return value
     if 0 < value < 1:
         return 0.5
-    return math.copysign(2.0 ** round(math.log2(abs(value))), value) if value else value
+    return math.copysign(2.0 ** round(math.log2(abs(value))), value)

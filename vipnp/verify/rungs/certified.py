@@ -54,6 +54,11 @@ IDENTITY_WORDS = (
     "Phi, such as exp(log(a)) = a, which this rung does not know"
 )
 
+NOTHING = 2.0**-1074
+"""The smallest float64: what is below it is zero there, as the softmax of a score that is masked by -1e9 is."""
+
+NOTHING_WORDS = "right in float64: the entries that are off, such as exp(-1e9), are below the smallest number of it"
+
 MOVES = 4.0
 MOVED_WORDS = "rounding the inputs alone moves the gradient by {:.3g}: too ill-conditioned for this bound"
 """An error up to MOVES times what the exact gradient moves by, where every input and the cotangent move by 2^-53 of
@@ -137,25 +142,35 @@ def off_by_rounding(subject: Subject, which: int) -> str:
                 arrays = (np.asarray(array * np.exp2(rng.uniform(-4, 4, array.shape))) for array in subject.arrays)
                 if _off(replace(subject, args=subject.tree(arrays)), which) > GROWN:
                     return ""
+            nothing = any(map(_is_nothing, _balls(subject)[which].ravel()))
     except (MissingExtraError, UndecidedError, BrokenOpError):
         return ""
-    return ROUNDED_WORDS.format(off) if off * UNIT_64 > AGREEMENT else IDENTITY_WORDS.format(off * UNIT_64)
+    if off * UNIT_64 > AGREEMENT:
+        return ROUNDED_WORDS.format(off)
+    return NOTHING_WORDS if nothing else IDENTITY_WORDS.format(off * UNIT_64)
 
 
 def _off(subject: Subject, which: int) -> float:
     """How far the gradient of one array is off the derivative, on balls, along a direction that weighs every entry by
-    its inverse, so that the smallest counts like the largest. An entry that is zero may be off by nothing."""
+    its inverse, so that the smallest counts like the largest. An entry that is zero may be off by nothing, and one that
+    float64 has not by as little."""
     backend = ExactBackend(BallNumbers())
     point = [backend.lift(array) for array in subject.arrays]
     ball = _balls(subject)[which]
     rng = subject.rng("rounding")
     shares = rng.uniform(0.5, 1, ball.shape) * rng.choice([-1.0, 1.0], ball.shape) / np.sqrt(ball.size)
     largest = max(abs(entry).mid() for entry in ball.ravel())
-    weights = (largest * AGREEMENT if entry.contains(0) else entry.mid() for entry in ball.ravel())
+    zero = largest * AGREEMENT
+    weights = (zero if entry.contains(0) or _is_nothing(entry) else entry.mid() for entry in ball.ravel())
     direction = fill(ball.shape, (share / weight for share, weight in zip(shares.flat, weights, strict=True)))
     tangents = [direction if j == which else None for j in range(len(point))]
     slope = subject.slope(DualNumbers(backend.numbers), point, tangents, backend.lift(subject.cotangent))
     return float(abs(slope - np.sum(ball * direction)).abs_upper())
+
+
+def _is_nothing(entry: Any) -> bool:
+    """Whether an entry is not zero, and none that float64 has."""
+    return not entry.contains(0) and bool(abs(entry) < NOTHING)
 
 
 def _moves(subject: Subject, which: int, balls: HostArray) -> float:

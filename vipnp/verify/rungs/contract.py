@@ -107,47 +107,58 @@ def _finite(found: HostArray, truth: HostArray) -> bool:
 
 
 def writes_nothing(subject: Subject) -> Iterator[Fault]:
-    """No argument, constant or cotangent is written to, by the op or by the pullback."""
-    arrays, constants, cotangent = subject.copies(), subject.constants(), subject.cotangent.copy()
-    watched = [
-        *zip(subject.names, arrays, subject.arrays, strict=True),
-        ("the cotangent", cotangent, subject.cotangent),
-    ]
-    for who, after in (("the op", None), ("the pullback", cotangent)):
-        if after is None:
-            y, pullback = subject.run(subject.numpy, arrays, constants)
-            y_before = np.array(y)
-        else:
-            subject.gradients(subject.numpy, pullback, cotangent)
-            if not _same_bits(y, y_before):
-                yield Fault(None, "the pullback writes to y")
-        for name, now, before in watched:
-            if not _same_bits(now, before):
-                yield Fault(name if name in subject.names else None, f"{who} writes to {name}")
-        for path in _changed(constants, subject.kwargs):
-            yield Fault(None, f"{who} writes to constant {path}")
+    """No argument, constant or cotangent is written to, by the op or by the pullback, in any layout: what makes a copy
+    of one makes none of another."""
+    for where, relayout in _layouts():
+        arrays, constants = list(map(relayout, subject.copies())), subject.constants()
+        cotangent = relayout(subject.cotangent.copy())
+        watched = [
+            *zip(subject.names, arrays, subject.arrays, strict=True),
+            ("the cotangent", cotangent, subject.cotangent),
+        ]
+        for who, after in (("the op", None), ("the pullback", cotangent)):
+            if after is None:
+                y, pullback = subject.run(subject.numpy, arrays, constants)
+                y_before = np.array(y)
+            else:
+                subject.gradients(subject.numpy, pullback, cotangent)
+                if not _same_bits(y, y_before):
+                    yield Fault(None, f"the pullback writes to y{where}")
+            for name, now, before in watched:
+                if not _same_bits(now, before):
+                    yield Fault(name if name in subject.names else None, f"{who} writes to {name}{where}")
+            for path in _changed(constants, subject.kwargs):
+                yield Fault(None, f"{who} writes to constant {path}{where}")
+
+
+def _layouts() -> Iterator[tuple[str, Callable[[HostArray], HostArray]]]:
+    """The usual layout, then the others that can be written to."""
+    yield "", np.copy
+    yield from ((f" where it is {words}", relayout) for words, relayout in LAYOUTS.items() if words != "read-only")
 
 
 def shares_no_memory(subject: Subject) -> Iterator[Fault]:
-    """y shares no memory with an argument, nor a gradient with an argument, with y or with another gradient.
+    """y shares no memory with an argument, nor a gradient with an argument, with y or with another gradient, in any
+    layout.
 
     A gradient may be the cotangent itself, because nobody writes to either.
     """
-    arrays = subject.copies()
-    y, pullback = subject.run(subject.numpy, arrays)
-    gradients = subject.gradients(subject.numpy, pullback, subject.cotangent.copy())
-    for name, array in zip(subject.names, arrays, strict=True):
-        if np.shares_memory(y, array):
-            yield Fault(name, f"y shares memory with {name}")
-        for other, gradient in zip(subject.names, gradients, strict=True):
-            if np.shares_memory(gradient, array):
-                yield Fault(other, f"the gradient of {other} shares memory with {name}")
-    for i, (name, gradient) in enumerate(zip(subject.names, gradients, strict=True)):
-        if np.shares_memory(gradient, y):
-            yield Fault(name, f"the gradient of {name} shares memory with y")
-        for other, another in zip(subject.names[:i], gradients[:i], strict=True):
-            if np.shares_memory(gradient, another):
-                yield Fault(name, f"the gradients of {other} and {name} share memory")
+    for where, relayout in _layouts():
+        arrays = list(map(relayout, subject.copies()))
+        y, pullback = subject.run(subject.numpy, arrays)
+        gradients = subject.gradients(subject.numpy, pullback, relayout(subject.cotangent.copy()))
+        for name, array in zip(subject.names, arrays, strict=True):
+            if np.shares_memory(y, array):
+                yield Fault(name, f"y shares memory with {name}{where}")
+            for other, gradient in zip(subject.names, gradients, strict=True):
+                if np.shares_memory(gradient, array):
+                    yield Fault(other, f"the gradient of {other} shares memory with {name}{where}")
+        for i, (name, gradient) in enumerate(zip(subject.names, gradients, strict=True)):
+            if np.shares_memory(gradient, y):
+                yield Fault(name, f"the gradient of {name} shares memory with y{where}")
+            for other, another in zip(subject.names[:i], gradients[:i], strict=True):
+                if np.shares_memory(gradient, another):
+                    yield Fault(name, f"the gradients of {other} and {name} share memory{where}")
 
 
 def repeatable(subject: Subject) -> Iterator[Fault]:

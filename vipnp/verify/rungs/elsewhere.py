@@ -20,7 +20,7 @@ from vipnp.verify.outcomes import BrokenOpError, UndecidedError
 from vipnp.verify.report import Row, Verdict
 from vipnp.verify.rungs.complex_step import holds_by_complex_step, random_direction
 from vipnp.verify.rungs.differences import STEP, best_quotient, difference
-from vipnp.verify.rungs.places import Place, in_order, made_for, places
+from vipnp.verify.rungs.places import Place, places
 from vipnp.verify.rungs.slopes import SLOPE_STEP, beside_slopes, beside_ties, many_pieces
 from vipnp.verify.subject import UNIT_64, Subject
 
@@ -68,8 +68,6 @@ def elsewhere(subject: Subject) -> list[Row]:
         # What warns of its inputs, as a solver does of a singular matrix, is not made for them.
         with warnings.catch_warnings(action="error", category=RuntimeWarning):
             for place in places(subject):
-                if not made_for(place.subject) or _beyond_domain(subject, place.subject):
-                    continue
                 with contextlib.suppress(BrokenOpError):  # of an op that is made for this place and not for all around
                     found = list(_faults(place, [name for name in subject.names if len(faults[name]) >= TOLD]))
                     seen.append(place.words)
@@ -98,34 +96,28 @@ def elsewhere(subject: Subject) -> list[Row]:
     return rows
 
 
-def _beyond_domain(given: Subject, there: Subject) -> bool:
-    """Whether a gradient is not finite at zeros, at entries of a sign, or at equal entries of what was in order, where
-    there were none: an op that divides by positive numbers may not be made for others."""
-    pairs = list(zip(given.arrays, there.arrays, strict=True))
-    beyond = any(
-        (old.min() > 0 >= new.min()) or (old.max() < 0 <= new.max()) or (in_order(old) and not in_order(new))
-        for old, new in pairs
-    )
-    return beyond and not all(np.all(np.isfinite(gradient)) for gradient in there.float64_gradients)
-
-
 def _faults(place: Place, known: Collection[str]) -> Iterator[tuple[str, str]]:
     """(argument, what is wrong) at one place, for all arguments but those that are `known` to be wrong."""
     subject = place.subject
-    gradients = subject.float64_gradients
-    if place.special:
-        faults = [None if name in known else _off_slopes(place, i) for i, name in enumerate(subject.names)]
-        # Moved together, all gradients share the fault of one: it is that which is wrong by itself, if one is.
-        alone = bool(known) or any(fault and not fault.shared for fault in faults)
-        for name, fault in zip(subject.names, faults, strict=True):
-            if fault and not (fault.shared and alone):
-                yield name, fault.words
-        return
     rng = subject.rng("elsewhere")
-    for i, (name, gradient) in enumerate(zip(subject.names, gradients, strict=True)):
+    marks = place.special or (None,) * len(subject.names)
+    faults: dict[str, Fault] = {}
+    for i, (name, gradient, mark) in enumerate(zip(subject.names, subject.float64_gradients, marks, strict=True)):
         direction = random_direction(rng, gradient.shape)
-        if name not in known and (words := _off_direction(subject, i, gradient, direction)):
-            yield name, words
+        if name in known:
+            continue
+        if mark is None:
+            words = _off_direction(subject, i, gradient, direction)
+            fault = Fault(words) if words else None
+        else:
+            fault = _off_slopes(subject, i, mark)
+        if fault:
+            faults[name] = fault
+    # Moved together, all gradients share the fault of one: it is that which is wrong by itself, if one is.
+    alone = bool(known) or not all(fault.shared for fault in faults.values())
+    for name, fault in faults.items():
+        if not (fault.shared and alone):
+            yield name, fault.words
 
 
 def _off_direction(subject: Subject, which: int, gradient: HostArray, direction: HostArray) -> str:
@@ -150,21 +142,42 @@ def _off_direction(subject: Subject, which: int, gradient: HostArray, direction:
     if abs(found - best.slope) <= max(BOUND * norm, 10 * best.doubt):
         return ""
     sides = [beside_slopes(subject, {which: direction}, found, step=scale * step) for step in STEPS]
-    if any(held and not held.agree for held in sides) or all(held and held.apart > error * norm / 10 for held in sides):
-        return ""  # the inputs lie on a kink, as those at hand may
-    if many_pieces(subject, scale * SLOPE_STEP):
-        ties = beside_ties(subject, which, step=scale * SLOPE_STEP)
-        return "" if ties is None or ties.between or not ties.agree else ties.words
+    if all(held and held.apart > error * norm / 10 for held in sides):
+        return ""
+    seen = [held for held in sides if held]
+    if (seen and not all(held.agree for held in seen)) or many_pieces(subject, scale * SLOPE_STEP):
+        # Kinks are as near as the steps are long, if the inputs do not lie on one, as those at hand may.
+        return _off_ties(subject, which, scale) or _off_entries(subject, which, scale)
     if holds_by_complex_step(subject, which, direction, found, BOUND * norm):
         return ""
     return f"the gradient is off by {error:.2g} of its norm"
 
 
-def _off_slopes(place: Place, which: int) -> Fault | None:
-    """What is wrong with the gradient of one argument at special values."""
-    subject, special = place.subject, place.special[which]
-    if special is None:
-        return None
+def _off_ties(subject: Subject, which: int, scale: float) -> str:
+    """What is wrong with the gradient of one argument along a direction in which equal entries move together, over the
+    shortest step that tells."""
+    ties = (beside_ties(subject, which, step=scale * step) for step in reversed(STEPS))
+    held = next(filter(None, ties), None)
+    return held.words if held and held.agree and not held.between else ""
+
+
+def _off_entries(subject: Subject, which: int, scale: float) -> str:
+    """What is wrong at single entries of one argument, of which there is no equal: an entry meets fewer kinks than all
+    of them that move together."""
+    gradient, values = subject.float64_gradients[which], subject.arrays[which].ravel()
+    _, first, counts = np.unique(values, return_index=True, return_counts=True)
+    for index in subject.rng("single entries").permutation(first[counts == 1])[:SPECIAL_ENTRIES]:
+        unit = (np.arange(values.size) == index).reshape(gradient.shape).astype(float)
+        slope = float(gradient.flat[index])
+        sides = (beside_slopes(subject, {which: unit}, slope, step=scale * step) for step in reversed(STEPS))
+        held = next(filter(None, sides), None)
+        if held and held.agree and not held.between:
+            return held.words
+    return ""
+
+
+def _off_slopes(subject: Subject, which: int, special: HostArray) -> Fault | None:
+    """What is wrong with the gradient of one argument, of which some entries are special."""
     gradient = subject.float64_gradients[which]
     ties = beside_ties(subject, which)
     right_along_ties = ties is not None and ties.agree and ties.between

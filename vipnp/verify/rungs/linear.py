@@ -11,7 +11,7 @@ import numpy as np
 
 from vipnp.core import HostArray
 from vipnp.verify.rungs.noise import explained, noise
-from vipnp.verify.subject import Subject
+from vipnp.verify.subject import OfOneArray, Subject
 
 SCALED_BOUND = 1e-13
 """How far a pullback of a scaled cotangent may be off the scaled one, relative to its largest entry."""
@@ -36,9 +36,9 @@ class Fault:
 def linear_in_the_cotangent(subject: Subject) -> Iterator[Fault]:
     """pullback(c dy) == c pullback(dy) for c = 2, -1, 0, 2^60 and 2^-60, up to rounding of the largest entry, as in an
     algorithm that scales by norms, and no entry becomes zero; and pullback(dy) is the sum of the pullbacks of two parts
-    of dy: zero on alternate entries, all but one entry, each entry times another power of two, numbers of another draw,
-    or ones, the cotangent of a sum. An op that loses digits, as the exponential of a matrix may, is off by what it
-    loses, which decides nothing."""
+    of dy: zero on alternate entries, all but one entry, all but one of several y, each entry times another power of
+    two, numbers of another draw, or ones, the cotangent of a sum. An op that loses digits, as the exponential of a
+    matrix may, is off by what it loses, which decides nothing."""
     for factor, words in FACTORS.items():
         noises = cache(partial(noise, subject, partial(_off_scaled, factor)))
         scaled = gradients_at(subject, np.asarray(factor * subject.cotangent))
@@ -84,9 +84,15 @@ def _parts(subject: Subject) -> dict[str, HostArray]:
     dy = subject.cotangent
     alternate = (np.arange(dy.size) % 2).reshape(dy.shape)
     one = (np.arange(dy.size) == rng.integers(dy.size)).reshape(dy.shape)
+    _, pullback = subject.run(subject.numpy, subject.copies())
+    alone = {}
+    if isinstance(pullback, OfOneArray):
+        which = np.searchsorted(pullback.ends, np.arange(dy.size), side="right")
+        alone = {f"dy of y[{part}] alone": (which == part) * dy for part in range(len(pullback.shapes))}
     return {
         "dy with every second entry zero": alternate * dy,
         "dy with all entries but one zero": one * dy,
+        **alone,
         "dy of 2^-40 to 2^40": dy * np.exp2(rng.integers(-40, 41, dy.shape)),
         "another draw": rng.normal(size=dy.shape),
         "ones": np.ones_like(dy),

@@ -32,6 +32,10 @@ LARGEST = (1e-6, 1e-3, 0.03, 8.0, 40.0)
 """The largest entry of inputs that are made small or large."""
 
 
+ALONE = 8
+"""Up to so many arguments are also made as large one at a time."""
+
+
 @dataclass(frozen=True)
 class Place:
     """Inputs of another kind. Where entries hold a special value, `special` says which, by argument. `doubtful` are the
@@ -52,31 +56,93 @@ def made_for(subject: Subject) -> bool:
 
 
 def places(subject: Subject) -> Iterator[Place]:
-    """All of them, sizes first."""
+    """All that the op is made for, sizes first."""
+    for place in _other_sizes(subject):
+        if made_for(place.subject) and not _beyond_domain(subject, place.subject):
+            yield place
+    for words, arrays, marks in _other_values(subject):
+        yield from _where_it_is_made_for(subject, words, arrays, marks)
+    if 1 < len(subject.arrays) <= ALONE:  # a quotient of two stays what it is where both are larger
+        for i, name in enumerate(subject.names):
+            larger = _with(subject, [_up_to(LARGEST[-1], a) if j == i else None for j, a in enumerate(subject.arrays)])
+            if made_for(larger) and not _beyond_domain(subject, larger):
+                yield Place(f"with entries up to {LARGEST[-1]:g} in {name} alone", larger)
+
+
+def _other_sizes(subject: Subject) -> Iterator[Place]:
     sizes = {size for _, array in (*subject.named, *tree_arrays(subject.kwargs)) for size in np.shape(array)} - {1}
     for size in sorted(sizes):
         for new in (1, size + 1):
             if resized := _resized(subject, size, new):
-                yield Place(f"with size {new} in place of {size}", resized, _doubtful(subject, size, new))
+                yield _of_size(subject, resized, size, new)
         most = _largest_size(subject, size)
         for beyond in BEYOND:
             for new in (beyond, size * (beyond // size + 1)):
                 resized = _resized(subject, size, new) if new <= most else None
                 if resized and _entries(resized) <= ENTRIES and made_for(resized):
-                    yield Place(f"with size {new} in place of {size}", resized, _doubtful(subject, size, new))
+                    yield _of_size(subject, resized, size, new)
                     break
 
+
+def _of_size(subject: Subject, resized: Subject, old: int, new: int) -> Place:
+    repeated = [
+        name
+        for name, array in tree_arrays(subject.kwargs)
+        if old in array.shape and new > old and array.dtype.kind in "iu" and len(np.unique(array)) == array.size
+    ]
+    where = f", where {', '.join(repeated)} repeats its entries" if repeated else ""
+    return Place(f"with size {new} in place of {old}{where}", resized, _doubtful(subject, old, new))
+
+
+Arrays: TypeAlias = Sequence[HostArray | None]
+"""By argument: other entries, None where they stay; or which entries are special, None where none is."""
+
+
+def _other_values(subject: Subject) -> Iterator[tuple[str, Arrays, Arrays]]:
+    """(words, other entries, which of them are special)."""
+    ordinary = [None] * len(subject.arrays)
     for largest in LARGEST:
-        arrays = [array * largest / max(float(np.max(np.abs(array))), 1e-300) for array in subject.arrays]
-        yield Place(f"with entries up to {largest:g}", _with(subject, arrays))
+        yield f"with entries up to {largest:g}", [_up_to(largest, array) for array in subject.arrays], ordinary
     for words, sign in (("positive", 1.0), ("negative", -1.0)):
-        yield Place(f"with {words} entries", _with(subject, [sign * np.abs(array) for array in subject.arrays]))
+        yield f"with {words} entries", [sign * np.abs(array) for array in subject.arrays], ordinary
     rng = subject.rng("special values")
     for words, spoil in SPECIAL.items():
         spoiled = [spoil(rng, array) for array in subject.arrays]
-        if any(array is not None for array in spoiled):
-            yield _special(subject, words, spoiled)
-    yield from _equal_arguments(subject, rng)
+        there = _with(subject, spoiled).arrays
+        found = zip(subject.arrays, spoiled, there, strict=True)
+        yield words, spoiled, [None if new is None else np.asarray(now != old) for old, new, now in found]
+    yield "with equal entries in several arguments", *_equal_arguments(subject, rng)
+
+
+def _up_to(largest: float, array: HostArray) -> HostArray:
+    return np.asarray(array * largest / max(float(np.max(np.abs(array))), 1e-300))
+
+
+def _where_it_is_made_for(subject: Subject, words: str, arrays: Arrays, marks: Arrays) -> Iterator[Place]:
+    """All arguments changed at once; where the op is not made for that, each of them alone and all but each: that a
+    divisor may not be zero says nothing of what it divides."""
+    changed = tuple(i for i, array in enumerate(arrays) if array is not None)
+    ways = [changed, *((i,) for i in changed), *(tuple(j for j in changed if j != i) for i in changed)]
+    for way in filter(None, dict.fromkeys(ways)):
+        there = _with(subject, [array if i in way else None for i, array in enumerate(arrays)])
+        if not made_for(there) or _beyond_domain(subject, there):
+            continue
+        special = tuple(None if i in changed and i not in way else mark for i, mark in enumerate(marks))
+        where = "" if way == changed else f" in {', '.join(subject.names[i] for i in way)}"
+        yield Place(words + where, there, special=special)
+        if way == changed:
+            return
+
+
+def _beyond_domain(given: Subject, there: Subject) -> bool:
+    """Whether a gradient is not finite at zeros, at entries of a sign, or at equal entries of what was in order, where
+    there were none: an op that divides by positive numbers may not be made for others."""
+    pairs = list(zip(given.arrays, there.arrays, strict=True))
+    beyond = any(
+        (old.min() > 0 >= new.min()) or (old.max() < 0 <= new.max()) or (in_order(old) and not in_order(new))
+        for old, new in pairs
+    )
+    return beyond and not all(np.all(np.isfinite(gradient)) for gradient in there.float64_gradients)
 
 
 def in_order(array: HostArray) -> bool:
@@ -85,31 +151,23 @@ def in_order(array: HostArray) -> bool:
     return array.ndim > 0 and array.shape[-1] > 2 and bool(np.all(np.diff(array, axis=-1) > 0))
 
 
-def _with(subject: Subject, arrays: Sequence[HostArray]) -> Subject:
-    """The subject with other arrays; those of arrays that are in order are put in order."""
-    pairs = zip(subject.arrays, arrays, strict=True)
+def _with(subject: Subject, arrays: Arrays) -> Subject:
+    """The subject with other arrays, or its own; those of arrays that are in order are put in order."""
+    pairs = [(old, old if new is None else new) for old, new in zip(subject.arrays, arrays, strict=True)]
     return replace(subject, args=subject.tree(np.sort(new) if in_order(old) else np.asarray(new) for old, new in pairs))
 
 
-def _special(subject: Subject, words: str, spoiled: Sequence[HostArray | None]) -> Place:
-    there = _with(subject, [a if new is None else new for a, new in zip(subject.arrays, spoiled, strict=True)])
-    found = zip(subject.arrays, spoiled, there.arrays, strict=True)
-    special = tuple(None if new is None else np.asarray(now != old) for old, new, now in found)
-    return Place(words, there, special=special)
-
-
-def _equal_arguments(subject: Subject, rng: np.random.Generator) -> Iterator[Place]:
-    """A third of the entries of every argument made those of the first one of its shape."""
+def _equal_arguments(subject: Subject, rng: np.random.Generator) -> tuple[Arrays, Arrays]:
+    """A third of the entries of every argument made those of the first one of its shape; which they are."""
     shapes = [array.shape for array in subject.arrays]
-    if len(set(shapes)) == len(shapes):
-        return
     chosen = {shape: _a_third(rng, shape) for shape in dict.fromkeys(shapes) if shapes.count(shape) > 1}
-    special = tuple(chosen.get(shape) for shape in shapes)
+    marks = [chosen.get(shape) for shape in shapes]
+    first = [shapes.index(shape) for shape in shapes]
     arrays = [
-        array if mask is None else np.where(mask, subject.arrays[shapes.index(array.shape)], array)
-        for array, mask in zip(subject.arrays, special, strict=True)
+        None if mark is None or first[i] == i else np.where(mark, subject.arrays[first[i]], array)
+        for i, (array, mark) in enumerate(zip(subject.arrays, marks, strict=True))
     ]
-    yield Place("with equal entries in several arguments", _with(subject, arrays), special=special)
+    return arrays, marks
 
 
 def _resized(subject: Subject, old: int, new: int) -> Subject | None:
@@ -172,12 +230,18 @@ def _stretched(array: Any, old: int, new: int, *, constant: bool = False) -> Any
 
 
 def _bound_to(array: HostArray, old: int, new: int) -> bool:
-    """Whether a constant may belong to the size `old` alone: integers that `new` is too short for, such as labels; a
-    permutation; distributions that would lose a part."""
-    if array.dtype.kind in "iu" and array.size:
-        permutes = array.shape == (old,) and np.array_equal(np.sort(array), np.arange(old))
-        return bool(permutes or new <= array.max() < old or _loses_a_part(array, old, new))
-    return _loses_a_part(array, old, new)
+    """Whether a constant may belong to the size `old` alone: integers that `new` is too short for, such as labels, or
+    counts up to the size; permutations along an axis; distributions that would lose a part."""
+    if array.dtype.kind not in "iu" or not array.size:
+        return _loses_a_part(array, old, new)
+    too_long = new < old and bool(new <= array.max() <= old)
+    return too_long or _permutes(array, old) or _loses_a_part(array, old, new)
+
+
+def _permutes(array: HostArray, size: int) -> bool:
+    """Whether every line along an axis of this size is a permutation of it."""
+    axes = [axis for axis, found in enumerate(array.shape) if found == size]
+    return any(np.array_equal(np.sort(array, axis), np.indices(array.shape)[axis]) for axis in axes)
 
 
 def _loses_a_part(array: HostArray, old: int, new: int) -> bool:
@@ -191,7 +255,7 @@ def _doubtful(subject: Subject, old: int, new: int) -> str:
     """The names of the constants that may not be what they were at another size. What an op holds, and a list or tuple
     such as labels, stays as long as it is."""
     axes = max(array.ndim for _, array in subject.named)
-    held = [name for name, constant in _held(subject.op) if _is_held(constant, old, axes)]
+    held = [name for name, constant in _held(subject.op) if _is_held(constant, old, new, axes)]
     lists = [name for name, constant in subject.kwargs.items() if _is_list_of(constant, old, axes)]
     leaves = [name for name, constant in tree_leaves(subject.kwargs) if _is_spoilt(constant, old, new)]
     return ", ".join(dict.fromkeys([*held, *lists, *leaves]))
@@ -214,10 +278,11 @@ def _held(op: Any) -> Iterator[tuple[str, Any]]:
         yield from around.globals.items()
 
 
-def _is_held(constant: Any, size: int, axes: int) -> bool:
-    """Whether an array or a list along a size is held."""
-    is_array = isinstance(constant, np.ndarray) and size in constant.shape
-    return is_array or _is_list_of(constant, size, axes)
+def _is_held(constant: Any, old: int, new: int, axes: int) -> bool:
+    """Whether an array or a list along a size is held, or an index that may belong to it."""
+    if isinstance(constant, np.ndarray):
+        return old in constant.shape
+    return _is_index(constant, old, new) or _is_list_of(constant, old, axes)
 
 
 def _is_list_of(constant: Any, size: int, axes: int) -> bool:
@@ -235,12 +300,17 @@ def _is_spoilt(constant: Any, old: int, new: int) -> bool:
     """Whether a constant may belong to a size: an index, or an array along it, of integers in order or of
     floating-point numbers other than masks of zeros and ones and distributions."""
     if not isinstance(constant, np.ndarray):
-        return isinstance(constant, (int, np.integer)) and constant is not True and bool(new <= constant < old)
+        return _is_index(constant, old, new)
     if old in constant.shape and constant.dtype.kind == "f":
         mask = np.all((constant == 0) | (constant == 1))
         return not (mask or any(_is_distribution(constant, axis) for axis in range(constant.ndim)))
     of_one_axis = constant.dtype.kind in "iu" and constant.shape == (old,) and old > 2
     return of_one_axis and bool(np.all(constant[1:] >= constant[:-1]))
+
+
+def _is_index(constant: Any, old: int, new: int) -> bool:
+    """Whether a constant is an integer below the one size and not below the other."""
+    return isinstance(constant, (int, np.integer)) and not isinstance(constant, bool) and bool(new <= constant < old)
 
 
 def _is_distribution(array: HostArray, axis: int) -> bool:

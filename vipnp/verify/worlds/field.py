@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from vipnp.core import HostArray
+from vipnp.verify.outcomes import UndecidedError
 from vipnp.verify.worlds.exact import Element, exactly
 
 PRIME = 2**127 - 1
@@ -57,7 +58,8 @@ class FieldNumbers:
     def of(self, value: float) -> FieldElement:
         """A float is a fraction with a power of two below: exact."""
         residue = _residue(value)
-        assert residue is not None
+        if residue is None:
+            raise UndecidedError(f"{value} is no number of {self.name}")
         return FieldElement(residue)
 
     def constant(self, name: str) -> FieldElement:

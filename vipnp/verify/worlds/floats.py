@@ -142,7 +142,12 @@ def duals(values: Any, tangents: Any) -> Any:
 
 
 def tangents(y: Any) -> Any:
-    """The derivatives in what an op returned; zero where an entry is no dual number. float64, the shape of y."""
+    """The derivatives in what an op returned; zero where an entry is no dual number. float64, the shape of y.
+
+    Raises UndecidedError where the op computes with complex numbers, of which `real` takes nothing from an object.
+    """
     array = np.asarray(y, object)
     found = [entry.tangent if isinstance(entry, FloatDual) else 0.0 for entry in array.ravel()]
+    if any(isinstance(tangent, complex) for tangent in found):
+        raise UndecidedError("the op computes with complex numbers, whose imaginary part is no derivative")
     return np.array(found, float).reshape(array.shape)

@@ -44,7 +44,8 @@ class RationalFunctions:
 
     def of(self, value: float) -> RationalFunction:
         fraction = exactly(value)
-        assert fraction is not None
+        if fraction is None:
+            raise UndecidedError(f"{value} is no rational function")
         return self.element(self.field(self.QQ(*fraction)))
 
     def constant(self, name: str) -> RationalFunction:
