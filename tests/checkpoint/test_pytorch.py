@@ -76,6 +76,14 @@ def test_every_container_gives_the_exact_values(container: str, legacy: bool, tm
     assert_same(read_pytorch(contents), tensors)
 
 
+def test_several_sets_of_weights_in_a_file_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Others load the averaged ones, and their accuracy is another."""
+    read_pytorch(saved(CONTAINERS["state_dict"](tensors_of(small_model())), tmp_path / "w.pth"))
+    assert not caplog.messages
+    read_pytorch(saved(CONTAINERS["timm"](tensors_of(small_model())), tmp_path / "w.pth"))
+    assert caplog.messages == ["of several sets of weights in the file that of state_dict is taken, not state_dict_ema"]
+
+
 @pytest.mark.parametrize("protocol", [2, 3, 4, 5])
 def test_every_protocol_of_pickles(protocol: int, tmp_path: Path) -> None:
     tensors = tensors_of(small_model())

@@ -76,6 +76,18 @@ def test_leftovers_of_dead_writers_go_and_those_of_living_ones_stay(tmp_path: Pa
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted([living.name, ".vipnp-notes.tmp", "file"])
 
 
+def test_what_another_machine_writes_stays(tmp_path: Path) -> None:
+    """Its numbers of processes are other ones, as are those of another container: its saving failed."""
+    other = tmp_path / f"{PREFIX}{2**22 + 1}-0{SUFFIX}"
+    with replaced_when_done(tmp_path / "large") as temporary:
+        temporary.rename(other)
+        write_text(tmp_path / "small", "whole")
+        assert other.exists()
+        other.rename(temporary)
+        temporary.write_text("large")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["large", "small"]
+
+
 def test_what_cannot_be_removed_costs_no_file(tmp_path: Path) -> None:
     """A folder of such a name, or the file of another user where only owners may remove."""
     dead = 2**22 + 1  # more than the system counts to

@@ -151,11 +151,37 @@ def test_files_of_other_kinds_are_told_and_classes_that_they_cost(tmp_path: Path
     assert told_of((), ()) == ""
 
 
+def test_empty_folders_and_images_beside_the_classes_are_told(tmp_path: Path) -> None:
+    make_folder(tmp_path, {"cat": 3, "dog": 2})
+    (tmp_path / "emu").mkdir()
+    for name in ("2.jpg", "10.JPG", ".hidden.jpg", "notes.txt"):
+        (tmp_path / name).touch()
+    data = load_data_set(tmp_path)
+    assert told_of(data.passed_over, data.classes) == (
+        "folders without an image, and so no classes: emu; images beside the folders of the classes, and so of none: "
+        "2.jpg, 10.JPG"
+    )
+
+
+def test_the_order_is_not_that_of_the_file_system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of names that differ in zeros or case alone it was, and so the weights that a seed gives."""
+    names = ["01.png", "1.png", "IMG_1.png", "img_1.png"]
+    for name in ("cat", "dog"):
+        (tmp_path / name).mkdir()
+        for file in names:
+            (tmp_path / name / file).touch()
+    listing = os.scandir
+    for backwards in (False, True):
+        monkeypatch.setattr(os, "scandir", lambda place, by=backwards: sorted(listing(place), key=str, reverse=by))
+        assert scan(tmp_path)[1] == [f"{folder}/{name}" for folder in ("cat", "dog") for name in names]
+
+
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
         ({"seed": -1}, ValueError, "seed: got -1, expected an integer >= 0"),
         ({"seed": "x"}, TypeError, "seed: got 'x', expected an integer"),
+        ({"leave_out": [1]}, TypeError, "leave_out: got 1 in it, expected names of files"),
         ({"leave_out": 3}, TypeError, "leave_out: got 3, expected a list of files"),
         ({"leave_out": "cat/0.png"}, TypeError, "leave_out: got 'cat/0.png', expected a list of files"),
     ],
@@ -267,7 +293,14 @@ def inks(path: Path) -> None:
     Image.new("CMYK", (2, 3), (0, 0, 0, 0)).save(path, format="TIFF")
 
 
-@pytest.mark.parametrize("write", [sixteen_bit, floating_point, transparent, palette, animated, inks])
+def transparent_grey_of_16_bits(path: Path) -> None:
+    Image.fromarray(np.full((3, 2), 513, np.uint16)).save(path, format="PNG", transparency=513)
+
+
+WHITE = [sixteen_bit, floating_point, transparent, transparent_grey_of_16_bits, palette, animated, inks]
+
+
+@pytest.mark.parametrize("write", WHITE)
 @pytest.mark.parametrize("channels", [1, 3])
 def test_every_mode_of_white_is_white(tmp_path: Path, write: Callable[[Path], None], channels: int) -> None:
     path = tmp_path / "x.png"
@@ -293,6 +326,12 @@ def test_grey_of_another_scale_is_not_cut_off(tmp_path: Path, values: Any, messa
     for read in (open_image, check_image):
         with pytest.raises(UnreadableImageError, match=rf"x\.tif: got grey values {message}"):
             read(path)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_lab_is_converted(tmp_path: Path, channels: int) -> None:
+    Image.new("LAB", (2, 3), (255, 128, 128)).save(tmp_path / "x.tif")
+    assert np.asarray(open_image(tmp_path / "x.tif", channels)).min() >= 254
 
 
 def test_scans_whose_white_is_another_value_are_told(tmp_path: Path) -> None:

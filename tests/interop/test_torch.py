@@ -92,6 +92,21 @@ def test_memory_is_shared_both_ways() -> None:
     assert list(dict(module.named_parameters())) == list(model.parameters())
 
 
+@pytest.mark.parametrize("change", [np.flip, lambda a: np.broadcast_to(a, a.shape)], ids=["reversed", "read-only"])
+def test_weights_that_pytorch_cannot_hold_are_shared_too(change: Any) -> None:
+    """The model takes the copies; it was saved untrained."""
+    model = VisionPermutator(small_config(SIZES), seed=1)
+    weights = dict(model.parameters())
+    model.set_parameters({**weights, "head.bias": change(weights["head.bias"])})
+    module = TorchModule(model)
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter += 1
+    assert all(np.array_equal(module.state_dict()[name], value) for name, value in model.parameters().items())
+    images = torch.zeros(1, model.config.in_channels, *model.config.image_size)
+    assert np.array_equal(module(images).detach().numpy(), model(images.numpy()))
+
+
 @pytest.mark.parametrize("backend", ["numpy", "numba"])
 def test_twenty_steps_equal_those_of_the_twin(backend: str) -> None:
     config = small_config(SIZES)

@@ -209,6 +209,8 @@ def test_arrays_of_a_device_are_checked_by_shape_and_dtype() -> None:
         ("vip_s7", {"image_size": (224, 231)}, ValueError, r"transitions\[0\]: the grid of stage 0 is 32 x 33"),
         ("vip_s7", {"image_size": (224,)}, ValueError, r"image_size: got \(224,\), expected \(height, width\)"),
         ("vip_s7", {"image_size": "224"}, TypeError, "image_size: got '224', expected a sequence"),
+        ("vip_s7", {"layers": b"x"}, TypeError, "layers: got b'x', expected a sequence"),
+        ("vip_s7", {"embed_dims": np.array(2)}, TypeError, "embed_dims: got ndarray, expected a sequence"),
         ("vip_s7", {"segments": (32, 16, 16, 17)}, ValueError, r"segments\[3\]: got 17, expected a divisor of .* 384"),
         ("vip_s7", {"segments": (32, 16)}, ValueError, r"segments: got 2 entries \(32, 16\), expected 4"),
         ("vip_s7", {"layers": ()}, ValueError, r"layers: got \(\), expected at least one stage"),

@@ -274,6 +274,24 @@ def test_a_model_made_for_others_than_its_file_says_so(tmp_path: Path, caplog: p
     np.testing.assert_allclose(other(grey), expected(np.repeat(grey, 3, axis=1)), rtol=1e-12, atol=0)
 
 
+def test_a_backbone_gets_a_head(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    weights = zeros("vip_s7", num_classes=1000)
+    whole = {name: value for name, value in weights.items() if not name.startswith("head.")}
+    save_pytorch(tmp_path / "w.pth", whole)
+    model = vipnp.load(tmp_path / "w.pth", num_classes=3, seed=4)
+    assert caplog.messages == ["classes: 3 instead of the file's none: the head is new and has to be trained"]
+    assert model.config == get_config("vip_s7", num_classes=3)
+    assert np.any(model.parameters()["head.weight"])
+    with pytest.raises(ValueError, match=r"missing: .*head.*; num_classes gives weights without a head a new one"):
+        vipnp.load(tmp_path / "w.pth")
+
+
+def test_the_seed_is_checked_where_no_head_is_drawn_too(tmp_path: Path) -> None:
+    small_model().save(tmp_path / "m")
+    with pytest.raises(TypeError, match="seed: got 'x', expected an integer"):
+        vipnp.load(tmp_path / "m", seed="x")  # type: ignore[arg-type]
+
+
 def test_a_transform_of_numpys_numbers_is_saved(tmp_path: Path) -> None:
     model = small_model()
     height, width = map(np.int64, COLOUR.size)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -952,6 +953,36 @@ def test_an_op_that_sorts_fails_at_no_seed(op: Callable[..., Any], ties: str) ->
         rungs = ["adjoint", "differences", "elsewhere", "complex_step", "certified"]
         report = verify(op, [TIED[ties]], rungs=rungs, seed=seed)
         assert not report.failures, report
+
+
+@pytest.mark.parametrize(("sizes", "seed"), [((4, 5, 30, 3), 5), ((4, 5, 30, 3), 7), ((64, 64, 96, 5), 1)])
+def test_hidden_units_that_are_all_at_zero_fail_at_no_seed(sizes: tuple[int, ...], seed: int) -> None:
+    """A row of zeros puts every unit on its kink, and a gradient of nothing is that of all of them off: far from the
+    slopes beside it, where half are on."""
+
+    def two_layers(xp: Any, x: Any, w: Any, v: Any) -> Any:
+        h = np.maximum(x @ w, 0)
+
+        def back(dy: Any) -> Any:
+            dh = dy @ v.T * (h > 0)
+            return dh @ w.T, x.T @ dh, h.T @ dy
+
+        return h @ v, back
+
+    rng = np.random.default_rng(seed)
+    report = verify(two_layers, [rng.normal(size=s) for s in pairwise(sizes)], rungs=["elsewhere"], seed=seed)
+    assert report.totals == {"PASS": 3, "FAIL": 0, "INCONCLUSIVE": 0}, report
+
+
+@pytest.mark.parametrize("size", [1e-6, 1e-7, 1e-8])
+def test_entries_that_are_all_beside_a_kink(size: float) -> None:
+    """Wide differences agree with each other on half the slope."""
+    for factor in (1, 1.5):
+
+        def relu(xp: Any, x: Any, factor: float = factor) -> Any:
+            return np.maximum(x, 0), lambda dy: (factor * dy * (x > 0),)
+
+        assert bool(verify(relu, [size * X], rungs=["differences"]).failures) is (factor != 1)
 
 
 def test_an_op_that_loses_digits_fails_at_no_seed() -> None:

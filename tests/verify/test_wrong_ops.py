@@ -798,6 +798,34 @@ def a_transpose_that_is_a_copy_of_some(xp: Any, x: Any) -> Any:
 
 
 @wrong(X)
+def the_first_of_two_is_an_argument(xp: Any, x: Any) -> Any:
+    return (x, (x * x).sum(1)), lambda dy: (dy[0] + 2 * x * dy[1][:, None],)
+
+
+_BUFFERS: dict[Any, Any] = {}
+
+
+@wrong(X)
+def the_first_of_two_is_used_again(xp: Any, x: Any) -> Any:
+    y = x * x if x.dtype.kind != "f" else _BUFFERS.setdefault((x.shape, x.dtype), np.empty_like(x))
+    if x.dtype.kind == "f":
+        np.multiply(x, x, out=y)
+    return (y, x.sum(1)), lambda dy: (2 * x * dy[0] + dy[1][:, None],)
+
+
+@wrong(X)
+def the_first_of_two_is_written_to_by_the_pullback(xp: Any, x: Any) -> Any:
+    t = np.tanh(x)
+    y = t.copy()
+
+    def back(dy: Any) -> Any:
+        y[...] = 0
+        return (dy[0] * (1 - t * t) + dy[1][:, None],)
+
+    return (y, x.sum(1)), back
+
+
+@wrong(X)
 def nothing_of_y_0_without_y_1(xp: Any, x: Any) -> Any:
     y = np.tanh(x)
 

@@ -4,6 +4,7 @@ read."""
 from __future__ import annotations
 
 import io
+import logging
 import math
 import pickle
 import struct
@@ -26,8 +27,10 @@ LONGEST_PICKLE = 2**23
 
 MOST_RECORDS = 20_000
 
+_log = logging.getLogger("vipnp")
+
 CONTAINERS = ("state_dict", "model", "model_state_dict", "state_dict_ema", "model_ema", "module", "net", "weights")
-"""Under which of its entries a training script keeps the weights; the first that is there is taken."""
+"""Under which of its entries a training script keeps the weights; the first that is there is taken, which is said."""
 
 PREFIXES = ("module.", "_orig_mod.")
 """What wrapped models put before every name."""
@@ -97,11 +100,15 @@ def unwrapped(found: Any) -> dict[str, Tensor]:
     outer: list[int] = []  # a mapping may hold itself
     while isinstance(found, dict) and id(found) not in outer and not any(isinstance(x, Tensor) for x in found.values()):
         outer.append(id(found))
-        inner = [found[name] for name in CONTAINERS if isinstance(found.get(name), dict)]
+        inner = {name: found[name] for name in CONTAINERS if isinstance(found.get(name), dict)}
         if not inner:
             what = f"no weights under its entries {listed(found)}" if found else "an empty mapping"
             raise ValueError(f"holds {what}, expected a mapping from names to tensors")
-        found = inner[0]
+        taken = next(iter(inner))
+        others = [name for name in inner if name != taken and any(isinstance(x, Tensor) for x in inner[name].values())]
+        if others:
+            _log.warning("of several sets of weights in the file that of %s is taken, not %s", taken, listed(others))
+        found = inner[taken]
     if not isinstance(found, dict):
         raise ValueError(f"holds a {type(found).__name__.lower()}, expected a mapping from names to tensors")
     for name, tensor in found.items():

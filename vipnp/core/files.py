@@ -8,6 +8,7 @@ import json
 import os
 import secrets
 import stat
+import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -15,6 +16,9 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from vipnp.core.checks import shown
+
+if sys.platform != "win32":
+    import fcntl
 
 PREFIX, SUFFIX = ".vipnp-", ".tmp"
 """A temporary file is called .vipnp-PID-RANDOM.tmp, whatever the length of the name it stands in for."""
@@ -75,7 +79,8 @@ def _in_its_place(target: Path) -> Iterator[Path]:
     _remove_leftovers(target.parent)
     temporary = target.parent / f"{PREFIX}{os.getpid()}-{secrets.token_hex(4)}{SUFFIX}"
     # Made as any new file is, so that the process's umask holds without being asked for.
-    os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+    handle = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
+    _lock(handle)
     try:
         yield temporary
         if target.exists():
@@ -84,7 +89,19 @@ def _in_its_place(target: Path) -> Iterator[Path]:
         temporary.replace(target)
         _flush(target.parent)
     finally:
+        os.close(handle)
         temporary.unlink(missing_ok=True)
+
+
+def _lock(handle: int) -> bool:
+    """Keep others from removing a file for as long as it is open here; False where another keeps it, or none can."""
+    if sys.platform == "win32":
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
 
 
 @contextmanager
@@ -243,11 +260,19 @@ def _flush(path: Path) -> None:
 
 
 def _remove_leftovers(folder: Path) -> None:
+    """Remove the temporary files of processes that are gone: of one that writes on another machine or in another
+    container, where numbers of processes are other ones, the lock is held."""
     for leftover in folder.glob(f"{PREFIX}*{SUFFIX}"):
         process = leftover.name[len(PREFIX) :].partition("-")[0]
-        if process.isdigit() and not _runs(int(process)):
-            with contextlib.suppress(OSError):  # another user's, or no file at all: no reason to lose what is written
-                leftover.unlink()
+        if sys.platform == "win32" or not process.isdigit() or _runs(int(process)):
+            continue
+        with contextlib.suppress(OSError):  # another user's, or no file at all: no reason to lose what is written
+            handle = os.open(leftover, os.O_WRONLY | os.O_NONBLOCK)
+            try:
+                if _lock(handle):
+                    leftover.unlink()
+            finally:
+                os.close(handle)
 
 
 def _runs(process: int) -> bool:

@@ -35,7 +35,7 @@ def open_image(path: Path, channels: int = 3, *, exif: bool = True) -> Image.Ima
     exif : turn the picture as the camera's orientation tag says.
 
     Transparency is laid over white, grey of 16 bits or of floating-point numbers from 0 to 1 is scaled to 8 bits, of an
-    animation the first frame is taken, palettes and CMYK are converted.
+    animation the first frame is taken, palettes, CMYK and LAB are converted.
 
     Raises
     ------
@@ -140,9 +140,10 @@ def _flat(picture: Image.Image) -> Image.Image:
         grey = np.empty(values.shape, np.uint8)
         for row, value in zip(grey, values, strict=True):  # as float64 the whole would take eight times its memory
             row[:] = value.astype(np.float64) * scale + 0.5
+        grey[values == picture.info.get("transparency")] = 255
         return Image.fromarray(grey)
     if picture.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in picture.info:
         picture = picture.convert("RGBA")
         paper = Image.new("RGBA", picture.size, (255, 255, 255, 255))
         return Image.alpha_composite(paper, picture).convert("RGB")
-    return picture
+    return picture.convert("RGB") if picture.mode == "LAB" else picture

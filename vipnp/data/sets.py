@@ -96,7 +96,8 @@ class DataSet:
     classes : their names, in natural order.
     train, validation : the parts.
     left_out : the files below the source that are in neither.
-    passed_over : the files in its folders that are no images by their names, as paths below those of the parts.
+    passed_over : the files in its folders that are no images by their names, as paths below those of the parts; the
+        folders that are empty, with a slash behind; and images beside the folders of the classes.
     """
 
     classes: tuple[str, ...]
@@ -106,9 +107,11 @@ class DataSet:
     passed_over: tuple[str, ...] = field(default=(), kw_only=True)
 
 
-def natural(name: str) -> list[Any]:
-    """A sort key under which "2" stands before "10"."""
-    return [(0, int(part), "") if part.isdecimal() else (1, 0, part.casefold()) for part in re.split(r"(\d+)", name)]
+def natural(name: str) -> tuple[list[Any], str]:
+    """A sort key under which "2" stands before "10"; of names that differ in zeros or case alone, such as "02" and "2",
+    none is equal to another, as the order would be that of the file system."""
+    parts = re.split(r"(\d+)", name)
+    return [(0, int(part), "") if part.isdecimal() else (1, 0, part.casefold()) for part in parts], name
 
 
 def load_data_set(
@@ -148,6 +151,9 @@ def load_data_set(
     seed = check_whole("seed", seed, low=0)
     if isinstance(leave_out, str) or not isinstance(leave_out, Collection):
         raise TypeError(f"leave_out: got {shown(leave_out)}, expected a list of files")
+    for name in leave_out:
+        if not isinstance(name, str):
+            raise TypeError(f"leave_out: got {shown(name)} in it, expected names of files")
     if isinstance(source, str) and source in EMBEDDED:
         from vipnp.data import embedded
 
@@ -220,7 +226,7 @@ def scan(
 ) -> tuple[tuple[str, ...], list[str], HostArray]:
     """Classes in natural order, paths below `root` and their labels (n,), of a folder with one folder a class.
 
-    passed_over : see `images_below`.
+    passed_over : gets what `DataSet.passed_over` says.
 
     Raises ValueError if there are fewer than two classes with images, or the name of one is no line of text in
     UTF-8.
@@ -234,6 +240,11 @@ def scan(
         if files:
             check_class(root, folder)
             found[folder] = files
+        elif passed_over is not None and not any(name.startswith(f"{folder}/") for name in passed_over):
+            passed_over.append(f"{folder}/")
+    if passed_over is not None:
+        loose = (entry.name for entry in os.scandir(root) if not _is_folder(entry) and not entry.name.startswith("."))
+        passed_over += sorted((name for name in loose if _is_picture(name)), key=natural)
     if not found and any("idx" in name and "ubyte" in name for name in os.listdir(root)):
         raise ValueError(
             f"data: {root} has idx files of other names than MNIST's, expected train-images-idx3-ubyte, "
@@ -276,11 +287,15 @@ def images_below(
         if _is_folder(entry):
             if not (entry.is_symlink() and Path(os.path.realpath(entry.path)) in above):
                 names += images_below(folder / entry.name, path, above, passed_over)
-        elif os.path.splitext(entry.name)[1].lower() in PICTURES:
+        elif _is_picture(entry.name):
             names.append(path)
         elif passed_over is not None:
             passed_over.append(path)
     return names
+
+
+def _is_picture(name: str) -> bool:
+    return os.path.splitext(name)[1].lower() in PICTURES
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

@@ -70,17 +70,26 @@ def without_unreadable(split: Split, workers: int) -> tuple[Split, list[str]]:
 
 
 def told_of(passed_over: Sequence[str], classes: Collection[str] | None = None) -> str:
-    """A line about files that are no images by their names, "" where there are none; a photograph of an unknown kind
-    is not missed in silence. classes : those found, where folders that hold nothing else would be others."""
-    if not passed_over:
-        return ""
-    kinds = Counter(os.path.splitext(name)[1].lower() or "without a suffix" for name in passed_over)
-    counts = [f"{count} {kind}" for kind, count in kinds.most_common(NAMED)]
-    more = ", ..." if len(kinds) > NAMED else ""
-    folders = dict.fromkeys(name.partition("/")[0] for name in passed_over)
-    lost = [] if classes is None else [folder for folder in folders if folder not in classes]
-    nothing_else = f"; folders with nothing else, and so no classes: {listed(lost)}" if lost else ""
-    return f"passed over, since their names are no images': {', '.join(counts)}{more}{nothing_else}"
+    """A line about what was passed over in a folder (`DataSet.passed_over`), "" where that is nothing; a photograph of
+    an unknown kind, or beside the folders of the classes, is not missed in silence.
+
+    classes : those found, where folders that hold nothing else would be others.
+    """
+    files = [name for name in passed_over if "/" in name and not name.endswith("/")]
+    told = []
+    if files:
+        kinds = Counter(os.path.splitext(name)[1].lower() or "without a suffix" for name in files)
+        counts = [f"{count} {kind}" for kind, count in kinds.most_common(NAMED)]
+        more = ", ..." if len(kinds) > NAMED else ""
+        told.append(f"passed over, since their names are no images': {', '.join(counts)}{more}")
+    if classes is not None:
+        folders = dict.fromkeys(name.partition("/")[0] for name in passed_over if "/" in name)
+        if lost := [folder for folder in folders if folder not in classes]:
+            what = "with nothing else" if files else "without an image"
+            told.append(f"folders {what}, and so no classes: {listed(lost)}")
+        if beside := [name for name in passed_over if "/" not in name]:
+            told.append(f"images beside the folders of the classes, and so of none: {listed(beside)}")
+    return "; ".join(told)
 
 
 def told_of_dim(brightest: Sequence[float]) -> str:

@@ -256,7 +256,10 @@ class TorchModule(torch.nn.Module):
         self.vip = model
         self.rng = rng
         self._function = differentiable(vision_permutator, backend=model.backend)
+        copied = False
         for name, array in model.parameters().items():
+            tensor = to_tensor(array)
+            copied = copied or tensor.data_ptr() != to_tensor(array).data_ptr()
             *path, last = name.split(".")
             owner: torch.nn.Module = self
             for part in path:
@@ -265,8 +268,10 @@ class TorchModule(torch.nn.Module):
                 child = owner._modules[part]
                 assert child is not None
                 owner = child
-            owner.register_parameter(last, torch.nn.Parameter(to_tensor(array)))
+            owner.register_parameter(last, torch.nn.Parameter(tensor))
         self._shared, self._places = model.params, self._where()
+        if copied:  # of memory that PyTorch cannot write to, or has no strides for: the model takes the copies
+            self._tie()
 
     def _own(self) -> dict[str, torch.nn.Parameter]:
         """Without the plain tensors that `torch.func.functional_call` lends for one forward pass."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import numbers
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -234,9 +235,10 @@ class ViPConfig:
 
 
 def _sequence(name: str, values: Any) -> tuple[Any, ...]:
-    if isinstance(values, str) or not hasattr(values, "__iter__"):
-        raise TypeError(f"{name}: got {shown(values)}, expected a sequence")
-    return tuple(values)
+    if not isinstance(values, str | bytes | bytearray):
+        with contextlib.suppress(TypeError):  # an array of no axes has an __iter__ too
+            return tuple(values)
+    raise TypeError(f"{name}: got {shown(values)}, expected a sequence")
 
 
 PUBLISHED: Mapping[str, ViPConfig] = MappingProxyType(

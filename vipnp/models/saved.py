@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from vipnp.backends import Backend
@@ -25,6 +25,12 @@ NO_CONFIGURATION = (
     "vipnp.VisionPermutator(config).load_state_dict(vipnp.checkpoint.load_weights(path))"
 )
 """What to do with weights that do not say what they belong to."""
+
+HEAD = frozenset({"head.weight", "head.bias"})
+"""What weights of a backbone alone lack."""
+
+SAID = ("num_classes", "in_channels", "image_size")
+"""Of these it is said where weights of a published model have others than the published ones."""
 
 LONGEST_REASON = 400
 """Characters of an error that another one quotes."""
@@ -56,7 +62,7 @@ def load(
         (`VisionPermutator.at_resolution`).
     in_channels : of the images. For one, the weights of the patch embedding are summed over the channels; for others
         they are repeated in turn and scaled, so that an image of equal channels gives the same as before.
-    num_classes, seed : of a new head, and of its weights, where the file has another number of classes.
+    num_classes, seed : of a new head, and of its weights, where the file has another number of classes or no head.
 
     Returns
     -------
@@ -78,8 +84,10 @@ def load(
         get_config(name)
     if num_classes is not None:
         num_classes = check_whole("num_classes", num_classes, low=1)
+    seed = check_whole("seed", seed, low=0)
     tensors, found = load_weights(path), load_metadata(path)
     where = f"path: {os.fspath(path)!r}"
+    headless = "config" not in found and "norm.weight" in tensors and not HEAD & tensors.keys()
     if "config" in found:
         config, classes, transform = _described(where, found, tensors)
         if name is not None and published_model(tensors) != (
@@ -88,9 +96,12 @@ def load(
         ):
             raise ValueError(f"{where} holds a model of its own, not {name}: load it without a name")
     else:
+        if headless and num_classes is not None:
+            head = tensors["norm.weight"].reshape(1, -1).repeat(num_classes, axis=0)  # of its shape, to be replaced
+            tensors = {**tensors, "head.weight": head, "head.bias": head[:, 0]}
         name, config = _published(where, tensors, name)
         classes, transform = None, _published_transform(name, config)
-        _say_what_differs(name, config)
+        _say_what_differs(name, config, ("in_channels", "image_size") if headless else SAID)
     if in_channels is not None and check_whole("in_channels", in_channels, low=1) != config.in_channels:
         fitted = dataclasses.replace(config, in_channels=in_channels)  # refuses more weights than a model may have
         weight = tensors["patch_embed.proj.weight"]
@@ -108,10 +119,10 @@ def load(
         model = model.at_resolution(*image_size)
         _log.warning("image size: %d x %d instead of the file's %d x %d: the mixing matrices are interpolated",
                      *image_size, *config.image_size)  # fmt: skip
-    if num_classes is not None and num_classes != config.num_classes:
+    if num_classes is not None and (headless or num_classes != config.num_classes):
         model.reset_classifier(num_classes, seed=seed)
-        _log.warning("classes: %d instead of the file's %d: the head is new and has to be trained",
-                     num_classes, config.num_classes)  # fmt: skip
+        _log.warning("classes: %d instead of the file's %s: the head is new and has to be trained",
+                     num_classes, "none" if headless else config.num_classes)  # fmt: skip
     return model
 
 
@@ -177,7 +188,10 @@ def _published(where: str, tensors: Mapping[str, HostArray], name: str | None) -
     if name is None and 2 * others > len(parameter_shapes(PUBLISHED[nearest])):  # a model of somebody's own
         raise ValueError(f"{where} fits no published model; {NO_CONFIGURATION}")
     what = f"does not fit {name}" if name else f"fits no published model; nearest is {nearest}"
-    raise ValueError(f"{where} {what}{_differences(PUBLISHED[nearest], tensors)}; {NO_CONFIGURATION}")
+    differences = _differences(PUBLISHED[nearest], tensors)
+    if HEAD.isdisjoint(tensors):
+        differences += "; num_classes gives weights without a head a new one"
+    raise ValueError(f"{where} {what}{differences}; {NO_CONFIGURATION}")
 
 
 def published_model(tensors: Mapping[str, HostArray]) -> tuple[str, ViPConfig] | None:
@@ -239,8 +253,8 @@ def _for_channels(transform: Transform, channels: int) -> Transform | None:
     return None
 
 
-def _say_what_differs(name: str, config: ViPConfig) -> None:
+def _say_what_differs(name: str, config: ViPConfig, said: Sequence[str]) -> None:
     published = PUBLISHED[name]
-    for what in ("num_classes", "in_channels", "image_size"):
+    for what in said:
         if (here := getattr(config, what)) != (there := getattr(published, what)):
             _log.warning("%s: the weights have %s = %s, as published it is %s", name, what, here, there)

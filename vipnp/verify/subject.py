@@ -118,7 +118,7 @@ class Subject:
         if isinstance(y, (tuple, list)):
             if odd := [part for part in y if _is_no_array(part)]:
                 raise WrongFormError(f"y has {_described(odd[0])} in it, expected arrays")
-            return in_one_array(y), OfOneArray(pullback, tuple(np.shape(part) for part in y))
+            return in_one_array(y), OfOneArray(pullback, tuple(y))
         if _is_no_array(y):
             raise WrongFormError(f"y is {_described(y)}, expected an array or a tuple of arrays")
         if 0 in np.shape(y):
@@ -278,16 +278,24 @@ class OfOneArray:
     """A pullback of a tuple of cotangents as one of a single array, that of `in_one_array`."""
 
     pullback: Callable[[Any], Any]
-    shapes: tuple[tuple[int, ...], ...]
+    parts: tuple[Any, ...]
+    """What the op returned."""
 
     @property
     def ends(self) -> HostArray:
         """Where every part but the last ends."""
-        return np.cumsum([int(np.prod(shape)) for shape in self.shapes])[:-1]
+        return np.cumsum([np.size(part) for part in self.parts])[:-1]
 
     def __call__(self, dy: Any) -> Any:
-        parts = zip(np.split(dy, self.ends), self.shapes, strict=True)
-        return self.pullback(tuple(np.reshape(part, shape) for part, shape in parts))
+        pairs = zip(np.split(dy, self.ends), self.parts, strict=True)
+        return self.pullback(tuple(np.reshape(cotangent, np.shape(part)) for cotangent, part in pairs))
+
+
+def parts_of(y: Any, pullback: Callable[[Any], Any]) -> dict[str, Any]:
+    """What an op returned as its value, by name: y, or y[0], y[1], ... where it is a tuple."""
+    if isinstance(pullback, OfOneArray):
+        return {f"y[{i}]": part for i, part in enumerate(pullback.parts)}
+    return {"y": y}
 
 
 def off_by(error: float, unit: str) -> str:

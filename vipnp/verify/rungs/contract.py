@@ -17,7 +17,7 @@ from vipnp.verify.rungs.float32 import UNIT_32, rounded_to_float32
 from vipnp.verify.rungs.linear import Fault, gradients_at, linear_in_the_cotangent
 from vipnp.verify.rungs.noise import WORDS, explained, noise_of_results
 from vipnp.verify.saves import closure_arrays, declared_entries, distinct_entries
-from vipnp.verify.subject import UNIT_64, Subject, relative_error
+from vipnp.verify.subject import UNIT_64, OfOneArray, Subject, parts_of, relative_error
 from vipnp.verify.trees import tree_astype, tree_leaves
 
 NAME = "contract"
@@ -118,12 +118,13 @@ def writes_nothing(subject: Subject) -> Iterator[Fault]:
         ]
         for who, after in (("the op", None), ("the pullback", cotangent)):
             if after is None:
-                y, pullback = subject.run(subject.numpy, arrays, constants)
-                y_before = np.array(y)
+                parts = parts_of(*(ran := subject.run(subject.numpy, arrays, constants)))
+                returned = {name: np.array(part) for name, part in parts.items()}
             else:
-                subject.gradients(subject.numpy, pullback, cotangent)
-                if not _same_bits(y, y_before):
-                    yield Fault(None, f"the pullback writes to y{where}")
+                subject.gradients(subject.numpy, ran[1], cotangent)
+                for name, part in parts.items():
+                    if not _same_bits(part, returned[name]):
+                        yield Fault(None, f"the pullback writes to {name}{where}")
             for name, now, before in watched:
                 if not _same_bits(now, before):
                     yield Fault(name if name in subject.names else None, f"{who} writes to {name}{where}")
@@ -146,16 +147,19 @@ def shares_no_memory(subject: Subject) -> Iterator[Fault]:
     for where, relayout in _layouts():
         arrays = list(map(relayout, subject.copies()))
         y, pullback = subject.run(subject.numpy, arrays)
+        parts = parts_of(y, pullback)
         gradients = subject.gradients(subject.numpy, pullback, relayout(subject.cotangent.copy()))
         for name, array in zip(subject.names, arrays, strict=True):
-            if np.shares_memory(y, array):
-                yield Fault(name, f"y shares memory with {name}{where}")
+            for part, memory in parts.items():
+                if np.shares_memory(memory, array):
+                    yield Fault(name, f"{part} shares memory with {name}{where}")
             for other, gradient in zip(subject.names, gradients, strict=True):
                 if np.shares_memory(gradient, array):
                     yield Fault(other, f"the gradient of {other} shares memory with {name}{where}")
         for i, (name, gradient) in enumerate(zip(subject.names, gradients, strict=True)):
-            if np.shares_memory(gradient, y):
-                yield Fault(name, f"the gradient of {name} shares memory with y{where}")
+            for part, memory in parts.items():
+                if np.shares_memory(gradient, memory):
+                    yield Fault(name, f"the gradient of {name} shares memory with {part}{where}")
             for other, another in zip(subject.names[:i], gradients[:i], strict=True):
                 if np.shares_memory(gradient, another):
                     yield Fault(name, f"the gradients of {other} and {name} share memory{where}")
@@ -166,11 +170,13 @@ def repeatable(subject: Subject) -> Iterator[Fault]:
     another cotangent, and leaves alone what it returned before; a pullback declared one-shot raises RuntimeError the
     second time."""
     y, pullback = subject.run(subject.numpy, subject.copies())
-    y, kept = np.array(y), y
+    kept, y = parts_of(y, pullback), np.array(y)
+    kept_first = {name: np.array(part) for name, part in kept.items()}
     elsewhere, returned = _on_other_inputs(subject)
     returned_first = [np.array(g) for g in returned]
-    if not _same_bits(kept, y) or np.shares_memory(kept, elsewhere):
-        yield Fault(None, "running the op again changes the y it returned before")
+    for name, part in kept.items():
+        if not _same_bits(part, kept_first[name]) or any(np.shares_memory(part, other) for other in elsewhere):
+            yield Fault(None, f"running the op again changes the {name} it returned before")
     found = subject.gradients(subject.numpy, pullback, subject.cotangent)
     first = [np.array(g) for g in found]
     yield from _differing(subject, first, subject.float64_gradients, "the gradient depends on what ran before")
@@ -198,12 +204,13 @@ def repeatable(subject: Subject) -> Iterator[Fault]:
             yield from _differing(subject, now, before, "a later call of a pullback writes to what it returned before")
 
 
-def _on_other_inputs(subject: Subject) -> tuple[Any, list[Any]]:
-    """y and the gradients on other inputs, or on the same ones if the op is not made for others."""
+def _on_other_inputs(subject: Subject) -> tuple[list[Any], list[Any]]:
+    """All y and the gradients on other inputs, or on the same ones if the op is not made for others."""
 
-    def there(factor: float) -> tuple[Any, list[Any]]:
+    def there(factor: float) -> tuple[list[Any], list[Any]]:
         y, pullback = subject.run(subject.numpy, [np.asarray(factor * array) for array in subject.arrays])
-        return y, subject.gradients(subject.numpy, pullback, 0.75 * subject.cotangent)
+        gradients = subject.gradients(subject.numpy, pullback, 0.75 * subject.cotangent)
+        return list(parts_of(y, pullback).values()), gradients
 
     for factor in (-0.5, 0.5):
         with contextlib.suppress(BrokenOpError):
@@ -316,7 +323,7 @@ def _saved_row(subject: Subject) -> list[Row]:
         _, pullback = subject.run(subject.numpy, subject.copies())
     except BrokenOpError as error:
         return [subject.row(NAME, "saved", Verdict.FAIL, detail=str(error))]
-    kept = closure_arrays(pullback)
+    kept = closure_arrays(pullback.pullback if isinstance(pullback, OfOneArray) else pullback)
     if kept is None:
         detail = f"cannot look into a pullback of type {type(pullback).__name__}"
         return [subject.row(NAME, "saved", Verdict.INCONCLUSIVE, detail=detail)]

@@ -24,7 +24,7 @@ from vipnp.verify.rungs.noise import (
     rounding_of_gradient,
     rounding_of_terms,
 )
-from vipnp.verify.rungs.slopes import beside_slopes, kinks
+from vipnp.verify.rungs.slopes import STEPS, beside_slopes, indices, kinks
 from vipnp.verify.subject import Subject, off_by, relative_error, worst_entry
 
 NAME = "differences"
@@ -83,6 +83,10 @@ def differences(subject: Subject) -> list[Row]:
             for index, between in kinks(subject, i, np.asarray(off)).items():
                 if between:
                     coarse[index] = fine[index] = gradient[index]
+            for index in indices(np.asarray(np.abs(gradient - fine) > UNRESOLVED * np.max(np.abs(fine)))):
+                if not _beside_a_kink(subject, i, index):
+                    break
+                coarse[index] = fine[index] = gradient[index]
             error, doubt = relative_error(gradient, fine), relative_error(coarse, fine)
             detail = worst_entry(gradient, fine) if error > bound else ""
             off, allowed, beside = np.abs(gradient - fine), bound * float(np.max(np.abs(fine))), _gradient(i)
@@ -155,6 +159,20 @@ def _settle(subject: Subject, which: int, coarse: HostArray, fine: HostArray, bo
             return
         if bound * largest < off <= 10 * best.doubt and best.narrow and _kink_nearby(subject, which, unit):
             coarse[index] = fine[index] = gradient[index]
+
+
+def _beside_a_kink(subject: Subject, which: int, index: tuple[int, ...]) -> bool:
+    """Whether an entry has a kink nearby, and a gradient that is the slope on both sides over steps that do not reach
+    it: where all entries are so near, wide quotients agree with each other on the mean of both sides of the kink."""
+    unit = np.zeros(subject.arrays[which].shape)
+    unit[index] = 1
+    slope = float(subject.float64_gradients[which][index])
+    try:
+        sides = (beside_slopes(subject, {which: unit}, slope, step=step) for step in STEPS[1:])
+        held = next(filter(None, sides), None)
+        return held is not None and held.agree and held.between and _kink_nearby(subject, which, unit)
+    except BrokenOpError:  # the op is not made for one side
+        return False
 
 
 def _judged(subject: Subject, name: str, error: float, doubt: float, bound: float, detail: str) -> Row:

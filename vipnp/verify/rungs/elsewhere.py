@@ -21,16 +21,13 @@ from vipnp.verify.report import Row, Verdict
 from vipnp.verify.rungs.complex_step import holds_by_complex_step, random_direction
 from vipnp.verify.rungs.differences import STEP, best_quotient, difference
 from vipnp.verify.rungs.places import Place, places
-from vipnp.verify.rungs.slopes import SLOPE_STEP, beside_slopes, beside_ties, many_pieces
+from vipnp.verify.rungs.slopes import SLOPE_STEP, STEPS, beside_slopes, beside_ties, indices, many_pieces
 from vipnp.verify.subject import UNIT_64, Subject
 
 NAME = "elsewhere"
 
 BOUND = 1e-6
 """Error along a direction, relative to the gradient's norm, or to BOUND times that of the cotangent if that is more."""
-
-STEPS = (SLOPE_STEP, SLOPE_STEP / 100, SLOPE_STEP / 10000)
-"""Of slopes on both sides: the shorter ones, where other kinks are so near that the first crosses them."""
 
 TOLD = 3
 """So many faults of an argument are told, and no more looked for."""
@@ -185,9 +182,9 @@ def _off_slopes(subject: Subject, which: int, special: HostArray) -> Fault | Non
     words = f"along equal entries that move together, {ties.words}" if ties else ""
     if ties and wrong_along_ties and not ties.joint:
         return Fault(words)
-    indices = list(zip(*np.nonzero(special), strict=True)) if special.ndim else [()]
-    chosen = subject.rng("special").permutation(len(indices))[:SPECIAL_ENTRIES]
-    for index in (indices[k] for k in chosen):
+    entries = indices(special)
+    chosen = subject.rng("special").permutation(len(entries))[:SPECIAL_ENTRIES]
+    for index in (entries[k] for k in chosen):
         unit = np.zeros(special.shape)
         unit[index] = 1
         held = beside_slopes(subject, {which: unit}, float(gradient[index]))

@@ -88,7 +88,7 @@ def _parts(subject: Subject) -> dict[str, HostArray]:
     alone = {}
     if isinstance(pullback, OfOneArray):
         which = np.searchsorted(pullback.ends, np.arange(dy.size), side="right")
-        alone = {f"dy of y[{part}] alone": (which == part) * dy for part in range(len(pullback.shapes))}
+        alone = {f"dy of y[{part}] alone": (which == part) * dy for part in range(len(pullback.parts))}
     return {
         "dy with every second entry zero": alternate * dy,
         "dy with all entries but one zero": one * dy,

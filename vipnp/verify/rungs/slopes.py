@@ -22,11 +22,22 @@ SLOPE_STEP = 1e-5
 SLOPE_BOUND = 1e-3
 """The step of one-sided slopes of second order, and how far off them a gradient may be."""
 
+STEPS = (SLOPE_STEP, SLOPE_STEP / 100, SLOPE_STEP / 10000)
+"""The shorter ones, where kinks are so near that the first crosses them."""
+
+TIED_BOUND = 1e-5
+"""How far apart the slopes on both sides may be, beside the larger, for no kink between them along equal entries that
+move together: there no points nearby are asked, and those of a few pieces among hundreds differ by little."""
+
 NEARBY = 16
 """At so many points nearby the slope is taken, each entry a hundredth of a step to a step from where it was."""
 
-MISSED = 0.5
-"""Where many pieces meet, a few are missed: a gradient may be beyond those seen by so much of what they span."""
+MISSED = 2.0
+"""Where many pieces meet, most are missed: a gradient may be beyond those seen by so many times what they span, as that
+of all units of a layer that are off is."""
+
+QUOTIENTS = (1000, 30)
+"""The slopes nearby are taken over the step divided by this: over the shorter one, unless that is rounded away."""
 
 
 @dataclass(frozen=True)
@@ -54,9 +65,13 @@ def beside_slopes(
     words = f"the gradient is {found:.6g} where the slopes on both sides are {left:.6g} and {right:.6g}"
     apart = abs(right - left)
     between = sides[0] - slack <= found <= sides[1] + slack
-    if between or alone or (apart <= slack and not many_pieces(subject, step)):
+    if alone:
+        return Beside(apart <= slack * TIED_BOUND / SLOPE_BOUND, between, words, apart)
+    if between or (apart <= slack and not many_pieces(subject, step)):
         return Beside(apart <= slack, between, words, apart)
     nearby = _nearby(subject, moved, step)
+    if not nearby:  # nobody knows how many pieces there are
+        return Beside(False, True, words, apart)
     low, high = min(*sides, *nearby), max(*sides, *nearby)
     if any(min(abs(slope - side) for side in sides) > slack for slope in nearby):  # of neither of two pieces
         slack += MISSED * (high - low)
@@ -86,7 +101,7 @@ def kinks(subject: Subject, which: int, where: HostArray) -> dict[tuple[int, ...
     ends it, since no kink then makes the gradient right."""
     gradient = subject.float64_gradients[which]
     found: dict[tuple[int, ...], bool] = {}
-    for index in zip(*np.nonzero(where), strict=True) if where.ndim else [()] * bool(where):
+    for index in indices(where):
         unit = np.zeros(gradient.shape)
         unit[index] = 1
         try:
@@ -100,6 +115,11 @@ def kinks(subject: Subject, which: int, where: HostArray) -> dict[tuple[int, ...
     if not all(found.values()) and (ties := beside_ties(subject, which)) and ties.agree and ties.between:
         return dict.fromkeys(found, True)
     return found
+
+
+def indices(where: HostArray) -> list[tuple[int, ...]]:
+    """Those of the true entries."""
+    return list(zip(*np.nonzero(where), strict=True)) if where.ndim else [()] * bool(where)
 
 
 def _slack(subject: Subject, moved: Mapping[int, HostArray], slopes: Sequence[float]) -> float:
@@ -138,7 +158,9 @@ def many_pieces(subject: Subject, step: float) -> bool:
 def _nearby(subject: Subject, moved: Mapping[int, HostArray], step: float) -> list[float]:
     """The slopes along a direction at points nearby; none where the op is not made for these, and where rounding alone
     sets them apart."""
-    if rounding_of(subject) / (step / 500) > SLOPE_BOUND / 10 * float(np.max(np.abs(subject.cotangent))):
+    allowed = SLOPE_BOUND / 10 * float(np.max(np.abs(subject.cotangent)))
+    quotient = next((q for q in QUOTIENTS if rounding_of(subject) / (2 * step / q) <= allowed), None)
+    if quotient is None:
         return []
     rng = subject.rng("nearby")
     slopes = []
@@ -151,11 +173,11 @@ def _nearby(subject: Subject, moved: Mapping[int, HostArray], step: float) -> li
             ends = []
             for sign in (1, -1):
                 arrays = [
-                    np.asarray(array + sign * step / 1000 * moved[i]) if i in moved else array.copy()
+                    np.asarray(array + sign * step / quotient * moved[i]) if i in moved else array.copy()
                     for i, array in enumerate(there)
                 ]
                 ends.append(np.asarray(subject.run(subject.numpy, arrays)[0]))
-            slopes.append(float(np.sum(subject.cotangent * (ends[0] - ends[1]))) / (step / 500))
+            slopes.append(float(np.sum(subject.cotangent * (ends[0] - ends[1]))) / (2 * step / quotient))
     except BrokenOpError:
         return []
     return slopes
