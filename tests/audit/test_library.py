@@ -154,6 +154,39 @@ def test_a_wrong_replacement_fails_in_the_op_and_in_the_layers_that_use_it() -> 
     assert "quick_gelu" in report.failures[0].detail
 
 
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        ("x", "it writes to its arguments"),
+        ("y", "another call, or the pullback, changes the y it returned"),
+        ("dx", "another call before the pullback changes the gradients"),
+    ],
+)
+def test_a_replacement_that_keeps_or_takes_memory_fails(fault: str, words: str) -> None:
+    """Its values and gradients are right where every call ends before the next one begins."""
+    buffers: dict[Any, Any] = {}
+
+    def kept(array: Any) -> Any:
+        buffer = buffers.setdefault((array.shape, array.dtype), np.empty_like(array))
+        buffer[...] = array
+        return buffer
+
+    backend = backend_replacing_gelu(1.0)
+    table = Replacements()
+
+    @table.replaces(ops.gelu)
+    def careless_gelu(xp: Any, x: Any) -> Any:
+        y, back = ops.gelu(xp, x.copy())
+        if fault == "x":
+            x[...] = y
+        saved = kept(x) if fault == "dx" else x.copy()
+        return kept(y) if fault == "y" else y, lambda dy: ops.gelu(xp, saved)[1](dy) if fault == "dx" else back(dy)
+
+    backend.replacements = table
+    report = audit(ops=["gelu"], rungs=["backend"], backend=backend)
+    assert {row.detail for row in report.failures} == {f"quick: careless_gelu: {words}"}
+
+
 def test_the_plain_backend_is_held_to_itself() -> None:
     report = audit(ops=["layer_norm"], backend=get_backend("numpy"), rungs=["backend", "contract"])
     assert report.ok

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import math
 import os
 import tracemalloc
@@ -326,6 +327,26 @@ def test_grey_of_another_scale_is_not_cut_off(tmp_path: Path, values: Any, messa
     for read in (open_image, check_image):
         with pytest.raises(UnreadableImageError, match=rf"x\.tif: got grey values {message}"):
             read(path)
+
+
+def test_a_file_that_is_open_is_a_picture_as_its_path_is(tmp_path: Path) -> None:
+    """Pillow's own conversion makes what is transparent black, and cuts off grey of 16 bits: that is not advised."""
+    transform = Transform(size=(8, 8))
+    pictures = {
+        "clear": Image.new("RGBA", (9, 12), (200, 10, 10, 60)),
+        "grey": Image.fromarray(np.arange(108, dtype=np.uint16).reshape(12, 9) * 600),
+    }
+    for name, picture in pictures.items():
+        picture.save(tmp_path / f"{name}.png")
+        upload = io.BytesIO((tmp_path / f"{name}.png").read_bytes())
+        expected = transform.evaluation(tmp_path / f"{name}.png")
+        np.testing.assert_array_equal(transform.evaluation(open_image(upload)), expected)
+        with pytest.raises(ValueError, match=r"expected 'RGB', as vipnp\.data\.open_image\(file, 3\) gives"):
+            transform.evaluation(picture)
+    with pytest.raises(UnreadableImageError, match="is no whole image"):
+        open_image(io.BytesIO(b"nothing"))
+    with pytest.raises(TypeError, match="path: got int, expected the name of an image file, or one that is open"):
+        open_image(3)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("channels", [1, 3])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -164,6 +165,85 @@ def mean_over_lengths(xp: Any, x: Any, lengths: Any) -> Any:
 @right(X, order=np.argsort(np.random.default_rng(3).normal(size=(3, 4)), axis=1))
 def permuted_rows(xp: Any, x: Any, order: Any) -> Any:
     return np.take_along_axis(x, order, 1), lambda dy: (np.take_along_axis(dy, np.argsort(order, 1), 1),)
+
+
+def binary_entropy(xp: Any, x: Any) -> Any:
+    """Its gradient needs log(a) - log(b) = log(a / b), which no field knows; it raises outside (0, 1)."""
+    if x.dtype.kind == "f" and not np.all((x > 0) & (x < 1)):
+        raise ValueError("x must be in (0, 1)")
+    return -x * np.log(x) - (1 - x) * np.log(1 - x), lambda dy: (dy * np.log((1 - x) / x),)
+
+
+right(POSITIVE / 3)(binary_entropy)
+
+
+@right(X, rows=3)
+def mean_of_so_many_rows(xp: Any, x: Any, rows: int) -> Any:
+    return x.mean(0), lambda dy: (np.repeat(dy[None], len(x), axis=0) / rows,)
+
+
+def cross_entropy_of(x: Any, labels: Any) -> Any:
+    p = np.exp(x - x.max(1, keepdims=True))
+    p = p / p.sum(1, keepdims=True)
+    rows = np.arange(len(labels))
+
+    def back(dy: Any) -> Any:
+        dx = p.copy()
+        dx[rows, labels] -= 1
+        return (dy * dx / x.dtype.type(len(labels)),)
+
+    return -np.log(p[rows, labels]).mean(), back
+
+
+LABELS_OF_THREE = np.array([2, 0, 3])
+
+
+@dataclass(slots=True)
+class Labelled:
+    labels: Any
+
+    def __call__(self, xp: Any, x: Any) -> Any:
+        return cross_entropy_of(x, self.labels)
+
+
+def _by_position(labels: Any, xp: Any, x: Any) -> Any:
+    return cross_entropy_of(x, labels)
+
+
+def _through_a_helper(x: Any) -> Any:
+    return cross_entropy_of(x, LABELS_OF_THREE)
+
+
+def _wrapped(op: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(op)
+    def wrapper(*args: Any) -> Any:
+        return op(*args)
+
+    return wrapper
+
+
+def _with_labels(labels: Any) -> Callable[..., Any]:
+    return _wrapped(lambda xp, x: cross_entropy_of(x, labels))
+
+
+HOLDERS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
+    "a default": (lambda xp, x, labels=LABELS_OF_THREE: cross_entropy_of(x, labels), {}),
+    "a keyword default": (lambda xp, x, *, labels=LABELS_OF_THREE: cross_entropy_of(x, labels), {}),
+    "a partial, by position": (functools.partial(_by_position, LABELS_OF_THREE), {}),
+    "slots": (Labelled(LABELS_OF_THREE), {}),
+    "what a decorator wraps": (_with_labels(LABELS_OF_THREE), {}),
+    "a global of a helper": (lambda xp, x: _through_a_helper(x), {}),
+    "an object in kwargs": (lambda xp, x, held: cross_entropy_of(x, held.labels), {"held": Labelled(LABELS_OF_THREE)}),
+}
+
+
+@pytest.mark.parametrize("holder", HOLDERS)
+def test_labels_that_are_held_anywhere_fail_no_op(holder: str) -> None:
+    """They cannot be repeated where there are more rows, and are named."""
+    op, kwargs = HOLDERS[holder]
+    (row,) = verify(op, [X], kwargs=kwargs, rungs=["elsewhere"]).rows
+    assert row.verdict is Verdict.INCONCLUSIVE, row
+    assert "in place of 3, which may spoil the constant" in row.detail
 
 
 def mean_of_the_largest(xp: Any, x: Any, *, k: int) -> Any:

@@ -624,6 +624,17 @@ def test_state_in_the_forward_pass() -> None:
     assert "another y" in contract_failure(op)
 
 
+def test_what_the_contract_found_counts_also_without_time_for_the_rest() -> None:
+    def slow(xp: Any, x: Any) -> Any:
+        time.sleep(0.1)
+        x *= 2
+        return x * x, lambda dy: (2 * x * dy,)
+
+    (row,) = verify(slow, [X], rungs=["contract"], seconds=0.7).rows
+    assert row.verdict is Verdict.FAIL
+    assert "the op writes to x" in row.detail
+
+
 def test_a_buffer_used_again() -> None:
     buffer = np.empty((3, 4))
 

@@ -736,6 +736,25 @@ def clipped_to_steps_without_the_mask(xp: Any, x: Any, s: Any) -> Any:
 # --- where kinks are near -------------------------------------------------------------------------------------------
 
 
+@wrong(X, Z)
+def nothing_in_rows_of_zeros(xp: Any, x: Any, g: Any) -> Any:
+    return x * g, lambda dy: (dy * g * np.any(x != 0, axis=-1, keepdims=True), dy * x)
+
+
+@wrong(X, Z, RNG.normal(size=(3, 2)))
+def values_beyond_20_of_an_attention(xp: Any, q: Any, k: Any, v: Any) -> Any:
+    """Linear in v, while the softmax of the large q and k bends within every step."""
+    p = np.exp((s := q @ k.T) - s.max(-1, keepdims=True))
+    p = p / p.sum(-1, keepdims=True)
+
+    def back(dy: Any) -> Any:
+        dp = dy @ v.T
+        ds = p * (dp - (dp * p).sum(-1, keepdims=True))
+        return ds @ k, ds.T @ q, p.T @ dy * (1.5 if v.max() > 20 else 1)
+
+    return p @ v, back
+
+
 @wrong(X)
 def sorts_up_to_100(xp: Any, x: Any) -> Any:
     order = np.argsort(x, -1)
@@ -795,6 +814,23 @@ def cotangent_within_fortran_order(xp: Any, x: Any) -> Any:
 @wrong(X)
 def a_transpose_that_is_a_copy_of_some(xp: Any, x: Any) -> Any:
     return np.ascontiguousarray(x.T), lambda dy: (np.array(dy.T),)
+
+
+@wrong({"w": X})
+def a_step_within_the_dict(xp: Any, params: Any) -> Any:
+    w = params["w"]
+
+    def back(dy: Any) -> Any:
+        params["w"] = w - 0.1 * dy
+        return ({"w": 2 * w * dy},)
+
+    return w * w, back
+
+
+@wrong({"w": X})
+def a_key_more_in_the_dict(xp: Any, params: Any) -> Any:
+    params["cache"] = w = params["w"]
+    return w * w, lambda dy: ({"w": 2 * w * dy},)
 
 
 @wrong(X)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import IO, Any
 
@@ -99,14 +99,22 @@ def _mapping() -> dict[Any, Any]:
     return {}
 
 
-def _tensor(storage: Any, offset: Any, shape: Any, strides: Any, *_: Any) -> Tensor:
+def _tensor(storage: Any, offset: Any, shape: Any, strides: Any, *rest: Any) -> Tensor:
+    _check_plain(rest)
     return _checked(expect(storage, Storage), storage.dtype, offset, shape, strides)
 
 
 def _tensor_of_bytes(
-    storage: Any, offset: Any, shape: Any, strides: Any, grad: Any, hooks: Any, dtype: Any, *_: Any
+    storage: Any, offset: Any, shape: Any, strides: Any, grad: Any, hooks: Any, dtype: Any, *rest: Any
 ) -> Tensor:
+    _check_plain(rest)
     return _checked(expect(storage, Storage), _number_type(dtype), offset, shape, strides)
+
+
+def _check_plain(rest: Sequence[Any]) -> None:
+    """Raise ValueError where what is said of a tensor besides makes other numbers of those that are stored."""
+    if any(isinstance(part, dict) and part.get("neg") for part in rest):
+        raise ValueError("holds a tensor that PyTorch negates when it reads it; save tensor.resolve_neg()")
 
 
 def _parameter(tensor: Any, *_: Any) -> Tensor:

@@ -34,7 +34,7 @@ def evaluate(
     from vipnp.data.images import UnreadableImageError
     from vipnp.data.unreadable import told_of, without_unreadable
     from vipnp.train import confusion_matrix, report
-    from vipnp.train.folder import check_unseen, images_of, trained_on
+    from vipnp.train.folder import check_unseen, images_of, told_of_others, trained_on
     from vipnp.train.prediction import predict
     from vipnp.train.saved import BEST, LAST, division_of, load_saved, weight_file
     from vipnp.train.settings import FILE, read_settings
@@ -52,6 +52,8 @@ def evaluate(
             raise FileNotFoundError(f"run: {folder} holds no {FILE}, which says of what images: {elsewhere}")
         images = images_of(folder, read_settings(folder), otherwise=elsewhere)
         check_unseen(folder, images)
+        if others := told_of_others(folder, images):
+            tell(one_line(others))
     elif take_all:
         images = load_data_set(data, validation=1)
         if len(images.train):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -58,12 +58,14 @@ def check_files(*, save: Path | None, load: Path | None, plot: Path | None, json
 
 @contextmanager
 def saved_if_stopped(path: Path | None, state: Callable[[], dict[str, HostArray]]) -> Iterator[None]:
-    """Where this context ends early, by an interrupt or a closed pipe, what has been learnt so far goes to `path`."""
+    """Where this context ends early, by an interrupt or a closed pipe, what has been learnt so far goes to `path`; of
+    what has diverged, only weights that are finite."""
     try:
         yield
-    except BaseException:
+    except BaseException as error:
         if path is not None:
-            save_weights(path, state())
+            with suppress(*[ValueError] * isinstance(error, FloatingPointError)):
+                save_weights(path, state())
         raise
 
 

@@ -108,6 +108,7 @@ class Backend(ABC):
     keep : False for inference: every pullback is let go as soon as its op returns.
     ran : None, or a count of the functions that `find`, `run` and `readable` came to (see `counting`).
     notes : lines for whoever reads a summary, such as who multiplies its matrices.
+    products : by which library which kind of product is multiplied, where that is measured: others round otherwise.
     remake : makes a backend like this one, as `get_backend` with its name and options does; None for one made by hand.
 
     A pickled backend is its `remake`: the other process makes its own, with its own threads and libraries. A deep copy
@@ -131,6 +132,7 @@ class Backend(ABC):
         self.keep = True
         self.ran: Counter[Op] | None = None
         self.notes: tuple[str, ...] = ()
+        self.products = ""
         self.remake: Callable[[], Backend] | None = None
 
     def __getattr__(self, name: str) -> Any:

@@ -53,8 +53,8 @@ def replaced_when_done(path: str | os.PathLike[str]) -> Iterator[Path]:
 
     Raises OSError naming `path` where it cannot be written, and as `check_path`.
     """
-    target = Path(os.path.realpath(check_path("path", path)))
-    if target.is_symlink():  # what leads in a circle leads nowhere, and would be replaced itself
+    target = _followed(check_path("path", path))
+    if target.is_symlink() and not target.exists():  # a circle leads nowhere, and would be replaced itself
         raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), os.fspath(path))
     try:
         with _written_to(target) if target.exists() and not target.is_file() else _in_its_place(target) as temporary:
@@ -63,6 +63,12 @@ def replaced_when_done(path: str | os.PathLike[str]) -> Iterator[Path]:
         if error.errno is None:
             raise
         raise OSError(error.errno, error.strerror, os.fspath(path)) from error
+
+
+def _followed(path: str) -> Path:
+    """Where a path leads to; itself where that has none of its own, as a pipe that /dev/stdout stands for."""
+    target = Path(os.path.realpath(path))
+    return Path(path) if os.path.exists(path) and not target.exists() else target
 
 
 @contextmanager
@@ -155,7 +161,7 @@ def check_outputs(
         name = os.fspath(path)
         if not name:
             raise ValueError(f"{option}: got an empty name, expected that of a file")
-        target = Path(os.path.realpath(check_path(option, name)))
+        target = _followed(check_path(option, name))
         if os.path.isdir(target):
             raise ValueError(f"{option}: {name} is a folder, expected the name of a file")
         if not os.path.isdir(target.parent):
@@ -170,7 +176,7 @@ def check_outputs(
         if other != option and regular:
             raise ValueError(f"{other} and {option}: both are {name}, expected different files")
     for path in inputs:
-        target = Path(os.path.realpath(path))
+        target = _followed(os.fspath(path))
         if str(target) in seen and target.is_file():
             raise ValueError(f"{seen[str(target)]}: {os.fspath(path)} is one of the files to read, expected another")
     for option, path in outputs.items():

@@ -2,6 +2,7 @@
 
 from vipnp.data.augment import cutmix, mixup, rotate_and_shift
 from vipnp.data.digits import CLASSES, SPLITS, Digits, load_digits
+from vipnp.data.images import open_image
 from vipnp.data.random import stream
 from vipnp.data.sets import DataSet, Split, load_data_set
 from vipnp.data.transforms import Transform
@@ -17,6 +18,7 @@ __all__ = [
     "load_data_set",
     "load_digits",
     "mixup",
+    "open_image",
     "rotate_and_shift",
     "stream",
 ]

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import errno
+import os
 import stat
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
+
+from vipnp.core.files import check_path
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -25,27 +28,35 @@ class UnreadableImageError(ValueError):
     """A file that is no whole image; the message names it."""
 
 
-def open_image(path: Path, channels: int = 3, *, exif: bool = True) -> Image.Image:
+def open_image(path: str | os.PathLike[str] | BinaryIO, channels: int = 3, *, exif: bool = True) -> Image.Image:
     """The picture in `path`, decoded in full: mode "RGB" for three channels, "L" for one.
 
     Parameters
     ----------
-    path : of the file.
+    path : of the file; or the file itself, open for reading bytes, such as an `io.BytesIO`.
     channels : 3 or 1.
     exif : turn the picture as the camera's orientation tag says.
 
-    Transparency is laid over white, grey of 16 bits or of floating-point numbers from 0 to 1 is scaled to 8 bits, of an
-    animation the first frame is taken, palettes, CMYK and LAB are converted.
+    Returns
+    -------
+    PIL.Image.Image
+        Transparency is laid over white, grey of 16 bits or of floating-point numbers from 0 to 1 is scaled to 8 bits,
+        of an animation the first frame is taken, palettes, CMYK and LAB are converted.
 
     Raises
     ------
+    TypeError
+        For what is neither the name of a file nor one that is open.
     UnreadableImageError
         If the file is empty, truncated, no image, larger than `MAX_PIXELS`, may not be read, or is grey beyond 16 bits
         or beyond 0 to 1.
     OSError, MemoryError
         Where the process has no file or memory left, of which the file is innocent.
     """
-    picture = _flat(_decoded(path, exif=exif, coarse=False)).convert("RGB" if channels == 3 else "L")
+    source = Path(check_path("path", path)) if isinstance(path, str | os.PathLike) else path
+    if not isinstance(source, Path) and not hasattr(source, "read"):
+        raise TypeError(f"path: got {type(path).__name__}, expected the name of an image file, or one that is open")
+    picture = _flat(_decoded(source, exif=exif, coarse=False)).convert("RGB" if channels == 3 else "L")
     picture.info.clear()  # of the tags, by which it would be turned once more
     return picture
 
@@ -66,11 +77,11 @@ def check_image(path: Path) -> float | None:
     return float(np.asarray(picture).max()) / _white(picture) if picture.mode.startswith(("I", "F")) else None
 
 
-def _decoded(path: Path, *, exif: bool, coarse: bool) -> Image.Image:
+def _decoded(path: Path | BinaryIO, *, exif: bool, coarse: bool) -> Image.Image:
     from PIL import Image
 
     try:
-        if not stat.S_ISREG(path.stat().st_mode):  # a pipe is waited for
+        if isinstance(path, Path) and not stat.S_ISREG(path.stat().st_mode):  # a pipe is waited for
             raise UnreadableImageError(f"{path}: is a folder, a pipe or a device, expected an image")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of bombs, which are told here, and of tags; they name no file
@@ -117,7 +128,7 @@ def _turn(picture: Image.Image) -> Image.Transpose | None:
         return None
 
 
-def _check_grey(path: Path, picture: Image.Image) -> None:
+def _check_grey(path: Path | BinaryIO, picture: Image.Image) -> None:
     """Grey of more than 8 bits has a white that is known; brighter than that is another scale, which is not."""
     if picture.mode.startswith(("I", "F")):
         values, white = np.asarray(picture), _white(picture)
@@ -125,6 +136,15 @@ def _check_grey(path: Path, picture: Image.Image) -> None:
         # What rounds to black or white is that, such as the overshoot of a resampling.
         if not (low * (255 / white) + 0.5 >= 0 and high * (255 / white) + 0.5 < 256):
             raise UnreadableImageError(f"{path}: got grey values from {low:g} to {high:g}, expected 0 to {white}")
+
+
+def has_more(picture: Image.Image) -> bool:
+    """Whether Pillow's own conversion to 8 bits without transparency gives other pixels than `open_image`."""
+    return picture.mode.startswith(("I", "F")) or _is_transparent(picture)
+
+
+def _is_transparent(picture: Image.Image) -> bool:
+    return picture.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in picture.info
 
 
 def _white(picture: Image.Image) -> int:
@@ -142,7 +162,7 @@ def _flat(picture: Image.Image) -> Image.Image:
             row[:] = value.astype(np.float64) * scale + 0.5
         grey[values == picture.info.get("transparency")] = 255
         return Image.fromarray(grey)
-    if picture.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in picture.info:
+    if _is_transparent(picture):
         picture = picture.convert("RGBA")
         paper = Image.new("RGBA", picture.size, (255, 255, 255, 255))
         return Image.alpha_composite(paper, picture).convert("RGB")

@@ -125,7 +125,8 @@ def load_data_set(
         of images a class, or train/ and val/ (training/; valid/, validation/, test/, testing/) with those; or what
         `vipnp.data.packed` reads.
     validation : the share held out of a folder that has no validation part, in (0, 1]. Which files it takes depends on
-        `seed` and their names alone: adding files moves none. 1 leaves none to train on.
+        `seed` and their names alone: adding files moves none, but for a class so small that one is put on the side
+        where there was none. 1 leaves none to train on.
     seed : of that choice.
     leave_out : files below the source that are not taken, as `vipnp.data.unreadable` gives them.
 

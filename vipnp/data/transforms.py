@@ -13,7 +13,7 @@ import numpy as np
 from vipnp.core import Generator, HostArray
 from vipnp.core.checks import check_flag, check_generator, check_real, check_whole, shown
 from vipnp.core.files import check_path
-from vipnp.data.images import open_image, upright
+from vipnp.data.images import has_more, open_image, upright
 from vipnp.data.rand_augment import parse, rand_augment
 
 if TYPE_CHECKING:
@@ -181,9 +181,9 @@ class Transform:
         if not isinstance(mode, str) or not hasattr(picture, "convert"):  # an open file has a mode, too
             raise TypeError(f"picture: got {type(picture).__name__}, expected a picture of Pillow")
         if mode != expected:
-            raise ValueError(
-                f"picture: got mode {mode!r}, expected {expected!r}, as picture.convert({expected!r}) gives"
-            )
+            file = f"vipnp.data.open_image(file, {self.channels})"
+            way = file if has_more(picture) else f"picture.convert({expected!r})"
+            raise ValueError(f"picture: got mode {mode!r}, expected {expected!r}, as {way} gives")
         if 0 in picture.size:  # a crop may be empty
             raise ValueError(f"picture: got {picture.height} x {picture.width} pixels, expected at least one")
         return upright(picture) if self.exif else picture

@@ -31,6 +31,9 @@ GROUPS = frozenset({"weight", "exp_avg", "exp_avg_sq"})
 RECORD = "settings"
 """The counter, in newer states, that holds the settings that a state was made with."""
 
+PRODUCTS = "products"
+"""What stands in it besides: who multiplied the matrices (`Backend.products`)."""
+
 STATES_KEPT = 2
 """States of a run that are kept; the older one is there in case the newer cannot be read."""
 
@@ -128,6 +131,28 @@ def trained_on(folder: Path, images: DataSet) -> list[str]:
     trained = {row for row in read_split(folder) if row.endswith(",train")}
     now = zip(held_out.names, held_out.labels, strict=True)
     return [name for name, label in now if _row(name, images.classes[label], "train") in trained]
+
+
+def told_of_others(folder: Path, images: DataSet) -> str:
+    """A line about images that are held out now and were not when the run in `folder` began, which may be images that
+    it was trained on by other names, and about those that are not there any more; "" where all are as they were."""
+    rows = read_split(folder)
+    then = {part: {row for row in rows if row.endswith(f",{part}")} for part in ("train", "validation")}
+    now = {}
+    for part, split in (("train", images.train), ("validation", images.validation)):
+        pairs = zip(split.names, split.labels, strict=True)
+        now[part] = {_row(name, images.classes[label], part) for name, label in pairs}
+    lines = []
+    if new := now["validation"] - then["validation"]:
+        lines.append(f"held out now, and not when the run began: {listed(map(image_named, sorted(new)))}")
+        if moved := then["train"] - now["train"]:
+            lines.append(
+                f"images that it was trained on are not where they were ({len(moved)}): where they are among these, by "
+                "other names or in other classes, the accuracy is not that of images it has not seen"
+            )
+    if gone := then["validation"] - now["validation"]:
+        lines.append(f"images that were held out are not where they were ({len(gone)})")
+    return "; ".join(lines)
 
 
 def check_unseen(folder: Path, images: DataSet) -> None:

@@ -22,7 +22,7 @@ from vipnp.data import DataSet, stream
 from vipnp.models import VisionPermutator
 from vipnp.models.checks import description
 from vipnp.optim import AdamW, AdamWState, clip_grad_norm
-from vipnp.train.folder import RECORD, read_state, save_state
+from vipnp.train.folder import PRODUCTS, RECORD, read_state, save_state
 from vipnp.train.overlap import Exchange, HostSums, data_parallel, sums_over
 from vipnp.train.owners import Owners
 from vipnp.train.parts import Batches, Part
@@ -176,11 +176,12 @@ class Run:
         with stop_signals() as stop:
             while self.step < recipe.passes * self.steps_per_epoch:
                 epoch = self.step // self.steps_per_epoch
-                began = time.perf_counter()
+                began, seen = time.perf_counter(), 0
                 for samples, parts in self.batches.from_step(self.step, workers):
                     if show is not None and self.step == 0:
                         show(parts)
-                    told = self._one_step(samples, parts, began)
+                    seen += samples
+                    told = self._one_step(samples, parts, began, seen)
                     if report is not None:
                         report(told)
                     stopped = max(ranks.gather(stop[0] if stop else 0))
@@ -201,7 +202,8 @@ class Run:
                     raise StoppedError(stopped)
         return rows
 
-    def _one_step(self, samples: int, parts: list[Part], began: float) -> Progress:
+    def _one_step(self, samples: int, parts: list[Part], began: float, seen: int) -> Progress:
+        """A step, by whose end this process has `seen` so many images of the epoch since it `began`."""
         recipe, model = self.settings.recipe, self.model
         lr = recipe.learning_rate(self.step / self.steps_per_epoch)
         loss, found = self._summed(samples, parts)
@@ -222,7 +224,7 @@ class Run:
         self.loss_sum += loss * samples
         self.step += 1
         inside = (self.step - 1) % self.steps_per_epoch + 1
-        speed = inside * recipe.batch_size / max(time.perf_counter() - began, 1e-9)
+        speed = seen / max(time.perf_counter() - began, 1e-9)
         epoch = (self.step - 1) // self.steps_per_epoch
         return Progress(epoch, recipe.passes, inside, self.steps_per_epoch, loss, lr, speed)
 
@@ -346,7 +348,7 @@ class Run:
             for group, found in groups.items()
         }
         counters = {"step": self.step, "loss_sum": self.loss_sum, "best": self.best, "rows": rows}
-        counters[RECORD] = recorded(self.settings)
+        counters[RECORD] = {**recorded(self.settings), PRODUCTS: self.backend.products}
         save_state(self.folder, on_host, counters)
 
     def _restored(self) -> list[dict[str, Any]]:

@@ -11,6 +11,7 @@ from vipnp.core.checks import did_you_mean
 from vipnp.core.files import check_path
 from vipnp.data.transforms import Transform
 from vipnp.models import PUBLISHED, VisionPermutator, load
+from vipnp.train.folder import CONTENTS
 
 BEST, LAST = "best.safetensors", "last.safetensors"
 """The weights that a run writes."""
@@ -66,8 +67,9 @@ def load_model(source: str | Path, *, weights: Path | None = None, backend: Any 
 
 
 def files_of(source: str | Path, weights: Path | None = None) -> list[Path]:
-    """The files that `load_model` may read."""
-    return [Path(source), Path(source) / BEST, *([] if weights is None else [weights])]
+    """The files that `load_model` may read, and what else a run keeps beside them."""
+    of_a_run = [Path(source) / name for name in CONTENTS]
+    return [Path(source), *of_a_run, *([] if weights is None else [weights])]
 
 
 def division_of(file: Path) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from vipnp.train.folder import (
     CONTENTS,
     EVENTS,
     FOLDERS,
+    PRODUCTS,
     check_contents,
     check_goes_on,
     image_named,
@@ -195,7 +196,8 @@ def resumed(folder: Path, epochs: int | None, ranks: Ranks) -> Run:
     check_output_folder("--resume", folder)
     check_contents(folder)
     check_goes_on(folder)
-    check_recorded(folder, settings, record_of_settings(folder))
+    record = record_of_settings(folder)
+    check_recorded(folder, settings, record)
     if epochs is not None:
         found = read_state(folder)
         done = 0 if found is None else len(found[1]["rows"]) - settings.recipe.cooldown_epochs
@@ -205,6 +207,9 @@ def resumed(folder: Path, epochs: int | None, ranks: Ranks) -> Run:
     images = images_of(folder, settings, otherwise=f"write where they are now into {folder / FILE}, as data")
     check_same_images(read_split(folder), split_rows(images))
     run = Run(folder, settings, images, ranks)
+    if record.get(PRODUCTS, run.backend.products) != run.backend.products and ranks.rank == 0:
+        _log.warning("matrices are multiplied by other libraries than before: the bits are not those of a run without "
+                     "a stop (%s; before: %s)", run.backend.products, record[PRODUCTS])  # fmt: skip
     if settings.weights and not states(folder):
         run.take_weights()
     return run
@@ -238,6 +243,7 @@ def run_identity(run: Run, save_every: int) -> dict[str, Any]:
         "--save-every": save_every,
         "--shard-optimizer": run.owners is not None,
         "version of NCCL": None if nccl is None else nccl.version(),
+        "products of matrices": run.backend.products,
         **options,
         "images": f"a list of CRC-32 {zlib.crc32(images)}",
         **{f"version of {name}": value for name, value in versions().items() if name != "cores"},

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
 import numbers
 import re
+import sys
+import sysconfig
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -151,3 +155,67 @@ def _axes(shape: str) -> list[str]:
 
 def _factors(axis: str) -> list[str]:
     return [factor.strip() for factor in axis.split("*") if factor.strip()] or ["*"]
+
+
+LIBRARIES = tuple({sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")})
+"""Where the modules are that the user has not written."""
+
+PLAIN = (str, bytes, int, float, complex, np.ndarray, np.generic, list, tuple, range)
+"""What has no attributes of its own to look into."""
+
+
+def held_by(op: Any) -> Iterator[tuple[str, Any]]:
+    """(name, value) of what an op reads besides its arguments: arguments of a partial, defaults, variables around it,
+    attributes of objects; of the functions among these too, as of one that a decorator wraps, and of functions of its
+    own module that it calls."""
+    home = getattr(inspect.unwrap(op), "__globals__", None)
+    seen: set[int] = set()
+
+    def look(name: str, thing: Any) -> Iterator[tuple[str, Any]]:
+        if id(thing) in seen or isinstance(thing, (type, ModuleType)):
+            return
+        seen.add(id(thing))
+        if isinstance(thing, functools.partial):
+            inside = [("func", thing.func), *enumerate(thing.args), *thing.keywords.items()]
+        elif inspect.ismethod(thing):
+            inside = [("self", thing.__self__), ("func", thing.__func__)]
+        elif inspect.isfunction(thing):
+            inside = _read_by(thing, home)
+        elif isinstance(thing, Mapping):
+            inside = list(thing.items())
+        elif isinstance(thing, PLAIN):
+            yield name, thing
+            inside = [(name, part) for part in (thing if isinstance(thing, (list, tuple)) else ())
+                      if isinstance(part, np.ndarray) or not isinstance(part, PLAIN)]  # fmt: skip
+        else:
+            if name and _is_of_a_library(type(thing)):  # of which nobody knows what its attributes are
+                return
+            inside = list(vars(thing).items()) if isinstance(getattr(thing, "__dict__", None), dict) else []
+            slots = [slot for kind in type(thing).__mro__ for slot in getattr(kind, "__slots__", ())]
+            inside += [(slot, getattr(thing, slot)) for slot in slots if hasattr(thing, slot)]
+            inside.append(("__call__", inspect.getattr_static(type(thing), "__call__", None)))
+        for key, part in inside:
+            yield from look(str(key), part)
+
+    yield from look("", op)
+
+
+def _is_of_a_library(kind: type) -> bool:
+    module = getattr(sys.modules.get(kind.__module__), "__file__", None)
+    return kind is not SimpleNamespace and (module is None or str(module).startswith(LIBRARIES))
+
+
+def _read_by(function: Any, home: Any) -> list[tuple[Any, Any]]:
+    """Defaults of a function, the variables around it, and the globals that it names; the last of functions whose
+    module is `home`, so that the search ends."""
+    code, cells = function.__code__, function.__closure__ or ()
+    positional = code.co_varnames[: code.co_argcount]
+    defaults = function.__defaults__ or ()
+    inside = list(zip(positional[len(positional) - len(defaults) :], defaults, strict=True))
+    inside += (function.__kwdefaults__ or {}).items()
+    for name, cell in zip(code.co_freevars, cells, strict=True):
+        with contextlib.suppress(ValueError):  # a variable that has no value yet
+            inside.append((name, cell.cell_contents))
+    if function.__globals__ is home:
+        inside += [(name, home[name]) for name in code.co_names if name in home]
+    return inside

@@ -99,15 +99,23 @@ class Subject:
         return copy.deepcopy(dict(self.kwargs))
 
     def run(
-        self, backend: Backend, arrays: Sequence[Any], kwargs: Mapping[str, Any] | None = None, *, exact: bool = False
+        self,
+        backend: Backend,
+        arrays: Sequence[Any],
+        kwargs: Mapping[str, Any] | None = None,
+        *,
+        exact: bool = False,
+        built: bool = False,
     ) -> tuple[Any, Callable[[Any], Any]]:
-        """y and the pullback on `backend`.
+        """y and the pullback on `backend`. With `built`, `arrays` are the arguments themselves, with their dicts.
 
         Raises BrokenOpError where the op raises or returns no such pair; on an exact number type (`exact`) an exception
         means that the op uses something the type does not know, and UndecidedError says so.
         """
         try:
-            result = self.op(backend, *self.tree(arrays), **(self.constants() if kwargs is None else kwargs))
+            result = self.op(
+                backend, *(arrays if built else self.tree(arrays)), **(self.constants() if kwargs is None else kwargs)
+            )
         except (UndecidedError, MemoryError):
             raise
         except (Exception, SystemExit) as error:

@@ -48,7 +48,7 @@ def create(*, shards: int | None = None, products: str = "auto", keep_memory: bo
         raise ValueError(f"products: got {shown(products)}, expected one of {', '.join(PRODUCTS)}")
     if numba.config.DISABLE_JIT:  # type: ignore[attr-defined]
         raise RuntimeError('backend "numba": got NUMBA_DISABLE_JIT=1, expected Numba to compile its kernels')
-    product, note = measured_product() if products == "auto" else (MULTIPLIERS[products](), products)
+    product, note, kinds = measured_product() if products == "auto" else (MULTIPLIERS[products](), products, products)
     if keep_memory:
         keep_freed_memory()
     table, crew = crew_of(shards)
@@ -56,6 +56,7 @@ def create(*, shards: int | None = None, products: str = "auto", keep_memory: bo
     replacements = {**table, **OPTIMIZER_TABLE, **own}
     backend = NumpyBackend("numba", replacements=replacements, crew=crew, shard=ShardBackend(product))
     backend.notes = (f"products: {note}",)
+    backend.products = kinds
     return backend
 
 

@@ -162,8 +162,9 @@ def ranked_product() -> Product:
     return first if first is last else by_share(first, last)
 
 
-def measured_product() -> tuple[Product, str]:
-    """(the product by the library that was the fastest on this machine for its kind, how that is known).
+def measured_product() -> tuple[Product, str, str]:
+    """(the product by the library that was the fastest on this machine for its kind, how that is known, the library of
+    every kind).
 
     What is not divided is left to `default_product` as in `ranked_product`, which takes the place of this one where
     there is one library only or no choice can be kept (choice.py).
@@ -171,14 +172,16 @@ def measured_product() -> tuple[Product, str]:
     found = libraries()
     first = next(iter(found))
     if len(found) == 1:
-        return found[first], f"{first}, the only one that is installed"
+        return found[first], f"{first}, the only one that is installed", first
     versions = {name: metadata.version(DISTRIBUTIONS[name]) for name in found}
     choice, source = kept(found, {"processor": get_host_cpu_name(), **versions}, cache_folder(adamw_entries))
     if choice is None:
-        return by_share(found[first], default_product()), f"{first}, {source}"
+        return by_share(found[first], default_product()), f"{first}, {source}", first
     counts = Counter(choice.values())
     named = " and ".join(f"{name} for {counts[name]}" for name in found if counts[name])
-    return by_share(by_kind(found, choice), default_product()), f"{named} of {len(choice)} kinds of products, {source}"
+    note = f"{named} of {len(choice)} kinds of products, {source}"
+    kinds = "; ".join(f"{kind}: {name}" for kind, name in sorted(choice.items()))
+    return by_share(by_kind(found, choice), default_product()), note, kinds
 
 
 PRODUCTS: Mapping[str, Callable[[], Product]] = MappingProxyType(

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
 from vipnp.core import Backend, HostArray
 from vipnp.verify.outcomes import BrokenOpError
-from vipnp.verify.report import Row
+from vipnp.verify.report import Row, Verdict
 from vipnp.verify.rungs.float32 import SEEDS, UNIT_32, beside, rounded_to_float32
 from vipnp.verify.subject import Subject, relative_error
 from vipnp.verify.trees import tree_astype, tree_map
@@ -30,9 +31,38 @@ def backend_rung(backend: Backend) -> Callable[[Subject], list[Row]]:
             subject.measured(NAME, name, relative_error(found, truth), subject.bound, detail=replaced)
             for name, found, truth in zip(names, [y, *gradients], truths, strict=True)
         ]
+        if fault := _side_effect(subject, backend, gradients):
+            rows.append(subject.row(NAME, "y", Verdict.FAIL, detail=f"{replaced}: {fault}"))
         return rows + _single_rows(subject, backend)
 
     return rung
+
+
+def _side_effect(subject: Subject, backend: Backend, expected: Sequence[HostArray]) -> str:
+    """In words, what a call on the backend does to its arguments, or another call to its y and gradients; "" where that
+    is nothing."""
+
+    def call(factor: float) -> tuple[list[Any], Any, Any]:
+        arrays = [backend.asarray(factor * array) for array in subject.arrays]
+        constants: Any = tree_map(backend.asarray, subject.constants())
+        return arrays, *backend.run(subject.op, *subject.tree(arrays), **constants)
+
+    def on_host(arrays: Iterable[Any]) -> list[bytes]:
+        backend.synchronize()
+        return [np.array(backend.to_numpy(array)).tobytes() for array in arrays]
+
+    arrays, y, pullback = call(1.0)
+    before = on_host([y])
+    with contextlib.suppress(Exception):  # of an op that is not made for other inputs
+        call(0.5)[2](backend.asarray(-0.75 * subject.cotangent))
+    gradients = [backend.to_numpy(g) for g in subject.matched(pullback(backend.asarray(subject.cotangent)))]
+    if on_host(arrays) != on_host(backend.asarray(array) for array in subject.arrays):
+        return "it writes to its arguments"
+    if on_host([y]) != before:
+        return "another call, or the pullback, changes the y it returned"
+    if any(relative_error(g, e) > subject.bound for g, e in zip(gradients, expected, strict=True)):
+        return "another call before the pullback changes the gradients"
+    return ""
 
 
 def _single_rows(subject: Subject, backend: Backend) -> list[Row]:

@@ -13,6 +13,7 @@ from vipnp.verify.extras import MissingExtraError
 from vipnp.verify.outcomes import BrokenOpError, UndecidedError
 from vipnp.verify.report import Row, Verdict
 from vipnp.verify.rungs.noise import UNIT, or_nothing, rounding_of_gradient
+from vipnp.verify.rungs.places import made_for
 from vipnp.verify.rungs.pytorch import twin_gradients
 from vipnp.verify.rungs.slopes import kinks
 from vipnp.verify.subject import UNIT_64, Subject, geometric_mean
@@ -137,11 +138,8 @@ def off_by_rounding(subject: Subject, which: int) -> str:
             off = _off(subject, which) / UNIT_64
             if not off <= ROUNDED:
                 return ""
-            for draw in range(ELSEWHERE):
-                rng = subject.rng(f"elsewhere {draw}")
-                arrays = (np.asarray(array * np.exp2(rng.uniform(-4, 4, array.shape))) for array in subject.arrays)
-                if _off(replace(subject, args=subject.tree(arrays)), which) > GROWN:
-                    return ""
+            if any(_off_there(subject, which, draw) > GROWN for draw in range(ELSEWHERE)):
+                return ""
             nothing = any(map(_is_nothing, _balls(subject)[which].ravel()))
     except (MissingExtraError, UndecidedError, BrokenOpError):
         return ""
@@ -166,6 +164,17 @@ def _off(subject: Subject, which: int) -> float:
     tangents = [direction if j == which else None for j in range(len(point))]
     slope = subject.slope(DualNumbers(backend.numbers), point, tangents, backend.lift(subject.cotangent))
     return float(abs(slope - np.sum(ball * direction)).abs_upper())
+
+
+def _off_there(subject: Subject, which: int, draw: int) -> float:
+    """How far off it is at other inputs: each entry times 2^-4 to 2^4, or by less where the op is not made for that."""
+    for octaves in (4, 0.25):
+        rng = subject.rng(f"elsewhere {draw}")
+        arrays = [np.asarray(a * np.exp2(rng.uniform(-octaves, octaves, a.shape))) for a in subject.arrays]
+        there = replace(subject, args=subject.tree(arrays))
+        if made_for(there):
+            return _off(there, which)
+    return np.inf
 
 
 def _is_nothing(entry: Any) -> bool:

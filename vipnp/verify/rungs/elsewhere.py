@@ -142,7 +142,7 @@ def _off_direction(subject: Subject, which: int, gradient: HostArray, direction:
     if all(held and held.apart > error * norm / 10 for held in sides):
         return ""
     seen = [held for held in sides if held]
-    if (seen and not all(held.agree for held in seen)) or many_pieces(subject, scale * SLOPE_STEP):
+    if (seen and not all(held.agree for held in seen)) or many_pieces(subject, scale * SLOPE_STEP, [which]):
         # Kinks are as near as the steps are long, if the inputs do not lie on one, as those at hand may.
         return _off_ties(subject, which, scale) or _off_entries(subject, which, scale)
     if holds_by_complex_step(subject, which, direction, found, BOUND * norm):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-import inspect
 import tracemalloc
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -13,6 +11,7 @@ import numpy as np
 
 from vipnp.core import HostArray
 from vipnp.verify.outcomes import BrokenOpError, UndecidedError
+from vipnp.verify.saves import PLAIN, held_by
 from vipnp.verify.subject import Subject
 from vipnp.verify.trees import tree_arrays, tree_leaves, tree_map
 
@@ -33,7 +32,7 @@ LARGEST = (1e-6, 1e-3, 0.03, 8.0, 40.0)
 
 
 ALONE = 8
-"""Up to so many arguments are also made as large one at a time."""
+"""Up to so many arguments also get other values one at a time: a quotient stays as it is where both are larger."""
 
 
 @dataclass(frozen=True)
@@ -60,13 +59,21 @@ def places(subject: Subject) -> Iterator[Place]:
     for place in _other_sizes(subject):
         if made_for(place.subject) and not _beyond_domain(subject, place.subject):
             yield place
-    for words, arrays, marks in _other_values(subject):
-        yield from _where_it_is_made_for(subject, words, arrays, marks)
-    if 1 < len(subject.arrays) <= ALONE:  # a quotient of two stays what it is where both are larger
-        for i, name in enumerate(subject.names):
-            larger = _with(subject, [_up_to(LARGEST[-1], a) if j == i else None for j, a in enumerate(subject.arrays)])
-            if made_for(larger) and not _beyond_domain(subject, larger):
-                yield Place(f"with entries up to {LARGEST[-1]:g} in {name} alone", larger)
+    values = [Values(subject, *found) for found in _other_values(subject)]
+    refused = []
+    for other in values:
+        if there := other.place(other.changed):
+            yield there
+        else:
+            refused.append(other)
+    several = [other for other in values if len(other.changed) > 1]
+    alone = [
+        (other, (i,)) for other in several if other in refused or len(other.changed) <= ALONE for i in other.changed
+    ]
+    but_one = [(other, tuple(set(other.changed) - {i})) for other in refused for i in other.changed]
+    for other, among in (*alone, *(pair for pair in but_one if len(pair[1]) > 1)):
+        if there := other.place(among):
+            yield there
 
 
 def _other_sizes(subject: Subject) -> Iterator[Place]:
@@ -118,20 +125,29 @@ def _up_to(largest: float, array: HostArray) -> HostArray:
     return np.asarray(array * largest / max(float(np.max(np.abs(array))), 1e-300))
 
 
-def _where_it_is_made_for(subject: Subject, words: str, arrays: Arrays, marks: Arrays) -> Iterator[Place]:
-    """All arguments changed at once; where the op is not made for that, each of them alone and all but each: that a
-    divisor may not be zero says nothing of what it divides."""
-    changed = tuple(i for i, array in enumerate(arrays) if array is not None)
-    ways = [changed, *((i,) for i in changed), *(tuple(j for j in changed if j != i) for i in changed)]
-    for way in filter(None, dict.fromkeys(ways)):
-        there = _with(subject, [array if i in way else None for i, array in enumerate(arrays)])
-        if not made_for(there) or _beyond_domain(subject, there):
-            continue
-        special = tuple(None if i in changed and i not in way else mark for i, mark in enumerate(marks))
-        where = "" if way == changed else f" in {', '.join(subject.names[i] for i in way)}"
-        yield Place(words + where, there, special=special)
-        if way == changed:
-            return
+@dataclass(frozen=True, eq=False)
+class Values:
+    """Other values of the arguments of a subject, and which of them are special."""
+
+    subject: Subject
+    words: str
+    arrays: Arrays
+    marks: Arrays
+
+    @property
+    def changed(self) -> tuple[int, ...]:
+        """The arguments that have other values."""
+        return tuple(i for i, array in enumerate(self.arrays) if array is not None)
+
+    def place(self, among: tuple[int, ...]) -> Place | None:
+        """The place where these arguments have them; None where none has, or the op is not made for that: a divisor may
+        not be zero, which says nothing of what it divides."""
+        there = _with(self.subject, [array if i in among else None for i, array in enumerate(self.arrays)])
+        if not among or not made_for(there) or _beyond_domain(self.subject, there):
+            return None
+        special = tuple(None if i in self.changed and i not in among else mark for i, mark in enumerate(self.marks))
+        names = ", ".join(self.subject.names[i] for i in among)
+        return Place(f"{self.words} in {names}" if among != self.changed else self.words, there, special=special)
 
 
 def _beyond_domain(given: Subject, there: Subject) -> bool:
@@ -255,27 +271,12 @@ def _doubtful(subject: Subject, old: int, new: int) -> str:
     """The names of the constants that may not be what they were at another size. What an op holds, and a list or tuple
     such as labels, stays as long as it is."""
     axes = max(array.ndim for _, array in subject.named)
-    held = [name for name, constant in _held(subject.op) if _is_held(constant, old, new, axes)]
+    objects = [constant for _, constant in tree_leaves(subject.kwargs) if not isinstance(constant, PLAIN)]
+    found = [pair for thing in (subject.op, *objects) for pair in held_by(thing)]
+    held = [name for name, constant in found if _is_held(constant, old, new, axes)]
     lists = [name for name, constant in subject.kwargs.items() if _is_list_of(constant, old, axes)]
     leaves = [name for name, constant in tree_leaves(subject.kwargs) if _is_spoilt(constant, old, new)]
     return ", ".join(dict.fromkeys([*held, *lists, *leaves]))
-
-
-def _held(op: Any) -> Iterator[tuple[str, Any]]:
-    """What the op reads besides its arguments: keywords of a partial, attributes of an object, variables around it."""
-    while isinstance(op, functools.partial):
-        yield from op.keywords.items()
-        op = op.func
-    if not inspect.isfunction(op):
-        yield from getattr(getattr(op, "__self__", op), "__dict__", {}).items()
-        op = getattr(op, "__func__", type(op).__call__)
-    if inspect.isfunction(op):
-        try:
-            around = inspect.getclosurevars(op)
-        except ValueError:  # a variable that has no value yet
-            return
-        yield from around.nonlocals.items()
-        yield from around.globals.items()
 
 
 def _is_held(constant: Any, old: int, new: int, axes: int) -> bool:
@@ -309,8 +310,10 @@ def _is_spoilt(constant: Any, old: int, new: int) -> bool:
 
 
 def _is_index(constant: Any, old: int, new: int) -> bool:
-    """Whether a constant is an integer below the one size and not below the other."""
-    return isinstance(constant, (int, np.integer)) and not isinstance(constant, bool) and bool(new <= constant < old)
+    """Whether a constant is an integer that may be the one size, or is below it and not below the other."""
+    if not isinstance(constant, (int, np.integer)) or isinstance(constant, bool):
+        return False
+    return bool(constant == old or new <= constant < old)
 
 
 def _is_distribution(array: HostArray, axis: int) -> bool:

@@ -7,7 +7,7 @@ along equal entries which move together, on which all pieces agree.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -67,7 +67,7 @@ def beside_slopes(
     between = sides[0] - slack <= found <= sides[1] + slack
     if alone:
         return Beside(apart <= slack * TIED_BOUND / SLOPE_BOUND, between, words, apart)
-    if between or (apart <= slack and not many_pieces(subject, step)):
+    if between or (apart <= slack and not many_pieces(subject, step, moved)):
         return Beside(apart <= slack, between, words, apart)
     nearby = _nearby(subject, moved, step)
     if not nearby:  # nobody knows how many pieces there are
@@ -147,10 +147,11 @@ def _one_sided(subject: Subject, moved: Mapping[int, HostArray], sign: float, st
     return slopes[0] if doubt <= SLOPE_BOUND * max(1.0, *map(abs, slopes)) else None
 
 
-def many_pieces(subject: Subject, step: float) -> bool:
-    """Whether the slope along a direction in all entries differs from one point nearby to another."""
+def many_pieces(subject: Subject, step: float, which: Iterable[int]) -> bool:
+    """Whether the slope along a direction in all entries of some arrays differs from one point nearby to another."""
     rng = subject.rng("all entries")
-    moved = {i: np.asarray(rng.normal(size=array.shape)) for i, array in enumerate(subject.arrays)}
+    drawn = [np.asarray(rng.normal(size=array.shape)) for array in subject.arrays]
+    moved = {i: drawn[i] for i in which}
     slopes = _nearby(subject, moved, step)
     return bool(slopes) and max(slopes) - min(slopes) > _slack(subject, moved, slopes)
 
