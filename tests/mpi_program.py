@@ -101,6 +101,20 @@ def other_version(rank: int) -> None:
         start.versions = lambda: {**versions(), "numpy": "1.0"}
 
 
+def other_products(rank: int) -> None:
+    """Rank 1 multiplies by another library."""
+    from vipnp.train import run
+
+    made = run.get_backend
+
+    def get_backend(*args: Any, **options: Any) -> Any:
+        backend = made(*args, **options)
+        backend.products = "another" if rank == 1 else backend.products
+        return backend
+
+    run.get_backend = get_backend
+
+
 def fails_later(rank: int) -> None:
     """Rank 1 fails in its third step."""
     from vipnp.train import run

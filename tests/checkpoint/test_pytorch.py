@@ -82,6 +82,10 @@ def test_several_sets_of_weights_in_a_file_are_told(tmp_path: Path, caplog: pyte
     assert not caplog.messages
     read_pytorch(saved(CONTAINERS["timm"](tensors_of(small_model())), tmp_path / "w.pth"))
     assert caplog.messages == ["of several sets of weights in the file that of state_dict is taken, not state_dict_ema"]
+    caplog.clear()
+    tensors = tensors_of(small_model())
+    read_pytorch(saved({"model": {"state_dict": tensors}, "model_ema": {"state_dict": tensors}}, tmp_path / "w.pth"))
+    assert caplog.messages == ["of several sets of weights in the file that of model is taken, not model_ema"]
 
 
 @pytest.mark.parametrize("protocol", [2, 3, 4, 5])
@@ -254,6 +258,15 @@ def test_the_hand_written_pickle_is_read_as_a_tensor() -> None:
     found = read_pytorch(archive(tensor_pickle((2, 3), (3, 1)), NUMBERS))
     np.testing.assert_array_equal(found["w"], [[0, 1, 2], [3, 4, 5]])
     assert not found["w"].flags.writeable
+
+
+def test_a_tensor_that_is_negated_when_it_is_read_is_refused(tmp_path: Path) -> None:
+    """PyTorch stores the numbers and a mark; we gave them as they are stored."""
+    tensor = torch.complex(torch.ones(3), torch.ones(3)).conj().imag
+    assert tensor.is_neg()
+    with pytest.raises(ValueError, match=r"holds a tensor that PyTorch negates when it reads it; save tensor\.resolve"):
+        read_pytorch(saved({"w": tensor}, tmp_path / "w.pth"))
+    assert read_pytorch(saved({"w": tensor.resolve_neg()}, tmp_path / "w.pth"))["w"][0] == -1
 
 
 def nested_key() -> bytes:

@@ -9,6 +9,7 @@ import signal
 import stat
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -74,6 +75,19 @@ def test_leftovers_of_dead_writers_go_and_those_of_living_ones_stay(tmp_path: Pa
         path.write_text("half")
     write_text(tmp_path / "file", "whole")
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted([living.name, ".vipnp-notes.tmp", "file"])
+
+
+def test_standard_output_may_be_a_pipe_or_a_file_without_a_name(tmp_path: Path) -> None:
+    """Neither has a path of its own; the link in the place of /dev/stdout stays one."""
+    (tmp_path / "out").symlink_to("/proc/self/fd/1")
+    program = "from vipnp.core.files import *; check_outputs({'--a': 'out'}); write_text('out', 'whole')"
+    command = [sys.executable, "-c", program]
+    assert subprocess.run(command, stdout=subprocess.PIPE, cwd=tmp_path, check=True).stdout == b"whole"
+    with tempfile.TemporaryFile() as file:
+        subprocess.run(command, stdout=file, cwd=tmp_path, check=True)
+        file.seek(0)
+        assert file.read() == b"whole"
+    assert (tmp_path / "out").is_symlink()
 
 
 def test_what_another_machine_writes_stays(tmp_path: Path) -> None:
@@ -191,6 +205,7 @@ def test_a_file_cut_short_while_it_is_loaded_is_an_error_and_no_crash(tmp_path: 
     save_weights(path, {"w": np.zeros(1 << 20, np.float32)})
     program = f"""
 import sys
+import tempfile
 from pathlib import Path
 import vipnp.checkpoint.weights as weights
 real = Path.read_bytes

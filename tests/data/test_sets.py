@@ -347,6 +347,11 @@ def test_a_file_that_is_open_is_a_picture_as_its_path_is(tmp_path: Path) -> None
         open_image(io.BytesIO(b"nothing"))
     with pytest.raises(TypeError, match="path: got int, expected the name of an image file, or one that is open"):
         open_image(3)  # type: ignore[arg-type]
+    for channels in (2, 4):
+        with pytest.raises(ValueError, match=f"channels: got {channels}, expected 3 or 1"):
+            open_image(tmp_path / "grey.png", channels)
+    with pytest.raises(TypeError, match="exif: got 'no', expected True or False"):
+        open_image(tmp_path / "grey.png", exif="no")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("channels", [1, 3])

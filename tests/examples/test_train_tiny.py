@@ -154,6 +154,16 @@ def refused_before_training(arguments: list[str], monkeypatch: pytest.MonkeyPatc
     assert stopped.value.code == 2
 
 
+def test_a_run_that_diverges_says_so_where_it_would_save_too(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        train_tiny.main(["--epochs", "1", "--lr", "1e6", "--save", str(tmp_path / "w.safetensors")])
+    assert stopped.value.code == 1
+    assert "try a smaller lr" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize(("option", "library"), [("--save", "safetensors"), ("--plot", "matplotlib")])
 def test_a_missing_library_is_told_before_training(
     option: str, library: str, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch

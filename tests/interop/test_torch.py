@@ -187,6 +187,12 @@ def test_a_copy_has_a_model_of_its_own(copied: Any) -> None:
     assert not (module.vip.parameters()["head.bias"] == 7).any()
 
 
+def test_a_shallow_copy_leaves_the_first_as_it_is() -> None:
+    module = TorchModule(VisionPermutator(small_config(SIZES), seed=1))
+    images = torch.randn(1, module.vip.config.in_channels, *module.vip.config.image_size)
+    assert torch.equal(copy.copy(module)(images), module(images))
+
+
 def test_what_is_no_model_no_op_and_no_tensor() -> None:
     model: Any = VisionPermutator(small_config(SIZES), seed=3)
     for call, message in (

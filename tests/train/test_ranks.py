@@ -257,6 +257,7 @@ def test_a_sharded_optimizer_with_rates_by_layer(rates_by_layer: Path, tmp_path:
     [
         ("other_images", "images: rank 1 has a list of CRC-32 "),
         ("other_version", "version of numpy: rank 1 has 1.0, rank 0 has "),
+        ("other_products", "products of matrices: rank 1 has another, rank 0 has "),
         ("other_start", "weights: rank 1 has "),
         ("other_weights", "weights after step 2: rank 1 has "),
         ("fails_later", "rank 1: the disk is on fire"),

@@ -30,9 +30,9 @@ from vipnp.data import load_data_set
 from vipnp.models import VisionPermutator, load
 from vipnp.train import report, start
 from vipnp.train.folder import held_alone, prepare_folder, record_of_settings, states
-from vipnp.train.ranks import StoppedError
+from vipnp.train.ranks import Ranks, StoppedError
 from vipnp.train.recipe import RECIPES, Recipe, recipe_from
-from vipnp.train.run import Run
+from vipnp.train.run import Progress, Run
 from vipnp.train.saved import load_saved
 from vipnp.train.settings import Settings, check_recorded, read_settings, tiny_config
 from vipnp.train.signals import stop_signals
@@ -302,6 +302,69 @@ def test_evaluation_is_never_on_images_of_the_training(photos: Path, whole: Path
     assert "error: data: the run was trained on emu/" in result.output
     (folder / "split.csv").unlink()
     assert f"error: run: {folder} holds no split.csv: it is no whole run folder\n" == vipnp("eval", folder).output
+
+
+def test_images_that_have_other_names_are_told(photos: Path, whole: Path, tmp_path: Path) -> None:
+    """They may be those that the run was trained on."""
+    folder, data = tmp_path / "r", tmp_path / "data"
+    shutil.copytree(whole, folder)
+    shutil.copytree(photos, data)
+    config = (folder / "config.toml").read_text()
+    (folder / "config.toml").write_text(config.replace(json.dumps(str(photos)), json.dumps(str(data))))
+    assert vipnp("eval", folder).stderr == ""
+    before = load_data_set(data, seed=0)
+    for number, name in enumerate(before.train.names):
+        (data / name).rename((data / name).with_name(f"renamed-{number}.png"))
+    (data / before.validation.names[0]).unlink()
+    told = vipnp("eval", folder).stderr
+    assert told.startswith("held out now, and not when the run began: cat/renamed-")
+    assert f"images that it was trained on are not where they were ({len(before.train)}): " in told
+    assert told.endswith("; images that were held out are not where they were (1)\n")
+
+
+def test_a_run_that_goes_on_by_other_products_says_so(
+    whole: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Another library rounds otherwise: the bits are not those of a run without a stop."""
+    folder = tmp_path / "r"
+    shutil.copytree(whole, folder)
+    for state in states(folder):
+        counters = load_metadata(state)
+        counters["settings"]["products"] = "another"
+        save_weights(state, load_weights(state), counters)
+    assert vipnp("train", "--resume", folder, "--epochs", "4").exit_code == 0
+    (told,) = caplog.messages
+    assert told.startswith("matrices are multiplied by other libraries than before: the bits are not those of a run")
+    assert told.endswith("before: another)")
+    caplog.clear()
+    assert vipnp("train", "--resume", folder, "--epochs", "5").exit_code == 0
+    assert not caplog.messages
+
+
+@pytest.mark.parametrize("name", ["split.csv", "metrics.csv", "classes.txt"])
+def test_predictions_replace_no_file_of_the_run(name: str, whole: Path, photos: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(whole, tmp_path / "r"))
+    before = (folder / name).read_bytes()
+    for model in (folder, folder / "best.safetensors"):
+        result = vipnp("predict", model, photos, "--csv", folder / name)
+        assert result.exit_code == 2
+        assert f"error: --csv: {folder / name} is one of the files to read, expected another" in result.output
+    assert (folder / name).read_bytes() == before
+
+
+def test_images_per_second_are_those_of_this_process(photos: Path, tmp_path: Path) -> None:
+    """Of a batch that is larger than the set, and of a run that went on within an epoch, they were far more."""
+    folder = tmp_path / "r"
+    options = ("--epochs", "1", "--img-size", "16", "16", "--backend", "numpy")
+    assert vipnp("train", photos, "-o", folder, *options, "--batch-size", "100000").exit_code == 0
+    settings = read_settings(folder)
+    (tmp_path / "other").mkdir()
+    run = Run(tmp_path / "other", settings, load_data_set(photos), Ranks())
+    told: list[Progress] = []
+    began = time.perf_counter()
+    run.train(workers=0, save_every=100, report=told.append)
+    assert told[0].images_per_second >= len(run.data.train) / (time.perf_counter() - began)
+    assert told[0].images_per_second < 100_000
 
 
 ODD_NAMES = ["\U0001f4f7", "two\nlines"]

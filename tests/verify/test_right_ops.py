@@ -167,6 +167,18 @@ def permuted_rows(xp: Any, x: Any, order: Any) -> Any:
     return np.take_along_axis(x, order, 1), lambda dy: (np.take_along_axis(dy, np.argsort(order, 1), 1),)
 
 
+@right(X, POSITIVE)
+def phase(xp: Any, x: Any, period: Any) -> Any:
+    """Not tried with a period of 1e-6 beside x of 1, where it has a jump in every step."""
+    return x / period - np.floor(x / period).astype(x.dtype), lambda dy: (dy / period, -dy * x / period**2)
+
+
+@right(X, POSITIVE)
+def rounded_to_steps(xp: Any, x: Any, step: Any) -> Any:
+    whole = np.round(x / step)
+    return whole * step, lambda dy: (0 * dy, dy * whole)
+
+
 def binary_entropy(xp: Any, x: Any) -> Any:
     """Its gradient needs log(a) - log(b) = log(a / b), which no field knows; it raises outside (0, 1)."""
     if x.dtype.kind == "f" and not np.all((x > 0) & (x < 1)):

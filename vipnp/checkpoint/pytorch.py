@@ -105,7 +105,7 @@ def unwrapped(found: Any) -> dict[str, Tensor]:
             what = f"no weights under its entries {listed(found)}" if found else "an empty mapping"
             raise ValueError(f"holds {what}, expected a mapping from names to tensors")
         taken = next(iter(inner))
-        others = [name for name in inner if name != taken and any(isinstance(x, Tensor) for x in inner[name].values())]
+        others = [name for name in inner if name != taken and _has_tensors(inner[name])]
         if others:
             _log.warning("of several sets of weights in the file that of %s is taken, not %s", taken, listed(others))
         found = inner[taken]
@@ -118,6 +118,12 @@ def unwrapped(found: Any) -> dict[str, Tensor]:
     while prefix := next((p for p in PREFIXES if all(name.startswith(p) for name in tensors)), ""):
         tensors = {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
     return tensors
+
+
+def _has_tensors(held: Mapping[Any, Any]) -> bool:
+    """Whether a mapping, or one right inside, holds a tensor."""
+    inside = (part for part in held.values() if isinstance(part, dict))
+    return any(isinstance(x, Tensor) for part in (held, *inside) for x in part.values())
 
 
 def _arrays(found: Any, numbers: Callable[[Storage], memoryview]) -> dict[str, HostArray]:

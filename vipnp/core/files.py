@@ -54,10 +54,12 @@ def replaced_when_done(path: str | os.PathLike[str]) -> Iterator[Path]:
     Raises OSError naming `path` where it cannot be written, and as `check_path`.
     """
     target = _followed(check_path("path", path))
-    if target.is_symlink() and not target.exists():  # a circle leads nowhere, and would be replaced itself
+    nameless = target.is_symlink()  # what it leads to has no path
+    if nameless and not target.exists():  # a circle leads nowhere, and would be replaced itself
         raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), os.fspath(path))
     try:
-        with _written_to(target) if target.exists() and not target.is_file() else _in_its_place(target) as temporary:
+        written_to = nameless or (target.exists() and not target.is_file())
+        with (_written_to if written_to else _in_its_place)(target) as temporary:
             yield temporary
     except OSError as error:
         if error.errno is None:
@@ -66,7 +68,7 @@ def replaced_when_done(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 def _followed(path: str) -> Path:
-    """Where a path leads to; itself where that has none of its own, as a pipe that /dev/stdout stands for."""
+    """Where a path leads to; itself where that has none of its own, as a pipe or a removed file behind /dev/stdout."""
     target = Path(os.path.realpath(path))
     return Path(path) if os.path.exists(path) and not target.exists() else target
 

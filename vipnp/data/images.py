@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
+from vipnp.core.checks import check_flag, check_whole
 from vipnp.core.files import check_path
 
 if TYPE_CHECKING:
@@ -45,14 +46,17 @@ def open_image(path: str | os.PathLike[str] | BinaryIO, channels: int = 3, *, ex
 
     Raises
     ------
-    TypeError
-        For what is neither the name of a file nor one that is open.
+    TypeError, ValueError
+        For what is neither the name of a file nor one that is open, and for other channels.
     UnreadableImageError
         If the file is empty, truncated, no image, larger than `MAX_PIXELS`, may not be read, or is grey beyond 16 bits
         or beyond 0 to 1.
     OSError, MemoryError
         Where the process has no file or memory left, of which the file is innocent.
     """
+    if check_whole("channels", channels, low=1) not in (1, 3):
+        raise ValueError(f"channels: got {channels}, expected 3 or 1")
+    exif = check_flag("exif", exif)
     source = Path(check_path("path", path)) if isinstance(path, str | os.PathLike) else path
     if not isinstance(source, Path) and not hasattr(source, "read"):
         raise TypeError(f"path: got {type(path).__name__}, expected the name of an image file, or one that is open")

@@ -256,10 +256,7 @@ class TorchModule(torch.nn.Module):
         self.vip = model
         self.rng = rng
         self._function = differentiable(vision_permutator, backend=model.backend)
-        copied = False
         for name, array in model.parameters().items():
-            tensor = to_tensor(array)
-            copied = copied or tensor.data_ptr() != to_tensor(array).data_ptr()
             *path, last = name.split(".")
             owner: torch.nn.Module = self
             for part in path:
@@ -268,10 +265,8 @@ class TorchModule(torch.nn.Module):
                 child = owner._modules[part]
                 assert child is not None
                 owner = child
-            owner.register_parameter(last, torch.nn.Parameter(tensor))
-        self._shared, self._places = model.params, self._where()
-        if copied:  # of memory that PyTorch cannot write to, or has no strides for: the model takes the copies
-            self._tie()
+            owner.register_parameter(last, torch.nn.Parameter(to_tensor(array)))
+        self._tie_copies()
 
     def _own(self) -> dict[str, torch.nn.Parameter]:
         """Without the plain tensors that `torch.func.functional_call` lends for one forward pass."""
@@ -288,6 +283,14 @@ class TorchModule(torch.nn.Module):
             self.vip.set_parameters({name: to_array(self.vip.backend, found[name]) for name in names})
         self._shared, self._places = self.vip.params, self._where()
 
+    def _tie_copies(self) -> None:
+        """Tie where a parameter is a copy: of memory that PyTorch cannot write to or has no strides for, or of a copied
+        module; not in a shallow copy, which shares model and parameters with the first."""
+        self._shared, self._places = self.vip.params, self._where()
+        theirs = {name: to_tensor(array).data_ptr() for name, array in self.vip.parameters().items()}
+        if self._places != theirs:
+            self._tie()
+
     def _weight(self, name: str) -> Tensor:
         """A parameter by its official name, or what pruning or a parametrization computes in its place."""
         path, _, last = name.rpartition(".")
@@ -300,7 +303,7 @@ class TorchModule(torch.nn.Module):
     def __setstate__(self, state: dict[str, Any]) -> None:
         """A copy, or what comes out of a pickle: its parameters are the memory of its own model, as here."""
         super().__setstate__(state)  # type: ignore[no-untyped-call]
-        self._tie()
+        self._tie_copies()
 
     @_never_compiled
     def forward(self, images: Tensor) -> Tensor:

@@ -97,7 +97,7 @@ def load(
             raise ValueError(f"{where} holds a model of its own, not {name}: load it without a name")
     else:
         if headless and num_classes is not None:
-            head = tensors["norm.weight"].reshape(1, -1).repeat(num_classes, axis=0)  # of its shape, to be replaced
+            head = tensors["norm.weight"].reshape(1, -1)  # of the shape of one class, to be replaced
             tensors = {**tensors, "head.weight": head, "head.bias": head[:, 0]}
         name, config = _published(where, tensors, name)
         classes, transform = None, _published_transform(name, config)
@@ -190,7 +190,7 @@ def _published(where: str, tensors: Mapping[str, HostArray], name: str | None) -
     what = f"does not fit {name}" if name else f"fits no published model; nearest is {nearest}"
     differences = _differences(PUBLISHED[nearest], tensors)
     if HEAD.isdisjoint(tensors):
-        differences += "; num_classes gives weights without a head a new one"
+        differences += "; vipnp.load(..., num_classes=...) and vipnp train --weights give a backbone a new head"
     raise ValueError(f"{where} {what}{differences}; {NO_CONFIGURATION}")
 
 

@@ -68,7 +68,8 @@ def load_model(source: str | Path, *, weights: Path | None = None, backend: Any 
 
 def files_of(source: str | Path, weights: Path | None = None) -> list[Path]:
     """The files that `load_model` may read, and what else a run keeps beside them."""
-    of_a_run = [Path(source) / name for name in CONTENTS]
+    folder = Path(source).parent if Path(source).is_file() else Path(source)
+    of_a_run = [folder / name for name in CONTENTS]
     return [Path(source), *of_a_run, *([] if weights is None else [weights])]
 
 

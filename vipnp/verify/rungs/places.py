@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tracemalloc
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
@@ -11,9 +11,9 @@ import numpy as np
 
 from vipnp.core import HostArray
 from vipnp.verify.outcomes import BrokenOpError, UndecidedError
-from vipnp.verify.saves import PLAIN, held_by
+from vipnp.verify.rungs.constants import bound_to, doubtful, is_distribution
 from vipnp.verify.subject import Subject
-from vipnp.verify.trees import tree_arrays, tree_leaves, tree_map
+from vipnp.verify.trees import tree_arrays, tree_map
 
 BEYOND = (131, 1031)
 """Sizes beyond the blocks that code is cut into: primes, so that every cut leaves a rest."""
@@ -29,6 +29,9 @@ DOUBLED = 2**4
 
 LARGEST = (1e-6, 1e-3, 0.03, 8.0, 40.0)
 """The largest entry of inputs that are made small or large."""
+
+UP_TO = "with entries up to {:g}"
+SMALL = frozenset(UP_TO.format(largest) for largest in LARGEST if largest < 1)
 
 
 ALONE = 8
@@ -66,14 +69,11 @@ def places(subject: Subject) -> Iterator[Place]:
             yield there
         else:
             refused.append(other)
-    several = [other for other in values if len(other.changed) > 1]
-    alone = [
-        (other, (i,)) for other in several if other in refused or len(other.changed) <= ALONE for i in other.changed
-    ]
-    but_one = [(other, tuple(set(other.changed) - {i})) for other in refused for i in other.changed]
-    for other, among in (*alone, *(pair for pair in but_one if len(pair[1]) > 1)):
-        if there := other.place(among):
-            yield there
+    for other in values:
+        few = 1 < len(other.changed) <= ALONE and other.words not in SMALL  # of a small period every step has a kink
+        ways: list[tuple[int, ...]] = [(i,) for i in other.changed] if few or other in refused else []
+        ways += [tuple(set(other.changed) - {i}) for i in other.changed if other in refused and len(other.changed) > 2]
+        yield from filter(None, map(other.place, ways))
 
 
 def _other_sizes(subject: Subject) -> Iterator[Place]:
@@ -98,7 +98,7 @@ def _of_size(subject: Subject, resized: Subject, old: int, new: int) -> Place:
         if old in array.shape and new > old and array.dtype.kind in "iu" and len(np.unique(array)) == array.size
     ]
     where = f", where {', '.join(repeated)} repeats its entries" if repeated else ""
-    return Place(f"with size {new} in place of {old}{where}", resized, _doubtful(subject, old, new))
+    return Place(f"with size {new} in place of {old}{where}", resized, doubtful(subject, old, new))
 
 
 Arrays: TypeAlias = Sequence[HostArray | None]
@@ -109,7 +109,7 @@ def _other_values(subject: Subject) -> Iterator[tuple[str, Arrays, Arrays]]:
     """(words, other entries, which of them are special)."""
     ordinary = [None] * len(subject.arrays)
     for largest in LARGEST:
-        yield f"with entries up to {largest:g}", [_up_to(largest, array) for array in subject.arrays], ordinary
+        yield UP_TO.format(largest), [_up_to(largest, array) for array in subject.arrays], ordinary
     for words, sign in (("positive", 1.0), ("negative", -1.0)):
         yield f"with {words} entries", [sign * np.abs(array) for array in subject.arrays], ordinary
     rng = subject.rng("special values")
@@ -191,7 +191,7 @@ def _resized(subject: Subject, old: int, new: int) -> Subject | None:
     no two are equal. None where a constant would become one that a right op need not take."""
     rng = subject.rng(f"size {new} for {old}")
     constants = [array for _, array in tree_arrays(subject.kwargs) if isinstance(array, np.ndarray)]
-    if any(_bound_to(array, old, new) for array in constants):
+    if any(bound_to(array, old, new) for array in constants):
         return None
     arrays = [_stretched(array, old, new) for array in subject.arrays]
     moved = [array * rng.uniform(0.9, 1.1, array.shape) for array in arrays]
@@ -238,87 +238,11 @@ def _stretched(array: Any, old: int, new: int, *, constant: bool = False) -> Any
         return array
     for axis in reversed(range(array.ndim)):  # from the last: of square one-hot labels, the rows are the distributions
         if array.shape[axis] == old:
-            zeros = constant and new > old and _is_distribution(array, axis)
+            zeros = constant and new > old and is_distribution(array, axis)
             array = np.take(array, np.arange(new) % old, axis=axis)
             if zeros:
                 np.moveaxis(array, axis, 0)[old:] = 0
     return array
-
-
-def _bound_to(array: HostArray, old: int, new: int) -> bool:
-    """Whether a constant may belong to the size `old` alone: integers that `new` is too short for, such as labels, or
-    counts up to the size; permutations along an axis; distributions that would lose a part."""
-    if array.dtype.kind not in "iu" or not array.size:
-        return _loses_a_part(array, old, new)
-    too_long = new < old and bool(new <= array.max() <= old)
-    return too_long or _permutes(array, old) or _loses_a_part(array, old, new)
-
-
-def _permutes(array: HostArray, size: int) -> bool:
-    """Whether every line along an axis of this size is a permutation of it."""
-    axes = [axis for axis, found in enumerate(array.shape) if found == size]
-    return any(np.array_equal(np.sort(array, axis), np.indices(array.shape)[axis]) for axis in axes)
-
-
-def _loses_a_part(array: HostArray, old: int, new: int) -> bool:
-    return new < old and any(
-        size == old and _is_distribution(array, axis) and not _is_distribution(array.take(range(new), axis), axis)
-        for axis, size in enumerate(array.shape)
-    )
-
-
-def _doubtful(subject: Subject, old: int, new: int) -> str:
-    """The names of the constants that may not be what they were at another size. What an op holds, and a list or tuple
-    such as labels, stays as long as it is."""
-    axes = max(array.ndim for _, array in subject.named)
-    objects = [constant for _, constant in tree_leaves(subject.kwargs) if not isinstance(constant, PLAIN)]
-    found = [pair for thing in (subject.op, *objects) for pair in held_by(thing)]
-    held = [name for name, constant in found if _is_held(constant, old, new, axes)]
-    lists = [name for name, constant in subject.kwargs.items() if _is_list_of(constant, old, axes)]
-    leaves = [name for name, constant in tree_leaves(subject.kwargs) if _is_spoilt(constant, old, new)]
-    return ", ".join(dict.fromkeys([*held, *lists, *leaves]))
-
-
-def _is_held(constant: Any, old: int, new: int, axes: int) -> bool:
-    """Whether an array or a list along a size is held, or an index that may belong to it."""
-    if isinstance(constant, np.ndarray):
-        return old in constant.shape
-    return _is_index(constant, old, new) or _is_list_of(constant, old, axes)
-
-
-def _is_list_of(constant: Any, size: int, axes: int) -> bool:
-    """Whether a list, tuple or range of this length is a constant, or stands in it; a tuple of axes is none."""
-    if isinstance(constant, Mapping):
-        return any(_is_list_of(part, size, axes) for part in constant.values())
-    if not isinstance(constant, (list, tuple, range)):
-        return False
-    if isinstance(constant, tuple) and all(isinstance(i, int) and -axes <= i < axes for i in constant):
-        return False
-    return len(constant) == size or any(_is_list_of(part, size, axes) for part in constant)
-
-
-def _is_spoilt(constant: Any, old: int, new: int) -> bool:
-    """Whether a constant may belong to a size: an index, or an array along it, of integers in order or of
-    floating-point numbers other than masks of zeros and ones and distributions."""
-    if not isinstance(constant, np.ndarray):
-        return _is_index(constant, old, new)
-    if old in constant.shape and constant.dtype.kind == "f":
-        mask = np.all((constant == 0) | (constant == 1))
-        return not (mask or any(_is_distribution(constant, axis) for axis in range(constant.ndim)))
-    of_one_axis = constant.dtype.kind in "iu" and constant.shape == (old,) and old > 2
-    return of_one_axis and bool(np.all(constant[1:] >= constant[:-1]))
-
-
-def _is_index(constant: Any, old: int, new: int) -> bool:
-    """Whether a constant is an integer that may be the one size, or is below it and not below the other."""
-    if not isinstance(constant, (int, np.integer)) or isinstance(constant, bool):
-        return False
-    return bool(constant == old or new <= constant < old)
-
-
-def _is_distribution(array: HostArray, axis: int) -> bool:
-    """Whether the entries along an axis are not negative and sum to one."""
-    return array.dtype.kind in "fiub" and bool(np.all(array >= 0) and np.allclose(array.sum(axis=axis), 1, atol=1e-9))
 
 
 def _a_third(rng: np.random.Generator, shape: tuple[int, ...]) -> HostArray:
