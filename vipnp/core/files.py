@@ -88,7 +88,9 @@ def _in_its_place(target: Path) -> Iterator[Path]:
     temporary = target.parent / f"{PREFIX}{os.getpid()}-{secrets.token_hex(4)}{SUFFIX}"
     # Made as any new file is, so that the process's umask holds without being asked for.
     handle = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
-    _lock(handle)
+    locked = _lock(handle)
+    if not locked:
+        os.close(handle)  # Windows, which locks nothing here, gives no other name to a file that is open
     try:
         yield temporary
         if target.exists():
@@ -97,7 +99,8 @@ def _in_its_place(target: Path) -> Iterator[Path]:
         temporary.replace(target)
         _flush(target.parent)
     finally:
-        os.close(handle)
+        if locked:
+            os.close(handle)
         temporary.unlink(missing_ok=True)
 
 
