@@ -189,11 +189,6 @@ def binary_entropy(xp: Any, x: Any) -> Any:
 right(POSITIVE / 3)(binary_entropy)
 
 
-@right(X, rows=3)
-def mean_of_so_many_rows(xp: Any, x: Any, rows: int) -> Any:
-    return x.mean(0), lambda dy: (np.repeat(dy[None], len(x), axis=0) / rows,)
-
-
 def cross_entropy_of(x: Any, labels: Any) -> Any:
     p = np.exp(x - x.max(1, keepdims=True))
     p = p / p.sum(1, keepdims=True)

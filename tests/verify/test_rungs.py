@@ -374,6 +374,39 @@ def test_elsewhere_says_where_indices_that_differ_are_repeated() -> None:
     assert row.detail.startswith("with size 3 in place of 2, where chosen repeats its entries: the gradient is off by")
 
 
+def test_elsewhere_names_a_number_that_is_the_size() -> None:
+    def mean(xp: Any, x: Any, rows: int) -> Any:
+        return x.mean(0), lambda dy: (np.repeat(dy[None], len(x), axis=0) / rows,)
+
+    (row,) = verify(mean, [X], kwargs={"rows": 3}, rungs=["elsewhere"]).rows
+    assert row.detail.startswith("with size 1 in place of 3, though rows is 3: the gradient is off by")
+
+
+VOCABULARY = {f"word {i}": i for i in range(8)}
+
+
+class Deep:
+    def __init__(self, inside: Any) -> None:
+        self.inside = inside
+
+
+CHAIN: Any = None
+for _ in range(2000):
+    CHAIN = Deep(CHAIN)
+
+
+def test_numbers_that_an_op_holds_in_containers_excuse_nothing() -> None:
+    """Of a vocabulary or a configuration, one is always the size; and what is deep is not looked for without end."""
+
+    def op(xp: Any, x: Any, heads: int = 4) -> Any:
+        assert VOCABULARY
+        assert CHAIN
+        return 2 * x, lambda dy: ((4 if len(x) > 100 else 2) * dy,)
+
+    (row,) = verify(op, [np.ones((4, 3)) + np.arange(3)], rungs=["elsewhere"]).rows
+    assert row.verdict is Verdict.FAIL, row
+
+
 def test_elsewhere_still_judges_the_other_sizes_of_an_op_with_a_list() -> None:
     def blocked(xp: Any, x: Any, axes: Any) -> Any:
         y = x.sum(axis=tuple(axes))

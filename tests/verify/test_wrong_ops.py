@@ -816,6 +816,16 @@ def a_transpose_that_is_a_copy_of_some(xp: Any, x: Any) -> Any:
     return np.ascontiguousarray(x.T), lambda dy: (np.array(dy.T),)
 
 
+@wrong(X)
+def the_second_cotangent_within_fortran_order(xp: Any, x: Any) -> Any:
+    def back(dy: Any) -> Any:
+        twice = np.asfortranarray(dy[1])
+        twice *= 2
+        return (dy[0] + twice * x,)
+
+    return (x + 1, x * x), back
+
+
 @wrong({"w": X})
 def a_step_within_the_dict(xp: Any, params: Any) -> Any:
     w = params["w"]

@@ -160,44 +160,56 @@ def _factors(axis: str) -> list[str]:
 LIBRARIES = tuple({sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")})
 """Where the modules are that the user has not written."""
 
-PLAIN = (str, bytes, int, float, complex, np.ndarray, np.generic, list, tuple, range)
+DEEPEST, MANY = 5, 100
+"""How far `held_by` looks."""
+
+NUMBERS = (str, bytes, int, float, complex, np.generic)
+PLAIN = (*NUMBERS, np.ndarray, list, tuple, range)
 """What has no attributes of its own to look into."""
 
 
 def held_by(op: Any) -> Iterator[tuple[str, Any]]:
     """(name, value) of what an op reads besides its arguments: arguments of a partial, defaults, variables around it,
     attributes of objects; of the functions among these too, as of one that a decorator wraps, and of functions of its
-    own module that it calls."""
-    home = getattr(inspect.unwrap(op), "__globals__", None)
+    own module that it calls. What lies deeper than DEEPEST, and what is in a container of more than MANY, is not looked
+    for."""
+    home = getattr(op.func if isinstance(op, functools.partial) else op, "__globals__", None)
     seen: set[int] = set()
 
-    def look(name: str, thing: Any) -> Iterator[tuple[str, Any]]:
+    def look(name: str, thing: Any, depth: int) -> Iterator[tuple[str, Any]]:
         if id(thing) in seen or isinstance(thing, (type, ModuleType)):
             return
         seen.add(id(thing))
-        if isinstance(thing, functools.partial):
-            inside = [("func", thing.func), *enumerate(thing.args), *thing.keywords.items()]
-        elif inspect.ismethod(thing):
-            inside = [("self", thing.__self__), ("func", thing.__func__)]
-        elif inspect.isfunction(thing):
-            inside = _read_by(thing, home)
-        elif isinstance(thing, Mapping):
-            inside = list(thing.items())
-        elif isinstance(thing, PLAIN):
+        if isinstance(thing, PLAIN):
             yield name, thing
-            inside = [(name, part) for part in (thing if isinstance(thing, (list, tuple)) else ())
-                      if isinstance(part, np.ndarray) or not isinstance(part, PLAIN)]  # fmt: skip
-        else:
-            if name and _is_of_a_library(type(thing)):  # of which nobody knows what its attributes are
-                return
-            inside = list(vars(thing).items()) if isinstance(getattr(thing, "__dict__", None), dict) else []
-            slots = [slot for kind in type(thing).__mro__ for slot in getattr(kind, "__slots__", ())]
-            inside += [(slot, getattr(thing, slot)) for slot in slots if hasattr(thing, slot)]
-            inside.append(("__call__", inspect.getattr_static(type(thing), "__call__", None)))
-        for key, part in inside:
-            yield from look(str(key), part)
+        if depth < DEEPEST:
+            for key, part in _inside(name, thing, home):
+                yield from look(str(key), part, depth + 1)
 
-    yield from look("", op)
+    yield from look("", op, 0)
+
+
+def _inside(name: str, thing: Any, home: Any) -> list[tuple[Any, Any]]:
+    """What `held_by` looks into next."""
+    if isinstance(thing, functools.partial):
+        return [("func", thing.func), *enumerate(thing.args), *thing.keywords.items()]
+    if inspect.ismethod(thing):
+        return [("self", thing.__self__), ("func", thing.__func__)]
+    if inspect.isfunction(thing):
+        return _read_by(thing, home)
+    if type(thing) in (dict, list, tuple):
+        # Numbers in a container are a vocabulary or a configuration, of which one is always the size.
+        pairs = thing.items() if isinstance(thing, dict) else ((name, part) for part in thing)
+        return [(key, part) for key, part in pairs if not isinstance(part, NUMBERS)] if len(thing) <= MANY else []
+    if isinstance(thing, PLAIN) or (name and _is_of_a_library(type(thing))):  # nobody knows what its attributes are
+        return []
+    held = getattr(thing, "__dict__", None)
+    slots = [slot for kind in type(thing).__mro__ for slot in getattr(kind, "__slots__", ())]
+    return [
+        *(held.items() if isinstance(held, dict) else ()),
+        *((slot, getattr(thing, slot)) for slot in slots if hasattr(thing, slot)),
+        ("__call__", inspect.getattr_static(type(thing), "__call__", None)),
+    ]
 
 
 def _is_of_a_library(kind: type) -> bool:

@@ -294,9 +294,13 @@ class OfOneArray:
         """Where every part but the last ends."""
         return np.cumsum([np.size(part) for part in self.parts])[:-1]
 
-    def __call__(self, dy: Any) -> Any:
+    def split(self, dy: Any) -> tuple[Any, ...]:
+        """The cotangents of the parts."""
         pairs = zip(np.split(dy, self.ends), self.parts, strict=True)
-        return self.pullback(tuple(np.reshape(cotangent, np.shape(part)) for cotangent, part in pairs))
+        return tuple(np.reshape(cotangent, np.shape(part)) for cotangent, part in pairs)
+
+    def __call__(self, dy: Any) -> Any:
+        return self.pullback(self.split(dy))
 
 
 def parts_of(y: Any, pullback: Callable[[Any], Any]) -> dict[str, Any]:

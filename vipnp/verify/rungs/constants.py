@@ -78,10 +78,8 @@ def _is_spoilt(constant: Any, old: int, new: int) -> bool:
 
 
 def _is_index(constant: Any, old: int, new: int) -> bool:
-    """Whether a constant is an integer that may be the one size, or is below it and not below the other."""
-    if not isinstance(constant, (int, np.integer)) or isinstance(constant, bool):
-        return False
-    return bool(constant == old or new <= constant < old)
+    """Whether a constant is an integer below the one size and not below the other."""
+    return isinstance(constant, (int, np.integer)) and not isinstance(constant, bool) and bool(new <= constant < old)
 
 
 def is_distribution(array: HostArray, axis: int) -> bool:

@@ -118,17 +118,17 @@ def writes_nothing(subject: Subject) -> Iterator[Fault]:
         arrays, constants = list(map(relayout, subject.copies())), subject.constants()
         args = subject.tree(arrays)
         containers = _containers(args)
-        cotangent = relayout(subject.cotangent.copy())
-        watched = [
-            *zip(subject.names, arrays, subject.arrays, strict=True),
-            ("the cotangent", cotangent, subject.cotangent),
-        ]
-        for who, after in (("the op", None), ("the pullback", cotangent)):
-            if after is None:
-                parts = parts_of(*(ran := subject.run(subject.numpy, args, constants, built=True)))
+        watched = list(zip(subject.names, arrays, subject.arrays, strict=True))
+        for who in ("the op", "the pullback"):
+            if who == "the op":
+                y, pullback = subject.run(subject.numpy, args, constants, built=True)
+                parts = parts_of(y, pullback)
                 returned = {name: np.array(part) for name, part in parts.items()}
             else:
-                subject.gradients(subject.numpy, ran[1], cotangent)
+                call, cotangents = _laid_out(pullback, subject.cotangent.copy(), relayout)
+                expected = _laid_out(pullback, subject.cotangent, np.copy)[1]
+                watched += [("the cotangent", now, then) for now, then in zip(cotangents, expected, strict=True)]
+                subject.gradients(subject.numpy, call, cotangents[0])
                 for name, part in parts.items():
                     if not _same_bits(part, returned[name]):
                         yield Fault(None, f"the pullback writes to {name}{where}")
@@ -139,6 +139,16 @@ def writes_nothing(subject: Subject) -> Iterator[Fault]:
                 yield Fault(None, f"{who} changes what a dict or list among its arguments holds")
             for path in _changed(constants, subject.kwargs):
                 yield Fault(None, f"{who} writes to constant {path}{where}")
+
+
+def _laid_out(
+    pullback: Callable[[Any], Any], dy: HostArray, relayout: Callable[[HostArray], HostArray]
+) -> tuple[Callable[[Any], Any], tuple[HostArray, ...]]:
+    """A pullback that gets its cotangents in another layout, and these: one, or one for each of several y."""
+    if not isinstance(pullback, OfOneArray):
+        return pullback, (relayout(dy),)
+    cotangents = tuple(relayout(np.array(part)) for part in pullback.split(dy))
+    return lambda _: pullback.pullback(cotangents), cotangents
 
 
 def _containers(args: tuple[Any, ...]) -> list[tuple[str, int]]:
@@ -282,13 +292,12 @@ def any_memory_layout(subject: Subject) -> Iterator[Fault]:
             yield from _moved(subject, i + 1, gradient, base, "a cotangent of stride 0 gives another gradient")
     for description, relayout in LAYOUTS.items():
         for among, chosen in _which(len(subject.arrays)).items():
-            arrays = [
-                relayout(array) if i in chosen else array
-                for i, array in enumerate([*subject.copies(), np.asarray(subject.cotangent)])
-            ]
+            arrays = [relayout(array) if i in chosen else array for i, array in enumerate(subject.copies())]
             try:
-                y, pullback = subject.run(subject.numpy, arrays[:-1])
-                gradients = subject.gradients(subject.numpy, pullback, arrays[-1], keep_array=True)
+                y, pullback = subject.run(subject.numpy, arrays)
+                other = relayout if len(subject.arrays) in chosen else np.copy
+                call, cotangents = _laid_out(pullback, np.asarray(subject.cotangent), other)
+                gradients = subject.gradients(subject.numpy, call, cotangents[0], keep_array=True)
             except BrokenOpError as error:
                 yield Fault(error.argument, f"on {description} {among}, {error}")
                 continue

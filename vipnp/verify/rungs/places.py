@@ -98,6 +98,8 @@ def _of_size(subject: Subject, resized: Subject, old: int, new: int) -> Place:
         if old in array.shape and new > old and array.dtype.kind in "iu" and len(np.unique(array)) == array.size
     ]
     where = f", where {', '.join(repeated)} repeats its entries" if repeated else ""
+    numbers = [name for name, constant in subject.kwargs.items() if type(constant) is int and constant == old]
+    where += f", though {', '.join(numbers)} is {old}" if numbers else ""
     return Place(f"with size {new} in place of {old}{where}", resized, doubtful(subject, old, new))
 
 
