@@ -87,6 +87,10 @@ def test_standard_output_may_be_a_pipe_or_a_file_without_a_name(tmp_path: Path) 
         subprocess.run(command, stdout=file, cwd=tmp_path, check=True)
         file.seek(0)
         assert file.read() == b"whole"
+    for count in (1, 2):
+        with (tmp_path / "all").open("ab") as file:
+            subprocess.run(command, stdout=file, cwd=tmp_path, check=True)
+        assert (tmp_path / "all").read_bytes() == count * b"whole"
     assert (tmp_path / "out").is_symlink()
 
 

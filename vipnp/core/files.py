@@ -6,6 +6,7 @@ import contextlib
 import errno
 import json
 import os
+import re
 import secrets
 import stat
 import sys
@@ -19,6 +20,9 @@ from vipnp.core.checks import shown
 
 if sys.platform != "win32":
     import fcntl
+
+MOST_LINKS = 40
+"""As many as Linux follows."""
 
 PREFIX, SUFFIX = ".vipnp-", ".tmp"
 """A temporary file is called .vipnp-PID-RANDOM.tmp, whatever the length of the name it stands in for."""
@@ -54,11 +58,11 @@ def replaced_when_done(path: str | os.PathLike[str]) -> Iterator[Path]:
     Raises OSError naming `path` where it cannot be written, and as `check_path`.
     """
     target = _followed(check_path("path", path))
-    nameless = target.is_symlink()  # what it leads to has no path
-    if nameless and not target.exists():  # a circle leads nowhere, and would be replaced itself
+    opened = _is_opened(target)
+    if target.is_symlink() and not opened:  # what leads in a circle leads nowhere, and would be replaced itself
         raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), os.fspath(path))
     try:
-        written_to = nameless or (target.exists() and not target.is_file())
+        written_to = opened or (target.exists() and not target.is_file())
         with (_written_to if written_to else _in_its_place)(target) as temporary:
             yield temporary
     except OSError as error:
@@ -67,10 +71,26 @@ def replaced_when_done(path: str | os.PathLike[str]) -> Iterator[Path]:
         raise OSError(error.errno, error.strerror, os.fspath(path)) from error
 
 
+DESCRIPTORS = re.compile(r"/proc/[^/]+(/task/[^/]+)?/fd|/dev/fd")
+"""Folders in which files stand that a process has opened; /dev/stdout leads into one."""
+
+
+def _is_opened(target: Path) -> bool:
+    return DESCRIPTORS.fullmatch(os.fspath(target.parent)) is not None
+
+
 def _followed(path: str) -> Path:
-    """Where a path leads to; itself where that has none of its own, as a pipe or a removed file behind /dev/stdout."""
-    target = Path(os.path.realpath(path))
-    return Path(path) if os.path.exists(path) and not target.exists() else target
+    """Where a path leads to; to the opened file itself for one that a process holds: it may have no name, as a pipe, or
+    hold what somebody has written there, as behind >> in a shell."""
+    here = path
+    for _ in range(MOST_LINKS):
+        folder = os.path.realpath(os.path.dirname(here) or ".")
+        if DESCRIPTORS.fullmatch(folder):
+            return Path(folder, os.path.basename(here))
+        if not os.path.islink(here):
+            break
+        here = os.path.join(folder, os.readlink(here))
+    return Path(os.path.realpath(path))
 
 
 @contextmanager
@@ -78,7 +98,7 @@ def _written_to(device: Path) -> Iterator[Path]:
     with tempfile.TemporaryDirectory() as folder:
         elsewhere = Path(folder, "contents")
         yield elsewhere
-        with device.open("wb") as file:
+        with device.open("ab") as file:
             file.write(elsewhere.read_bytes())
 
 
@@ -173,7 +193,7 @@ def check_outputs(
             raise ValueError(f"{option}: {name}: there is no folder {Path(name).parent} to write it to")
         if os.path.exists(target) and not os.access(target, os.W_OK):
             raise ValueError(f"{option}: {name} cannot be written")
-        regular = os.path.isfile(target) or not os.path.exists(target)
+        regular = not _is_opened(target) and (os.path.isfile(target) or not os.path.exists(target))
         if regular and not os.access(target.parent, os.W_OK | os.X_OK):
             raise ValueError(f"{option}: {name}: the folder {Path(name).parent} cannot be written")
         _check_reachable(target, f"{option}: {name} cannot be written")
