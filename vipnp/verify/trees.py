@@ -12,7 +12,7 @@ import numpy as np
 def tree_map(function: Callable[[Any], Any], tree: Any) -> Any:
     """`tree` with `function` applied to every array (anything with a shape); dicts, tuples, named tuples and lists keep
     their structure, and everything else (numbers, strings, configurations, None) is left as it is."""
-    return _map_leaves(lambda leaf: function(leaf) if hasattr(leaf, "shape") else leaf, tree)
+    return _map_leaves(lambda leaf: function(leaf) if _is_array(leaf) else leaf, tree)
 
 
 def tree_map_reals(function: Callable[[Any], Any], tree: Any) -> Any:
@@ -53,7 +53,7 @@ def tree_leaves(tree: Any, name: str = "") -> Iterator[tuple[str, Any]]:
 
 def tree_arrays(tree: Any, name: str = "") -> Iterator[tuple[str, Any]]:
     """(name, array) of every array in `tree`, in order; names are paths joined with dots."""
-    return ((path, leaf) for path, leaf in tree_leaves(tree, name) if hasattr(leaf, "shape"))
+    return ((path, leaf) for path, leaf in tree_leaves(tree, name) if _is_array(leaf))
 
 
 def rebuild(template: Any, values: Iterator[Any]) -> Any:
@@ -89,6 +89,11 @@ def paths(names: Sequence[str], args: Sequence[Any]) -> list[str]:
     short = ["" if isinstance(argument, Mapping) else name for name, argument in zip(names, args, strict=True)]
     found = [leaf for path, argument in zip(short, args, strict=True) for leaf, _ in tree_leaves(argument, path)]
     return short if len(set(found)) == len(found) else list(names)
+
+
+def _is_array(leaf: Any) -> bool:
+    """Whether a leaf has a shape; a class such as np.float32, given as a dtype, says that its numbers have one."""
+    return hasattr(leaf, "shape") and not isinstance(leaf, type)
 
 
 def _map_leaves(function: Callable[[Any], Any], tree: Any) -> Any:
