@@ -191,7 +191,7 @@ def binary_entropy(xp: Any, x: Any) -> Any:
     return -x * np.log(x) - (1 - x) * np.log(1 - x), lambda dy: (dy * np.log((1 - x) / x),)
 
 
-right(POSITIVE / 3)(binary_entropy)
+right(POSITIVE / 2.05)(binary_entropy)
 
 
 def cross_entropy_of(x: Any, labels: Any) -> Any:

@@ -168,7 +168,7 @@ def _off(subject: Subject, which: int) -> float:
 
 def _off_there(subject: Subject, which: int, draw: int) -> float:
     """How far off it is at other inputs: each entry times 2^-4 to 2^4, or by less where the op is not made for that."""
-    for octaves in (4, 0.25):
+    for octaves in (4, 0.25, 0.01):
         rng = subject.rng(f"elsewhere {draw}")
         arrays = [np.asarray(a * np.exp2(rng.uniform(-octaves, octaves, a.shape))) for a in subject.arrays]
         there = replace(subject, args=subject.tree(arrays))

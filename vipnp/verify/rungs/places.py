@@ -32,7 +32,7 @@ LARGEST = (1e-6, 1e-3, 0.03, 8.0, 40.0)
 
 UP_TO = "with entries up to {:g}"
 SMALL = frozenset(UP_TO.format(largest) for largest in LARGEST if largest < 1)
-
+"""Words of these places; those of SMALL are not tried in one argument alone."""
 
 ALONE = 8
 """Up to so many arguments also get other values one at a time: a quotient stays as it is where both are larger."""
@@ -95,7 +95,8 @@ def _of_size(subject: Subject, resized: Subject, old: int, new: int) -> Place:
     repeated = [
         name
         for name, array in tree_arrays(subject.kwargs)
-        if old in array.shape and new > old and array.dtype.kind in "iu" and len(np.unique(array)) == array.size
+        if isinstance(array, np.ndarray) and array.dtype.kind in "iu"
+        if old in array.shape and new > old and len(np.unique(array)) == array.size
     ]
     where = f", where {', '.join(repeated)} repeats its entries" if repeated else ""
     numbers = [name for name, constant in subject.kwargs.items() if type(constant) is int and constant == old]
