@@ -34,7 +34,7 @@ UP_TO = "with entries up to {:g}"
 SMALL = frozenset(UP_TO.format(largest) for largest in LARGEST if largest < 1)
 """Words of these places; those of SMALL are not tried in one argument alone."""
 
-ALONE = 8
+ALONE = 4
 """Up to so many arguments also get other values one at a time: a quotient stays as it is where both are larger."""
 
 
