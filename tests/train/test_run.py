@@ -297,9 +297,12 @@ def test_evaluation_is_never_on_images_of_the_training(photos: Path, whole: Path
     (data / held_out[0]).unlink()
     told = vipnp("eval", folder, "--data", data)
     assert told.stderr.startswith("the run was trained on images of these names: emu/")
+    told = vipnp("eval", folder, "--data", data, "--all")
+    assert told.stderr.startswith("the run was trained on images of these names: cat/")
     result = vipnp("eval", folder)
     assert result.exit_code == 2
     assert "error: data: the run was trained on emu/" in result.output
+    assert "other files are missing or new: put them back as they were" in result.output
     (folder / "split.csv").unlink()
     assert f"error: run: {folder} holds no split.csv: it is no whole run folder\n" == vipnp("eval", folder).output
 

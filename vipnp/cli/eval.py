@@ -64,10 +64,6 @@ def evaluate(
         images = load_data_set(data, **division)
         if not division and images.train.root is not None and images.train.root == images.validation.root:
             tell(one_line(f"{model} does not say what it was trained on; where that is of {data}, give other images"))
-        of_a_run = (folder / "split.csv").is_file() and (model.is_dir() or model.name in (BEST, LAST))
-        if of_a_run and (known := trained_on(folder, images)):
-            tell(one_line(f"the run was trained on images of these names: {listed(known)}; if they are the same, the "
-                          "accuracy is not that of images it has not seen"))  # fmt: skip
     check_apart("model", folder, images)
     if unknown := [name for name in images.classes if name not in saved.classes]:
         raise ValueError(
@@ -75,6 +71,10 @@ def evaluate(
         )
     if data is not None and (others := told_of(images.passed_over, images.classes)):
         tell(one_line(others))
+    of_a_run = (folder / "split.csv").is_file() and (model.is_dir() or model.name in (BEST, LAST))
+    if data is not None and of_a_run and (known := trained_on(folder, images)):
+        tell(one_line(f"the run was trained on images of these names: {listed(known)}; if they are the same, the "
+                      "accuracy is not that of images it has not seen"))  # fmt: skip
     split = images.validation
     if skip_unreadable:
         split, problems = without_unreadable(split, workers)

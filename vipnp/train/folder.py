@@ -156,11 +156,12 @@ def told_of_others(folder: Path, images: DataSet) -> str:
 
 
 def check_unseen(folder: Path, images: DataSet) -> None:
-    """Raise ValueError where the run in `folder` was trained on images that are held out now: others were removed."""
+    """Raise ValueError where the run in `folder` was trained on images that are held out now: others were removed, or
+    added to a class of very few."""
     if seen := trained_on(folder, images):
         raise ValueError(
-            f"data: the run was trained on {listed(seen)}, held out now that files are missing: put them back, or "
-            "take --data FOLDER"
+            f"data: the run was trained on {listed(seen)}, held out now that other files are missing or new: put them "
+            "back as they were, or take --data FOLDER of other images"
         )
 
 

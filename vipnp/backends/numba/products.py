@@ -180,7 +180,8 @@ def measured_product() -> tuple[Product, str, str]:
     counts = Counter(choice.values())
     named = " and ".join(f"{name} for {counts[name]}" for name in found if counts[name])
     note = f"{named} of {len(choice)} kinds of products, {source}"
-    kinds = "; ".join(f"{kind}: {name}" for kind, name in sorted(choice.items()))
+    several = "; ".join(f"{kind}: {name}" for kind, name in sorted(choice.items()))
+    kinds = several if len(counts) > 1 else next(iter(counts))
     return by_share(by_kind(found, choice), default_product()), note, kinds
 
 
