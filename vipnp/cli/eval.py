@@ -72,6 +72,8 @@ def evaluate(
     if data is not None and (others := told_of(images.passed_over, images.classes)):
         tell(one_line(others))
     of_a_run = (folder / "split.csv").is_file() and (model.is_dir() or model.name in (BEST, LAST))
+    if take_all and of_a_run:  # in a test set of its own, other images have the same names
+        of_a_run = (folder / FILE).is_file() and read_settings(folder).data == str(Path(data or "").resolve())
     if data is not None and of_a_run and (known := trained_on(folder, images)):
         tell(one_line(f"the run was trained on images of these names: {listed(known)}; if they are the same, the "
                       "accuracy is not that of images it has not seen"))  # fmt: skip
