@@ -69,7 +69,7 @@ def main() -> None:
                 sums.clear()
                 waits.clear()
                 began, worked = time.perf_counter(), time.process_time()
-                run._one_step(*batch, began)
+                run._one_step(*batch, began, batch[0])
                 steps.append((time.perf_counter() - began, time.process_time() - worked, sum(sums), sum(waits)))
     if ranks.rank == 0:
         medians = {kind: np.median(steps[1:], axis=0) for kind, steps in found.items()}

@@ -81,7 +81,7 @@ def weights_after(run: Run) -> dict[str, Any]:
         targets = np.eye(config.num_classes, dtype=run.settings.precision)[rng.integers(0, config.num_classes, size)]
         places = [bounds(size, SHARDS)[shard] for shard in run.shards]
         parts = [Part(images[at], targets[at], shard) for at, shard in zip(places, run.shards, strict=True)]
-        run._one_step(size, parts, 0.0)
+        run._one_step(size, parts, 0.0, size)
     return run.model.state_dict()
 
 
