@@ -282,13 +282,17 @@ def test_a_folder_with_files_of_those_names_is_no_run_folder(name: str, photos: 
     assert (tmp_path / name).read_text() == "my own"
 
 
-def test_evaluation_is_never_on_images_of_the_training(photos: Path, whole: Path, tmp_path: Path) -> None:
-    """Where the held-out files of a class are gone, one that the run was trained on would take their place."""
-    folder, data = tmp_path / "r", tmp_path / "data"
-    shutil.copytree(whole, folder)
-    shutil.copytree(photos, data)
+def with_images_of_its_own(whole: Path, photos: Path, place: Path) -> tuple[Path, Path]:
+    """A copy of the run, and one of its images, which the copied run takes for its own."""
+    folder, data = Path(shutil.copytree(whole, place / "r")), Path(shutil.copytree(photos, place / "data")).resolve()
     config = (folder / "config.toml").read_text()
     (folder / "config.toml").write_text(config.replace(json.dumps(str(photos)), json.dumps(str(data))))
+    return folder, data
+
+
+def test_evaluation_is_never_on_images_of_the_training(photos: Path, whole: Path, tmp_path: Path) -> None:
+    """Where the held-out files of a class are gone, one that the run was trained on would take their place."""
+    folder, data = with_images_of_its_own(whole, photos, tmp_path)
     held_out = [name for name in load_data_set(data, seed=0).validation.names if name.startswith("emu/")]
     for name in held_out[1:]:
         (data / name).unlink()
@@ -297,7 +301,6 @@ def test_evaluation_is_never_on_images_of_the_training(photos: Path, whole: Path
     (data / held_out[0]).unlink()
     told = vipnp("eval", folder, "--data", data)
     assert told.stderr.startswith("the run was trained on images of these names: emu/")
-    (folder / "config.toml").write_text(config.replace(json.dumps(str(photos)), json.dumps(str(data.resolve()))))
     told = vipnp("eval", folder, "--data", data, "--all")
     assert told.stderr.startswith("the run was trained on images of these names: cat/")
     result = vipnp("eval", folder)
@@ -310,11 +313,7 @@ def test_evaluation_is_never_on_images_of_the_training(photos: Path, whole: Path
 
 def test_images_that_have_other_names_are_told(photos: Path, whole: Path, tmp_path: Path) -> None:
     """They may be those that the run was trained on."""
-    folder, data = tmp_path / "r", tmp_path / "data"
-    shutil.copytree(whole, folder)
-    shutil.copytree(photos, data)
-    config = (folder / "config.toml").read_text()
-    (folder / "config.toml").write_text(config.replace(json.dumps(str(photos)), json.dumps(str(data))))
+    folder, data = with_images_of_its_own(whole, photos, tmp_path)
     assert vipnp("eval", folder).stderr == ""
     before = load_data_set(data, seed=0)
     for number, name in enumerate(before.train.names):

@@ -405,6 +405,7 @@ def test_numbers_that_an_op_holds_in_containers_excuse_nothing() -> None:
 
     (row,) = verify(op, [np.ones((4, 3)) + np.arange(3)], rungs=["elsewhere"]).rows
     assert row.verdict is Verdict.FAIL, row
+    assert row.detail.startswith("with size 131 in place of 4: the gradient is off by")
 
 
 def test_elsewhere_still_judges_the_other_sizes_of_an_op_with_a_list() -> None:
