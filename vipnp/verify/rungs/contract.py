@@ -115,30 +115,33 @@ def writes_nothing(subject: Subject) -> Iterator[Fault]:
     """No argument, constant or cotangent is written to, by the op or by the pullback, in any layout: what makes a copy
     of one makes none of another."""
     for where, relayout in _layouts():
-        arrays, constants = list(map(relayout, subject.copies())), subject.constants()
-        args = subject.tree(arrays)
-        containers = _containers(args)
-        watched = list(zip(subject.names, arrays, subject.arrays, strict=True))
-        for who in ("the op", "the pullback"):
-            if who == "the op":
-                y, pullback = subject.run(subject.numpy, args, constants, built=True)
-                parts = parts_of(y, pullback)
-                returned = {name: np.array(part) for name, part in parts.items()}
-            else:
-                call, cotangents = _laid_out(pullback, subject.cotangent.copy(), relayout)
-                expected = _laid_out(pullback, subject.cotangent, np.copy)[1]
-                watched += [("the cotangent", now, then) for now, then in zip(cotangents, expected, strict=True)]
-                subject.gradients(subject.numpy, call, cotangents[0])
-                for name, part in parts.items():
-                    if not _same_bits(part, returned[name]):
-                        yield Fault(None, f"the pullback writes to {name}{where}")
-            for name, now, before in watched:
-                if not _same_bits(now, before):
-                    yield Fault(name if name in subject.names else None, f"{who} writes to {name}{where}")
-            if _containers(args) != containers:
-                yield Fault(None, f"{who} changes what a dict or list among its arguments holds")
-            for path in _changed(constants, subject.kwargs):
-                yield Fault(None, f"{who} writes to constant {path}{where}")
+        yield from _writes(subject, where, relayout)
+
+
+def _writes(subject: Subject, where: str, relayout: Callable[[HostArray], HostArray]) -> Iterator[Fault]:
+    """What the op or the pullback writes to, with all arrays in one layout."""
+    arrays, constants = list(map(relayout, subject.copies())), subject.constants()
+    args = subject.tree(arrays)
+    containers = _containers(args)
+    own = list(zip(subject.names, arrays, subject.arrays, strict=True))
+
+    def written_by(who: str, watched: Sequence[tuple[str, Any, Any]]) -> Iterator[Fault]:
+        for name, now, before in watched:
+            if not _same_bits(now, before):
+                yield Fault(name if name in subject.names else None, f"{who} writes to {name}{where}")
+        if _containers(args) != containers:
+            yield Fault(None, f"{who} changes what a dict or list among its arguments holds")
+        for path in _changed(constants, subject.kwargs):
+            yield Fault(None, f"{who} writes to constant {path}{where}")
+
+    y, pullback = subject.run(subject.numpy, args, constants, built=True)
+    yield from written_by("the op", own)
+    values = [(name, part, np.array(part)) for name, part in parts_of(y, pullback).items()]
+    call, cotangents = _laid_out(pullback, subject.cotangent.copy(), relayout)
+    _, expected = _laid_out(pullback, subject.cotangent, np.copy)
+    subject.gradients(subject.numpy, call, cotangents[0])
+    given = [("the cotangent", now, before) for now, before in zip(cotangents, expected, strict=True)]
+    yield from written_by("the pullback", [*values, *own, *given])
 
 
 def _laid_out(
