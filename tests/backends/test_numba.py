@@ -631,12 +631,12 @@ def test_the_number_of_blas_threads_is_put_back() -> None:
     blas_threads.find_libraries()
     before = blas_counts()
     inside: list[list[int]] = []
-    first, second = blas_threads.limited_to(1), blas_threads.limited_to(1)
-    first.__enter__()
-    second.__enter__()
-    first.__exit__(None, None, None)
+    first, second = object(), object()
+    blas_threads.enter(first, 1)
+    blas_threads.enter(second, 1)
+    blas_threads.leave(first)
     inside.append(blas_counts())
-    second.__exit__(None, None, None)
+    blas_threads.leave(second)
     assert inside == [[1] * len(before)]
     assert blas_counts() == before
     Crew(2).run(lambda i: inside.append(blas_counts()), 2)
@@ -661,6 +661,72 @@ def test_an_error_in_a_shard_is_raised_and_the_crew_works_on() -> None:
     assert crew.run(lambda i: 10 * i, 3) == [0, 10, 20]
 
 
+def test_where_no_thread_can_be_started_the_caller_does_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    crew, here = Crew(3), threading.get_ident()
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        assert crew.run(lambda i: (i, threading.get_ident()), 3) == [(i, here) for i in range(3)]
+    both = threading.Barrier(2, timeout=30)
+    assert len(set(crew.run(lambda _: (both.wait(), threading.get_ident())[1], 2))) == 2
+
+
+def test_the_threads_of_a_crew_end_with_it() -> None:
+    crew, before = Crew(3), set(threading.enumerate())
+    crew.run(lambda i: i, 3)
+    own = set(threading.enumerate()) - before
+    assert len(own) == 2
+    del crew
+    for thread in own:
+        thread.join(timeout=30)
+        assert not thread.is_alive()
+
+
+INTERRUPTED = """
+import random, signal, threading
+from vipnp.backends.numpy.threads import Crew, blas_threads
+
+def raise_interrupt(*_):
+    raise KeyboardInterrupt
+
+def task(part):
+    here = threading.get_ident()
+    running.add(here)
+    total = sum(range(50))
+    running.discard(here)
+    return part, total
+
+signal.signal(signal.SIGALRM, raise_interrupt)
+crew, running, interrupts = Crew(3), set(), 0
+before = [library.num_threads for library in blas_threads.blas]
+expected = crew.run(task, 3)
+while interrupts < 3000:
+    try:
+        signal.setitimer(signal.ITIMER_REAL, random.uniform(1e-5, 3e-4))
+        while True:
+            crew.run(task, 3)
+    except KeyboardInterrupt:
+        interrupts += 1
+    running.discard(threading.get_ident())
+    assert not running, f"interrupt {interrupts}: {len(running)} threads work on"
+    assert blas_threads.inside == 0, f"interrupt {interrupts}: somebody stays inside of the limit"
+    after = [library.num_threads for library in blas_threads.blas]
+    assert after == before, f"interrupt {interrupts}: BLAS has {after} threads, not {before}"
+    assert crew.run(task, 3) == expected
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="this system has no such timer")
+def test_an_interrupt_at_any_moment_leaves_the_threads_as_they_were() -> None:
+    """Ctrl-C in a notebook, within a step: no part goes on, BLAS has its threads again and the next step ends."""
+    limits = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
+    environment = {name: value for name, value in os.environ.items() if name not in limits}
+    run = subprocess.run([sys.executable, "-c", INTERRUPTED], env=environment, stderr=subprocess.PIPE, timeout=120)
+    assert run.returncode == 0, run.stderr.decode()
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_forked_process_gets_threads_of_its_own() -> None:
@@ -678,13 +744,17 @@ def test_a_process_forked_while_a_lock_is_held_does_not_wait_for_it(monkeypatch:
     """Whoever held it, or was inside of the limit on BLAS, is not in the child, where BLAS stays with one thread."""
     crew, before = Crew(2), blas_counts()
     monkeypatch.setattr(threads, "LONGEST_WAIT", 0.1)
-    with blas_threads.limited_to(1), blas_threads.lock, making.lock:
+
+    def fork() -> None:
         child = os.fork()
         if child == 0:
             signal.alarm(30)
             right = crew.run(lambda i: i, 2) == [0, 1] and blas_counts() == [1] * len(before)
             os._exit(0 if right else 1)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+    with blas_threads.lock, making.lock:
+        blas_threads.limited(1, fork)
     assert blas_counts() == before
 
 

@@ -88,8 +88,9 @@ def measured(products: Mapping[str, Product]) -> dict[str, str]:
     """
     # Windows counts a thread's time in steps of a clock of 64 Hz.
     clock = time.thread_time if time.get_clock_info("thread_time").resolution < 1e-6 else time.perf_counter
-    choice = {}
-    with blas_threads.limited_to(1):
+
+    def choice() -> dict[str, str]:
+        found = {}
         for kind, (pattern, (_, tokens, _)) in zip(KINDS, itertools.product(PATTERNS, SIZES), strict=True):
             works = [factors(pattern, tokens, *shape) for shape in SHAPES]
             least = dict.fromkeys(products, float("inf"))
@@ -99,8 +100,10 @@ def measured(products: Mapping[str, Product]) -> dict[str, str]:
                     for work in works:
                         product(*work)
                     least[name] = min(least[name], clock() - begin)
-            choice[kind] = fastest(least)
-    return choice
+            found[kind] = fastest(least)
+        return found
+
+    return blas_threads.limited(1, choice)
 
 
 def fastest(seconds: Mapping[str, float]) -> str:

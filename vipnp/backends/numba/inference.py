@@ -74,8 +74,7 @@ def linear_of_few_images(xp: Any, x: Array, weight: Array, bias: Array) -> tuple
     """linear; in inference of few images by one thread, as `patch_embed_of_few_images`."""
     if xp.keep or x.ndim == 1 or not are_few(xp, x):
         return linear_in_shards(xp, x, weight, bias)
-    with blas_threads.limited_to(1):
-        return xp.shard.run(linear, x, weight, bias)  # type: ignore[no-any-return]
+    return blas_threads.limited(1, lambda: xp.shard.run(linear, x, weight, bias))  # type: ignore[no-any-return]
 
 
 @TABLE.replaces(patch_embed)
@@ -84,8 +83,7 @@ def patch_embed_of_few_images(xp: Any, x: Array, weight: Array, bias: Array) -> 
     after a product, and would take a core from the stage that follows."""
     if xp.keep or not are_few(xp, x):
         return patch_embed_in_shards(xp, x, weight, bias)
-    with blas_threads.limited_to(1):
-        return xp.shard.run(patch_embed, x, weight, bias)  # type: ignore[no-any-return]
+    return blas_threads.limited(1, lambda: xp.shard.run(patch_embed, x, weight, bias))  # type: ignore[no-any-return]
 
 
 @TABLE.replaces(stage)

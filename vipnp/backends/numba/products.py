@@ -62,8 +62,10 @@ def mkl_product() -> Product:
     def product(a: HostArray, b: HostArray, out: HostArray) -> HostArray:
         if os.getpid() != process:
             return in_fork(a, b, out)
-        before = library.MKL_Set_Num_Threads_Local(min(share.threads, library.MKL_Get_Max_Threads()))
+        threads = min(share.threads, library.MKL_Get_Max_Threads())
+        before = library.MKL_Set_Num_Threads_Local(0)  # an interrupt that comes now leaves MKL's default
         try:
+            library.MKL_Set_Num_Threads_Local(threads)
             return multiply(a, b, out)
         finally:
             library.MKL_Set_Num_Threads_Local(before)
@@ -88,8 +90,8 @@ def onednn_product() -> Product:
 
     def gemm(*arguments: Any) -> None:
         before = get_threads()
-        set_threads(min(share.threads, before) if os.getpid() == process else 1)
         try:
+            set_threads(min(share.threads, before) if os.getpid() == process else 1)
             status = sgemm(*arguments)
         finally:
             set_threads(before)

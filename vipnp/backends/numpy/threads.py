@@ -2,17 +2,24 @@
 
 NumPy, BLAS and compiled kernels release the GIL, so Python threads that each take a part of the batch run side by side,
 elementwise work included, and no two thread pools wait for each other.
+
+Ctrl-C may be pressed at any moment. Python raises it in the main thread at the beginning of a function, on the way
+back from a call or at the next turn of a loop, so also in the midst of a `finally`, or of the methods of
+threading.Condition and of the futures made of it, which then stay locked. So what threads share is guarded here by
+locks written in C, which a `with` takes and gives back as a whole, and what has to be undone can be undone twice.
 """
 
 from __future__ import annotations
 
+import functools
 import itertools
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
+import time
+import weakref
+from collections.abc import Callable, Sequence
+from queue import SimpleQueue
 from typing import Any, TypeVar
 
 import numpy as np
@@ -52,14 +59,20 @@ class BLASThreads:
     """
 
     def __init__(self) -> None:
-        self.lock = threading.Condition()
-        self.inside = 0
-        self.forking = False
+        self.lock = threading.RLock()
+        self.gate = threading.RLock()
+        """Held for a fork; who comes passes through it."""
+        self.users: set[object] = set()
         self.most = sys.maxsize
         self.found = False
         self.blas: list[Any] = []
         self.openmp: list[Any] = []
         self.before: list[tuple[Any, int]] = []
+
+    @property
+    def inside(self) -> int:
+        """How many are inside."""
+        return len(self.users)
 
     def find_libraries(self) -> None:
         """Find the libraries that are loaded by now; a BLAS that is loaded later keeps its own number of threads."""
@@ -76,43 +89,63 @@ class BLASThreads:
         """`threads`, or the fewer that this process and, through OpenMP, the calling thread may start."""
         return min([threads, self.most, *(int(library.num_threads) for library in self.openmp)])
 
-    @contextmanager
-    def limited_to(self, threads: int) -> Iterator[None]:
-        """A context in which BLAS uses at most `threads` threads."""
+    def limited(self, threads: int, function: Callable[[], T]) -> T:
+        """function(), while BLAS uses at most `threads` threads."""
+        user = object()
+        try:
+            self.enter(user, threads)
+            return function()
+        finally:
+            try:
+                self.leave(user)
+            except BaseException:  # an interrupt, which may have come before anything was done
+                self.leave(user)
+                raise
+
+    def enter(self, user: object, threads: int) -> None:
+        """Let `user` in. After an interrupt it may be in or not; `leave` is right for both."""
         if not self.found:
             self.find_libraries()
+        if share.inside:
+            self._enter(user, threads)
+        else:
+            with self.gate:
+                self._enter(user, threads)
+
+    def _enter(self, user: object, threads: int) -> None:
         with self.lock:
-            self.lock.wait_for(lambda: share.inside or not self.forking)
-            if self.inside == 0:
+            if not self.users:
                 # Something stands in `before` after `start_anew`.
                 self.before = self.before or [(library, library.num_threads) for library in self.blas]
+                self.users.add(user)
                 for library, before in self.before:
                     library.set_num_threads(min(threads, before))
-            self.inside += 1
-        try:
-            yield
-        finally:
-            with self.lock:
-                self.inside -= 1
-                if self.inside == 0:
-                    for library, before in self.before:
-                        library.set_num_threads(before)
-                    self.before = []
-                self.lock.notify_all()
+            self.users.add(user)
+
+    def leave(self, user: object) -> None:
+        """Let `user` out, who may be out already."""
+        with self.lock:
+            self.users.discard(user)
+            if not self.users:
+                for library, before in self.before:
+                    library.set_num_threads(before)
+                self.before = []
 
     def hold(self) -> None:
-        """Before a fork: wait until nobody is inside, and let nobody in. BLAS shuts its threads down for a fork, which
+        """Before a fork: let nobody in, and wait until nobody is inside. BLAS shuts its threads down for a fork, which
         must not meet a product."""
-        self.lock.acquire()
-        self.forking = True
-        if not share.inside:
-            self.lock.wait_for(lambda: self.inside == 0, timeout=LONGEST_WAIT)
+        self.gate.acquire()
+        try:
+            end = time.monotonic() + LONGEST_WAIT
+            while self.users and not share.inside and time.monotonic() < end:
+                time.sleep(0.0005)
+        finally:
+            self.lock.acquire()
 
     def let_go(self) -> None:
         """After a fork, in the process that forked."""
-        self.forking = False
-        self.lock.notify_all()
         self.lock.release()
+        self.gate.release()
 
     def start_anew(self) -> None:
         """In a forked process: whoever holds a lock does not exist there.
@@ -120,10 +153,10 @@ class BLASThreads:
         Where somebody was inside all the same, a lock of BLAS for products in several threads may be held for ever: it
         then works in one thread, which asks for none.
         """
-        if self.inside:
+        if self.users:
             self.before = [(library, 1) for library, _ in self.before]
             self.most = 1
-        self.lock, self.inside, self.forking = threading.Condition(), 0, False
+        self.lock, self.gate, self.users = threading.RLock(), threading.RLock(), set()
 
 
 blas_threads = BLASThreads()
@@ -154,14 +187,14 @@ class Crew:
     def __init__(self, size: int) -> None:
         blas_threads.find_libraries()
         self.size = size
-        self.pool: ThreadPoolExecutor | None = None
+        self.calls: SimpleQueue[Callable[[], None] | None] | None = None
         self.process = 0
 
     def run(self, task: Callable[[int], T], parts: int) -> list[T]:
         """[task(0), ..., task(parts - 1)], side by side; BLAS gets size // parts threads in each.
 
         Part 0 runs in the thread that asks. All parts have ended when this returns or raises; the error of the first
-        part that failed is raised.
+        part that failed is raised. An interrupt waits for the parts that have begun, and begins no other.
         """
         threads = blas_threads.allowed(max(1, self.size // parts))
 
@@ -173,30 +206,83 @@ class Crew:
             finally:
                 share.threads, share.inside, share.undivided = before
 
-        with blas_threads.limited_to(threads):
-            if parts == 1:
-                return [with_share(0)]
-            pool = self.workers()
-            others: list[Future[T]] = []
-            try:
-                for part in range(1, parts):
-                    others.append(pool.submit(with_share, part))
-            except RuntimeError:  # the interpreter is ending and starts no more work in other threads
-                pass
-            try:
-                results = [with_share(0)]
-            finally:
-                wait(others)
-            here = range(1 + len(others), parts)
-            return results + [other.result() for other in others] + [with_share(part) for part in here]
+        def whole() -> list[T]:
+            return [with_share(0)] if parts == 1 else self._side_by_side(with_share, parts)
 
-    def workers(self) -> ThreadPoolExecutor:
-        """The pool, made when it is first needed, and made anew in a forked process, where no thread survives."""
+        return blas_threads.limited(threads, whole)
+
+    def _side_by_side(self, task: Callable[[int], T], parts: int) -> list[T]:
+        calls = self.workers()
+        doer: dict[int, str] = {}
+        """Part -> who does it: whoever sets it first, which is one act. To ask again changes nothing."""
+        results: dict[int, T] = {}
+        errors: dict[int, BaseException] = {}
+        ended = [threading.Lock() for _ in range(parts)]
+
+        def by_worker(part: int) -> None:
+            if doer.setdefault(part, "worker") == "worker":
+                try:
+                    results[part] = task(part)
+                except BaseException as error:
+                    errors[part] = error
+                finally:
+                    ended[part].release()
+
+        def by_caller(part: int) -> None:
+            if doer.setdefault(part, "caller") == "caller":
+                try:
+                    results[part] = task(part)
+                except Exception as error:
+                    errors[part] = error
+
+        def wait() -> None:
+            for part in range(1, parts):
+                if doer.setdefault(part, "caller") == "worker":
+                    with ended[part]:
+                        pass
+
+        for lock in ended:
+            lock.acquire()
+        try:
+            for part in range(1, parts):
+                calls.put(functools.partial(by_worker, part))
+            # Also what no worker has begun: there is none any more when the interpreter ends.
+            for part in range(parts):
+                by_caller(part)
+        finally:
+            try:
+                wait()
+            except BaseException:
+                wait()
+                raise
+        try:
+            if errors:
+                raise errors[min(errors)]
+        finally:
+            errors.clear()  # an error holds this frame, and with it all arrays
+        return [results[part] for part in range(parts)]
+
+    def workers(self) -> SimpleQueue[Callable[[], None] | None]:
+        """What the other threads are to call: they begin when they are first needed, and anew in a forked process,
+        where no thread survives."""
         with making.lock:
-            if self.pool is None or self.process != os.getpid():
-                self.pool = ThreadPoolExecutor(max(1, self.size - 1), thread_name_prefix="vipnp-shard")
-                self.process = os.getpid()
-            return self.pool
+            if self.calls is None or self.process != os.getpid():
+                calls: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+                try:
+                    for number in range(max(1, self.size - 1)):
+                        threading.Thread(target=_work, args=(calls,), name=f"vipnp-shard_{number}", daemon=True).start()
+                        weakref.finalize(self, calls.put, None)
+                except RuntimeError:  # no more threads, as while the interpreter ends: the caller does what is left
+                    if number == 0:
+                        return calls
+                self.calls, self.process = calls, os.getpid()
+            return self.calls
+
+
+def _work(calls: SimpleQueue[Callable[[], None] | None]) -> None:
+    for call in iter(calls.get, None):
+        call()
+        del call  # and the arrays of its task, before waiting for the next
 
 
 def available_cores() -> int:
