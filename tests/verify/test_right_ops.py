@@ -446,6 +446,26 @@ def sorted_rows(xp: Any, x: Any) -> Any:
 
 
 @right(X)
+def entmax_of_order_one_and_a_half(xp: Any, x: Any) -> Any:
+    """Peters, Niculae, Martins, "Sparse sequence-to-sequence models", 2019, algorithm 2 and section 3.3."""
+    half = (x - xp.max(x, axis=-1, keepdims=True)) / 2
+    ordered = -np.sort(-half, axis=-1)
+    k = np.arange(1, x.shape[-1] + 1).astype(x.dtype)
+    mean = xp.cumulative_sum(ordered, axis=-1) / k
+    spread = xp.cumulative_sum(ordered * ordered, axis=-1) - k * mean * mean
+    thresholds = mean - xp.sqrt(xp.maximum((1 - spread) / k, 0))
+    chosen = np.sum(thresholds <= ordered, axis=-1, keepdims=True) - 1
+    y = xp.maximum(half - np.take_along_axis(thresholds, chosen, axis=-1), 0) ** 2
+
+    def back(dy: Any) -> Any:
+        root = xp.sqrt(y)
+        mean_dy = xp.sum(root * dy, axis=-1, keepdims=True) / xp.sum(root, axis=-1, keepdims=True)
+        return (root * (dy - mean_dy),)
+
+    return y, back
+
+
+@right(X)
 def cumulative_sum(xp: Any, x: Any) -> Any:
     return np.cumsum(x, axis=1), lambda dy: (np.cumsum(dy[:, ::-1], axis=1)[:, ::-1],)
 

@@ -125,6 +125,34 @@ def test_an_identity_that_the_field_does_not_know_is_no_mistake(monkeypatch: pyt
     assert "or it needs an identity such as exp(log(a)) = a, as balls would tell; flint is not installed" in row.detail
 
 
+RECTIFIED: dict[str, Callable[[Any, Any], Any]] = {
+    "xp.maximum": lambda xp, x: xp.maximum(x, 0),
+    "np.maximum": lambda xp, x: np.maximum(x, 0),
+    "np.where": lambda xp, x: np.where(x > 0, x, 0),
+    "np.clip": lambda xp, x: np.clip(x, 0, None),
+    "a float": lambda xp, x: np.fmax(0.0, x),
+}
+
+
+@pytest.mark.parametrize("factor", [2, 2 + 1e-9])
+@pytest.mark.parametrize("way", RECTIFIED)
+def test_a_root_of_what_may_be_a_number_of_python(way: str, factor: float) -> None:
+    """y = max(x, 0)^2, whose gradient as 2 sqrt(y) needs the identity sqrt(a^2) = a; NumPy leaves the 0 as it is."""
+
+    def op(xp: Any, x: Any) -> Any:
+        y = RECTIFIED[way](xp, x) ** 2
+        return y, lambda dy: (factor * dy * xp.sqrt(y),)
+
+    rows = {row.rung: row for row in verify(op, [X], rungs=["complex_step", *EXACT, "proof"]).rows}
+    if factor == 2:
+        for rung in ("finite_field", "proof"):
+            assert rows[rung].verdict is Verdict.INCONCLUSIVE
+            assert rows[rung].detail.startswith("right on real numbers")
+        assert rows["certified"].verdict is rows["complex_step"].verdict is Verdict.PASS
+    else:
+        assert {row.verdict for row in rows.values()} == {Verdict.FAIL}
+
+
 @pytest.mark.parametrize("rung", EXACT)
 def test_an_entry_that_counts_for_nothing_beside_the_largest_is_no_rounding(rung: str) -> None:
     def op(xp: Any, x: Any, scale: Any) -> Any:

@@ -20,7 +20,7 @@ from vipnp.verify.outcomes import BrokenOpError, UndecidedError, WrongFormError
 from vipnp.verify.report import Row, Verdict
 from vipnp.verify.trees import argument_names, named_leaves, paths, rebuild
 from vipnp.verify.worlds.dual import DualNumbers
-from vipnp.verify.worlds.exact import ExactBackend
+from vipnp.verify.worlds.exact import ExactArray, ExactBackend
 from vipnp.verify.worlds.shaken import ShakenArray
 
 UNIT_64 = 2.0**-53
@@ -112,6 +112,8 @@ class Subject:
         Raises BrokenOpError where the op raises or returns no such pair; on an exact number type (`exact`) an exception
         means that the op uses something the type does not know, and UndecidedError says so.
         """
+        if isinstance(backend, ExactBackend):
+            arrays = list(map(backend.seen, arrays))
         try:
             result = self.op(
                 backend, *(arrays if built else self.tree(arrays)), **(self.constants() if kwargs is None else kwargs)
@@ -270,7 +272,7 @@ class Subject:
 def in_one_array(parts: Sequence[Any]) -> Any:
     """The entries of several arrays in one of rank 1."""
     for part in parts:
-        if isinstance(part, np.ndarray) and type(part) not in (np.ndarray, ShakenArray):
+        if isinstance(part, np.ndarray) and type(part) not in (np.ndarray, ShakenArray, ExactArray):
             raise BrokenOpError(f"y has a {type(part).__name__} in it, expected arrays of NumPy's own class")
     if not sum(int(np.prod(np.shape(part))) for part in parts):
         raise UndecidedError("y has no entries: there is nothing to differentiate")

@@ -136,6 +136,47 @@ def power(x: Any, exponent: int) -> Any:
     return result
 
 
+class ExactArray(np.ndarray[Any, Any]):
+    """An object array that makes elements of Python's numbers among them where a function needs a method of theirs.
+
+    `np.maximum(x, 0)` leaves the 0 as it was given, and `np.sqrt` then finds that an int has no method sqrt.
+    """
+
+    of: Callable[[float], Any]
+
+    def __array_finalize__(self, source: Any) -> None:
+        self.of = getattr(source, "of", float)
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
+        options = {key: tuple(map(_bare, value)) if key == "out" else _bare(value) for key, value in options.items()}
+        call = getattr(ufunc, method)
+        given = [_bare(value) for value in inputs]
+        try:
+            result = call(*given, **options)
+        except TypeError:
+            result = call(*map(self._lifted, given), **options)
+        return self._viewed(result)
+
+    def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        return self._viewed(super().__array_function__(function, types, args, kwargs))
+
+    def _lifted(self, value: Any) -> Any:
+        if not (isinstance(value, np.ndarray) and value.dtype == object):
+            return value
+        return fill(value.shape, (self.of(x) if isinstance(x, (int, float)) else x for x in value.ravel()))
+
+    def _viewed(self, result: Any) -> Any:
+        if not (type(result) is np.ndarray and result.dtype == object):
+            return result
+        seen = result.view(ExactArray)
+        seen.of = self.of
+        return seen
+
+
+def _bare(value: Any) -> Any:
+    return value.view(np.ndarray) if isinstance(value, ExactArray) else value
+
+
 class ExactBackend(Backend):
     """NumPy object arrays whose elements are exact numbers of one type."""
 
@@ -163,6 +204,12 @@ class ExactBackend(Backend):
 
     def to_numpy(self, x: Array) -> HostArray:
         return np.asarray(x)
+
+    def seen(self, array: HostArray) -> ExactArray:
+        """An array of elements as an ExactArray."""
+        seen = array.view(ExactArray)
+        seen.of = getattr(self.numbers, "with_methods", self.numbers.of)
+        return seen
 
     def lift(self, values: Any) -> Any:
         """A float, or every entry of a float array, as exact numbers of the same value."""

@@ -97,7 +97,7 @@ class FloatDual(Dual):
 
 def _method(value: Callable[[float], float], slope: Callable[[float], float]) -> Callable[[FloatDual], FloatDual]:
     def method(self: FloatDual) -> FloatDual:
-        return FloatDual(value(self.value), slope(self.value) * self.tangent)
+        return FloatDual(value(self.value), slope(self.value) * self.tangent if self.tangent else 0.0)
 
     return method
 
@@ -122,6 +122,10 @@ class FloatDuals:
 
     def of(self, value: float) -> Any:
         return value
+
+    def with_methods(self, value: float) -> Any:
+        """A constant with the methods of a dual number."""
+        return FloatDual(float(value), 0.0)
 
     def constant(self, name: str) -> Any:
         return CONSTANTS[name]
