@@ -5,8 +5,10 @@ splits holds out 360 of them. The recipe was chosen by choose_digits_recipe.py o
 """
 
 import argparse
+import sys
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext, redirect_stdout
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -19,6 +21,7 @@ from vipnp import Backend, VisionPermutator, list_backends
 from vipnp.checkpoint import load_weights, save_weights, weights_sha256
 from vipnp.cli.program import check_files, number, progress, saved_if_stopped, told
 from vipnp.core.files import write_json, write_outputs
+from vipnp.core.output import is_standard_output
 from vipnp.core.versions import installed
 from vipnp.data import CLASSES, SPLITS, load_digits, mixup
 from vipnp.optim import AdamW
@@ -95,7 +98,9 @@ def main(arguments: Sequence[str] | None = None, *, backend: Backend | None = No
     options = parser.parse_args(arguments)
     with told():
         check_files(save=options.save, load=options.load, plot=options.plot, json=options.json)
-        return run(options, backend or options.backend)
+        apart = is_standard_output(options.save, options.plot, options.json)
+        with redirect_stdout(sys.stderr) if apart else nullcontext():
+            return run(options, backend or options.backend)
 
 
 if __name__ == "__main__":

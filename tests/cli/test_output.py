@@ -99,6 +99,26 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/stdout"), reason="this system has no such file")
+@pytest.mark.parametrize("command", ["predict", "audit", "train_tiny"])
+def test_results_on_standard_output_stand_there_alone(command: str, folder: Path) -> None:
+    """As in vipnp predict RUN photos --json /dev/stdout | jq; what is for people goes to standard error."""
+    tiny = [sys.executable, str(Path(__file__).parents[2] / "examples" / "train_tiny.py"), "--epochs", "1"]
+    commands = {
+        "predict": [*VIPNP, "predict", str(folder / "m.safetensors"), str(folder / "b.png")],
+        "audit": AUDIT,
+        "train_tiny": tiny,
+    }
+    done = subprocess.run([*commands[command], "--json", "/dev/stdout"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)
+    words = {"predict": "b.png: ", "audit": "The audit passes", "train_tiny": "test accuracy"}[command]
+    assert words in done.stderr
+    alone = subprocess.run([*commands[command], "--json", str(folder / "x.json")], capture_output=True, text=True)
+    assert words in alone.stdout
+    assert words not in alone.stderr
+
+
 def test_no_result_is_lost_where_standard_error_is_full(folder: Path) -> None:
     """Nor does an error end with another status, of which the line would have told."""
     predict = [*VIPNP, "predict", str(folder / "m.safetensors"), str(folder / "a.png"), str(folder / "b.png")]

@@ -325,6 +325,43 @@ def test_images_that_have_other_names_are_told(photos: Path, whole: Path, tmp_pa
     assert told.endswith("; images that were held out are not where they were (1)\n")
 
 
+def test_images_that_were_divided_into_folders_since_are_told(photos: Path, whole: Path, tmp_path: Path) -> None:
+    """Whoever divides a folder after training holds out images that the run has seen. A run of a divided folder, in
+    which names stand in both parts, is told nothing of other images of these names."""
+    for part, numbers in (("train", (0, 3)), ("val", (3, 6))):
+        for label in ("cat", "dog", "emu"):
+            (tmp_path / part / label).mkdir(parents=True)
+            for number in range(*numbers):
+                shutil.copy(photos / label / f"{number}.png", tmp_path / part / label / f"{number}.png")
+    trained = {name for name in load_data_set(photos, seed=0).train.names if re.search(r"[345]\.png", name)}
+    result = vipnp("eval", shutil.copytree(whole, tmp_path / "copy"), "--data", tmp_path)
+    assert result.exit_code == 0, result.output
+    assert result.stderr.startswith(f"the run was trained on images of these names: {sorted(trained)[0]}, ")
+    for number in range(3):
+        for label in ("cat", "dog", "emu"):
+            (tmp_path / "val" / label / f"{number + 3}.png").rename(tmp_path / "val" / label / f"{number}.png")
+    folder = tmp_path / "r"
+    assert vipnp("train", tmp_path, "-o", folder, *OPTIONS, "--epochs", "1").exit_code == 0
+    assert vipnp("eval", folder).stderr == vipnp("eval", folder, "--data", tmp_path).stderr == ""
+
+
+def test_the_seconds_of_an_epoch_are_those_before_a_stop_too(photos: Path, whole: Path, tmp_path: Path) -> None:
+    folder, waited = tmp_path / "r", 0.3
+    settings, data = read_settings(whole), load_data_set(photos)
+    prepare_folder(folder, settings, data, {})
+
+    def wait_and_stop(_: Progress) -> None:
+        time.sleep(waited)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    for _ in range(2):
+        with pytest.raises(StoppedError):
+            Run(folder, settings, data).train(workers=0, save_every=100, report=wait_and_stop)
+    first, second, *_ = Run(folder, settings, data).train(workers=0, save_every=100)
+    assert 2 * waited <= first["seconds"]
+    assert second["seconds"] < waited
+
+
 def test_a_run_that_goes_on_by_other_products_says_so(
     whole: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -339,6 +376,7 @@ def test_a_run_that_goes_on_by_other_products_says_so(
     (told,) = caplog.messages
     assert told.startswith("matrices are multiplied by other libraries than before: the bits are not those of a run")
     assert told.endswith("before: another)")
+    assert told in (folder / "log.txt").read_text().splitlines()
     caplog.clear()
     assert vipnp("train", "--resume", folder, "--epochs", "5").exit_code == 0
     assert not caplog.messages
@@ -646,13 +684,15 @@ def test_the_loss_that_is_told_is_that_of_the_epoch(whole: Path) -> None:
         (("predict", "runs/none", "{photos}/cat/0.png"), "model: there is no file or folder 'runs/none', expected a"),
         (("predict", "vip_s7", "{photos}/cat/0.png"), "needs its weights: --weights FILE"),
         (("predict", "{whole}", "{photos}/cat/0.png", "--csv", "{tmp}/no/where.csv"), "--csv: "),
+        (("convert", "{state}", "{tmp}/x.pth"), "is a state to go on from, expected the run's folder or its weights"),
     ],
 )
 def test_bad_input_is_one_line(
     arguments: tuple[str, ...], message: str, photos: Path, whole: Path, tmp_path: Path
 ) -> None:
     before = sorted(str(path) for path in tmp_path.rglob("*"))
-    result = vipnp(*(part.format(photos=photos, whole=whole, tmp=tmp_path) for part in arguments))
+    places = {"photos": photos, "whole": whole, "tmp": tmp_path, "state": states(whole)[-1]}
+    result = vipnp(*(part.format(**places) for part in arguments))
     assert result.exit_code == 2
     assert message in result.output
     assert result.output.strip().count("\n") == 0

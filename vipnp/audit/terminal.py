@@ -23,10 +23,10 @@ ROOMY = 96
 """Columns at which the table has space to spare for two spaces between its columns."""
 
 
-def new_console() -> Console:
-    """The terminal, or standard output at `FILE_WIDTH` columns where that is no terminal."""
-    console = Console()
-    return console if console.is_terminal else Console(width=max(console.width, FILE_WIDTH))
+def new_console(*, stderr: bool = False) -> Console:
+    """The terminal, or standard output (`stderr`: standard error) at `FILE_WIDTH` columns where that is no terminal."""
+    console = Console(stderr=stderr)
+    return console if console.is_terminal else Console(stderr=stderr, width=max(console.width, FILE_WIDTH))
 
 
 def bar(console: Console) -> Progress:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Annotated, Any
 
@@ -30,6 +31,8 @@ class Program(TyperGroup):
     """The commands; what goes wrong before one begins, such as printing the help, is told as theirs is."""
 
     def main(self, *args: Any, **options: Any) -> Any:
+        if os.environ.get("COLUMNS") == "0":  # a width that is not known, as some shells say, and not one of nothing
+            del os.environ["COLUMNS"]
         with told():
             return super().main(*args, **options)
 

@@ -31,6 +31,7 @@ def audit(
         from vipnp.audit import page, terminal
         from vipnp.backends import get_backend
         from vipnp.core.files import check_outputs, write_json, write_outputs, write_text
+        from vipnp.core.output import is_standard_output
 
         try:
             check_outputs({"--json": json, "--html": html})
@@ -40,7 +41,7 @@ def audit(
             _reach_tools()
         elif not gradcheck:
             raise typer.BadParameter("--no-gradcheck: got it alone, expected --sabotage: it tries planted mistakes")
-        console = terminal.new_console()
+        console = terminal.new_console(stderr=is_standard_output(json, html))
         try:
             held = None if backend is None else get_backend(backend)
             report = terminal.audit_with_progress(console, ops=op, rungs=rung, backend=held, seed=seed)

@@ -26,6 +26,7 @@ def convert(
     from vipnp.core.checks import one_line
     from vipnp.core.files import check_outputs
     from vipnp.models import published_model
+    from vipnp.train.folder import COUNTERS
     from vipnp.train.saved import weight_file
 
     to_pytorch = target.name.lower().endswith((".pth", ".pth.tar", ".pt"))
@@ -36,6 +37,8 @@ def convert(
     if target.exists() and not overwrite:
         raise ValueError(f"target: {str(target)!r} is there already: --overwrite replaces it")
     tensors, described = load_weights(source), load_metadata(source)
+    if described.keys() >= COUNTERS:
+        raise ValueError(f"source: {str(source)!r} is a state to go on from, expected the run's folder or its weights")
     if to_pytorch:
         save_pytorch(target, tensors)
     else:

@@ -32,6 +32,7 @@ def predict(
 
     from vipnp.core.checks import one_line
     from vipnp.core.files import check_outputs, text_when_done, write_json, write_outputs
+    from vipnp.core.output import is_standard_output
     from vipnp.data.images import UnreadableImageError, open_image
     from vipnp.data.sets import images_below, natural
     from vipnp.data.unreadable import told_of
@@ -95,4 +96,5 @@ def predict(
         # Last, so that a closed pipe loses no file, and in any case: a full disk, a file that is no image and an
         # interrupt lose none of the answers that are there.
         for name, answers in rows:
-            typer.echo(one_line(f"{name}: " + ", ".join(f"{answer} {p:.1%}" for answer, p in answers)))
+            line = one_line(f"{name}: " + ", ".join(f"{answer} {p:.1%}" for answer, p in answers))
+            typer.echo(line, err=is_standard_output(csv, json))

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import platform
 import shlex
 import sys
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from vipnp.cli.errors import tell
 from vipnp.core.checks import one_line
@@ -70,8 +72,29 @@ class Events:
             self.writer.close()
 
 
-def carry_out(run: Run, workers: int, save_every: int, *, tensorboard: bool) -> None:
-    """Train, with a progress bar on rank 0, and events there where they are asked for."""
+class Warned(logging.Handler):
+    """Tells what the library warns of, and keeps it: a run's folder may not be there yet."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Tell the message of a record."""
+        self.lines.append(one_line(record.getMessage()))
+        tell(self.lines[-1])
+
+    def __enter__(self) -> Self:
+        logging.getLogger("vipnp").addHandler(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        logging.getLogger("vipnp").removeHandler(self)
+
+
+def carry_out(run: Run, workers: int, save_every: int, *, tensorboard: bool, warned: Sequence[str] = ()) -> None:
+    """Train, with a progress bar on rank 0, and events there where they are asked for. warned : lines that have been
+    told, for the log."""
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
     from vipnp.core.console import Console
@@ -80,13 +103,18 @@ def carry_out(run: Run, workers: int, save_every: int, *, tensorboard: bool) -> 
     first = run.ranks.rank == 0
     console = Console(quiet=not first)
 
-    def print_line(line: str) -> None:
-        line = one_line(line)
-        console.print(line, markup=False, soft_wrap=True)
+    def keep(line: str) -> None:
         if first:
             with (run.folder / LOG).open("a", encoding="utf-8") as log:
                 log.write(f"{line}\n")
 
+    def print_line(line: str) -> None:
+        line = one_line(line)
+        console.print(line, markup=False, soft_wrap=True)
+        keep(line)
+
+    for line in warned:
+        keep(line)
     print_line(
         f"{len(run.data.train)} images to train on, {len(run.data.validation)} held out, "
         f"{len(run.data.classes)} classes; "

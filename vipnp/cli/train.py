@@ -155,7 +155,7 @@ def train(
     save_every: Annotated[int, fine("Steps between two saved states.", min=1)] = 200,
 ) -> None:
     """Train a Vision Permutator on a folder of images."""
-    from vipnp.cli.progress import carry_out
+    from vipnp.cli.progress import Warned, carry_out
     from vipnp.train.folder import held_alone
     from vipnp.train.recipe import Recipe
     from vipnp.train.start import check_vacant, new_run, new_settings, resumed, run_identity, write_start
@@ -171,7 +171,7 @@ def train(
     if tensorboard:
         check_library("--tensorboard", "tensorboardX", extra="tensorboard")
     ranks = get_ranks()
-    with ranks.together(), ExitStack() as while_at_work:
+    with ranks.together(), Warned() as warned, ExitStack() as while_at_work:
         if resume is not None:
             with ranks.agreed():
                 check_nothing_else(context)
@@ -207,7 +207,7 @@ def train(
                 if resume is None and not overwrite:  # once more: while images were read, another run may have ended
                     check_vacant(run.folder)
                 write_start(run, new=resume is None, epochs=epochs)
-        carry_out(run, workers, save_every, tensorboard=tensorboard)
+        carry_out(run, workers, save_every, tensorboard=tensorboard, warned=warned.lines)
 
 
 def check_nothing_else(context: typer.Context) -> None:

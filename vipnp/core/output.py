@@ -40,6 +40,18 @@ def readers_may_leave() -> Iterator[None]:
         raise
 
 
+def is_standard_output(*files: str | os.PathLike[str] | None) -> bool:
+    """Whether one of `files` is what standard output goes to, as /dev/stdout is: then a program that reads it expects
+    nothing else there, and lines for people go to standard error."""
+    with contextlib.suppress(OSError, ValueError):
+        here = os.fstat(1)
+        for file in files:
+            with contextlib.suppress(OSError, ValueError):
+                if file is not None and os.path.samestat(here, os.stat(file)):
+                    return True
+    return False
+
+
 def to_nowhere(stream: TextIO) -> None:
     """Lead a stream that cannot be written nowhere, so that the interpreter does not fail at its end on what is still
     in Python's buffer."""

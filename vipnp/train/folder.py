@@ -125,10 +125,11 @@ def images_of(folder: Path, settings: Settings, *, otherwise: str) -> DataSet:
 
 def trained_on(folder: Path, images: DataSet) -> list[str]:
     """The names of images that are held out now and that the run in `folder` was trained on, if they are the same."""
-    held_out = images.validation
-    if images.train.root != held_out.root:  # folders of their own, in which names may be the same
+    held_out, rows = images.validation, read_split(folder)
+    trained = {row for row in rows if row.endswith(",train")}
+    both = trained & {f"{row.removesuffix(',validation')},train" for row in rows if row.endswith(",validation")}
+    if both and images.train.root != held_out.root:  # the run's too were folders of their own, with the same names
         return []
-    trained = {row for row in read_split(folder) if row.endswith(",train")}
     now = zip(held_out.names, held_out.labels, strict=True)
     return [name for name, label in now if _row(name, images.classes[label], "train") in trained]
 

@@ -114,6 +114,7 @@ class Run:
         self.owners: Owners | None = None
         self.step = 0
         self.loss_sum = 0.0
+        self.seconds_before = 0.0
         self.best = -1.0
 
     def connect(self) -> None:
@@ -189,10 +190,11 @@ class Run:
                         ranks.compare({f"weights after step {self.step}": self._checksum()})
                     at_end = self.step % self.steps_per_epoch == 0
                     if not at_end and (stopped or self.step % save_every == 0):
-                        self._save_state(rows)
+                        self._save_state(rows, self._seconds(began))
                         if stopped:
                             raise StoppedError(stopped)
                 rows.append(self._epoch_done(epoch, began, told))
+                self.seconds_before = 0.0
                 self._save_state(rows)
                 if report is not None:
                     told.loss, told.accuracy = rows[-1]["loss"], rows[-1]["accuracy"]
@@ -329,11 +331,15 @@ class Run:
             "loss": loss,
             "lr": told.lr,
             "accuracy": accuracy,
-            "seconds": time.perf_counter() - began,
+            "seconds": self._seconds(began),
         }
 
-    def _save_state(self, rows: list[dict[str, Any]]) -> None:
-        """Rank 0 writes the state, which says nothing of ranks."""
+    def _seconds(self, began: float) -> float:
+        """Of this epoch, those before a stop among them."""
+        return self.seconds_before + time.perf_counter() - began
+
+    def _save_state(self, rows: list[dict[str, Any]], seconds: float = 0.0) -> None:
+        """Rank 0 writes the state, which says nothing of ranks. seconds : of an epoch that is not over."""
         means: dict[str, Mapping[str, Array]] = {
             "exp_avg": self.optimizer.state.exp_avg,
             "exp_avg_sq": self.optimizer.state.exp_avg_sq,
@@ -347,7 +353,7 @@ class Run:
             group: {name: self.backend.to_numpy(value) for name, value in found.items()}
             for group, found in groups.items()
         }
-        counters = {"step": self.step, "loss_sum": self.loss_sum, "best": self.best, "rows": rows}
+        counters = {"step": self.step, "loss_sum": self.loss_sum, "best": self.best, "rows": rows, "seconds": seconds}
         counters[RECORD] = {**recorded(self.settings), PRODUCTS: self.backend.products}
         save_state(self.folder, on_host, counters)
 
@@ -374,4 +380,5 @@ class Run:
         self.optimizer.state = AdamWState(self.step, *means)
         self.ema = {name: groups["ema"][name] for name in self.model.parameters()} if "ema" in groups else None
         self.loss_sum, self.best = counters["loss_sum"], counters["best"]
+        self.seconds_before = counters.get("seconds", 0.0)
         return rows
