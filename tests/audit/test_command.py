@@ -199,6 +199,18 @@ def test_a_backend_on_the_command_line() -> None:
     assert "backend" in result.output
 
 
+def test_an_audit_needs_what_writes_formulas_for_its_page_alone(tmp_path: Path) -> None:
+    """`pip install vipnp[train]` brings the command; it named that extra again."""
+    code = "import sys; sys.modules['latex2mathml.converter'] = None; from vipnp.cli import app; app()"
+    arguments = ["audit", "--op", "gelu", "--rung", "contract", "--rung", "complex_step"]
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    page = [*arguments, "--html", str(tmp_path / "a.html")]
+    done = subprocess.run([sys.executable, "-c", code, *page], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr == 'error: --html needs latex2mathml: pip install "vipnp[audit]"\n'
+
+
 def test_without_typer_the_command_names_the_extra() -> None:
     code = "import sys; sys.modules['typer'] = None; import vipnp.cli"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

@@ -164,6 +164,18 @@ def test_empty_folders_and_images_beside_the_classes_are_told(tmp_path: Path) ->
     )
 
 
+@pytest.mark.parametrize("parts", [("train",), ("train", "val")])
+def test_folders_beside_that_of_the_training_are_told(parts: tuple[str, ...], tmp_path: Path) -> None:
+    """What is called otherwise than the parts are, or classes of which one is called train."""
+    for part in (*parts, "dev", "car", ".git"):
+        make_folder(tmp_path / part, {"cat": 3, "dog": 2})
+    data = load_data_set(tmp_path)
+    assert (data.classes, data.passed_over) == (("cat", "dog"), ("../car/", "../dev/"))
+    assert told_of(data.passed_over, data.classes) == (
+        "folders beside that of the images to train on, of which none is taken: car, dev"
+    )
+
+
 def test_the_order_is_not_that_of_the_file_system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of names that differ in zeros or case alone it was, and so the weights that a seed gives."""
     names = ["01.png", "1.png", "IMG_1.png", "img_1.png"]

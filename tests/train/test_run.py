@@ -25,8 +25,9 @@ from PIL import Image
 from tests.conftest import as_nobody, make_folder
 from tests.conftest import command_line as vipnp
 from vipnp.checkpoint import load_metadata, load_weights, save_weights
+from vipnp.cli.errors import reason
 from vipnp.core.output import CLOSED_PIPE
-from vipnp.data import load_data_set
+from vipnp.data import load_data_set, open_image
 from vipnp.models import VisionPermutator, load
 from vipnp.train import report, start
 from vipnp.train.folder import held_alone, prepare_folder, record_of_settings, states
@@ -328,21 +329,22 @@ def test_images_that_have_other_names_are_told(photos: Path, whole: Path, tmp_pa
 def test_images_that_were_divided_into_folders_since_are_told(photos: Path, whole: Path, tmp_path: Path) -> None:
     """Whoever divides a folder after training holds out images that the run has seen. A run of a divided folder, in
     which names stand in both parts, is told nothing of other images of these names."""
+    data = tmp_path / "data"
     for part, numbers in (("train", (0, 3)), ("val", (3, 6))):
         for label in ("cat", "dog", "emu"):
-            (tmp_path / part / label).mkdir(parents=True)
+            (data / part / label).mkdir(parents=True)
             for number in range(*numbers):
-                shutil.copy(photos / label / f"{number}.png", tmp_path / part / label / f"{number}.png")
+                shutil.copy(photos / label / f"{number}.png", data / part / label / f"{number}.png")
     trained = {name for name in load_data_set(photos, seed=0).train.names if re.search(r"[345]\.png", name)}
-    result = vipnp("eval", shutil.copytree(whole, tmp_path / "copy"), "--data", tmp_path)
+    result = vipnp("eval", shutil.copytree(whole, tmp_path / "copy"), "--data", data)
     assert result.exit_code == 0, result.output
     assert result.stderr.startswith(f"the run was trained on images of these names: {sorted(trained)[0]}, ")
     for number in range(3):
         for label in ("cat", "dog", "emu"):
-            (tmp_path / "val" / label / f"{number + 3}.png").rename(tmp_path / "val" / label / f"{number}.png")
+            (data / "val" / label / f"{number + 3}.png").rename(data / "val" / label / f"{number}.png")
     folder = tmp_path / "r"
-    assert vipnp("train", tmp_path, "-o", folder, *OPTIONS, "--epochs", "1").exit_code == 0
-    assert vipnp("eval", folder).stderr == vipnp("eval", folder, "--data", tmp_path).stderr == ""
+    assert vipnp("train", data, "-o", folder, *OPTIONS, "--epochs", "1").exit_code == 0
+    assert vipnp("eval", folder).stderr == vipnp("eval", folder, "--data", data).stderr == ""
 
 
 def test_the_seconds_of_an_epoch_are_those_before_a_stop_too(photos: Path, whole: Path, tmp_path: Path) -> None:
@@ -1088,6 +1090,39 @@ def test_a_missing_library_is_told_with_its_extra(whole: Path, photos: Path, mon
     monkeypatch.setitem(sys.modules, "PIL", None)
     result = vipnp("predict", whole, photos / "cat" / "0.png")
     assert (result.exit_code, result.output) == (2, 'error: PIL is not installed: pip install "vipnp[train]"\n')
+
+
+def test_pillow_is_named_with_its_extra_from_python_too(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "PIL.Image", None)
+    for read in (lambda: open_image(photos / "cat" / "0.png"), lambda: load_data_set(photos).train.picture(0, 3),
+                 lambda: load_data_set("digits").train.picture(0, 1), lambda: load_data_set("phototiles")):  # fmt: skip
+        with pytest.raises(ImportError, match=r'needs PIL: pip install "vipnp\[train\]"'):
+            read()
+
+
+@pytest.mark.parametrize(
+    ("package", "advice"),
+    [
+        ("rich.table", ': pip install "vipnp[train]"'),
+        ("latex2mathml", ': pip install "vipnp[audit]"'),
+        ("flint", ': pip install "vipnp[audit]"'),
+        ("mpi4py", ': pip install "vipnp[mpi]"'),
+        ("of_somebody_else", ""),
+    ],
+)
+def test_a_missing_package_is_told_with_the_extra_that_brings_it(package: str, advice: str) -> None:
+    missing = ModuleNotFoundError(f"No module named {package!r}", name=package)
+    assert reason(missing) == f"{package.split('.')[0]} is not installed{advice}"
+
+
+def test_a_run_in_float64_writes_its_weights_in_float64(photos: Path, tmp_path: Path) -> None:
+    """They were rounded to float32, and evaluated so."""
+    folder = tmp_path / "r"
+    assert vipnp("train", photos, "-o", folder, *OPTIONS, "--precision", "float64").exit_code == 0
+    last = last_weights(folder)  # with their average, which is what is evaluated and written
+    for name, value in load_weights(folder / "last.safetensors").items():
+        assert np.array_equal(value, last[f"ema/{name}"]), name
+    assert load(folder / "best.safetensors").dtype == "float64"
 
 
 def test_an_evaluation_puts_no_pictures_among_the_images(whole: Path, photos: Path, tmp_path: Path) -> None:

@@ -28,8 +28,9 @@ def audit(
     """Hold every hand-written gradient against the ladder of checks. Exit status 1 if anything fails, 3 if no
     gradient was checked."""
     with told():
-        from vipnp.audit import page, terminal
+        from vipnp.audit import terminal
         from vipnp.backends import get_backend
+        from vipnp.core.checks import check_library
         from vipnp.core.files import check_outputs, write_json, write_outputs, write_text
         from vipnp.core.output import is_standard_output
 
@@ -37,6 +38,9 @@ def audit(
             check_outputs({"--json": json, "--html": html})
         except ValueError as error:
             raise typer.BadParameter(str(error)) from error
+        if html is not None or sabotage:
+            check_library("--html" if html else "--sabotage", "latex2mathml.converter", extra="audit")
+            from vipnp.audit import page
         if sabotage:
             _reach_tools()
         elif not gradcheck:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import metadata
 
 from vipnp.core.checks import one_line, printable
 from vipnp.core.output import readers_may_leave, to_nowhere
@@ -56,8 +58,27 @@ def reason(error: Exception) -> str:
     if isinstance(error, OSError) and error.errno is not None and error.strerror:
         return ": ".join([*([] if error.filename is None else [printable(error.filename)]), error.strerror])
     if isinstance(error, ModuleNotFoundError) and error.name is not None:
-        return f'{error.name.split(".")[0]} is not installed: pip install "vipnp[train]"'
+        package = error.name.split(".")[0]
+        return f"{package} is not installed{_way_to_install(package)}"
     return one_line(str(error)) or type(error).__name__
+
+
+OTHER_NAMES = {"PIL": "pillow", "flint": "python-flint", "skimage": "scikit-image", "sklearn": "scikit-learn"}
+"""Package -> its distribution, where that is called otherwise."""
+
+
+def _way_to_install(package: str) -> str:
+    """What to add to a line about a missing package: the first extra of ours that brings it, if one does."""
+    name = OTHER_NAMES.get(package, package).lower()
+    try:
+        needed = metadata.requires("vipnp") or []
+    except metadata.PackageNotFoundError:  # run where it lies
+        needed = []
+    for line in needed:
+        found = re.match(r"([\w.-]+).*\bextra == ['\"](\w+)", line)
+        if found and found[1].lower() == name:
+            return f': pip install "vipnp[{found[2]}]"'
+    return ""
 
 
 def _here_is_gone() -> bool:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from vipnp.core import HostArray
+from vipnp.core.checks import check_library
 from vipnp.data.digits import load_digits
 from vipnp.data.sets import DataSet, Split
 
@@ -82,6 +83,7 @@ def phototiles(side: int = 32) -> DataSet:
     photograph is held out, so no pixel that is tested on has been trained on.
     Raises ImportError naming the extra where scikit-image is missing.
     """
+    check_library("phototiles", "PIL.Image", extra="train")
     from PIL import Image
 
     tiles: list[HostArray] = []

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
-from vipnp.core.checks import check_flag, check_whole
+from vipnp.core.checks import check_flag, check_library, check_whole
 from vipnp.core.files import check_path
 
 if TYPE_CHECKING:
@@ -82,6 +82,7 @@ def check_image(path: Path) -> float | None:
 
 
 def _decoded(path: Path | BinaryIO, *, exif: bool, coarse: bool) -> Image.Image:
+    check_library("images", "PIL.Image", extra="train")
     from PIL import Image
 
     try:

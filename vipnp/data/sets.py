@@ -15,7 +15,7 @@ from unicodedata import category
 import numpy as np
 
 from vipnp.core import HostArray
-from vipnp.core.checks import check_real, check_whole, shown
+from vipnp.core.checks import check_library, check_real, check_whole, shown
 from vipnp.core.files import PICTURES, check_path
 from vipnp.data.images import open_image
 
@@ -79,6 +79,7 @@ class Split:
         UnreadableImageError
             Naming the file.
         """
+        check_library("images", "PIL.Image", extra="train")
         from PIL import Image
 
         if self.pixels is None:
@@ -97,7 +98,8 @@ class DataSet:
     train, validation : the parts.
     left_out : the files below the source that are in neither.
     passed_over : the files in its folders that are no images by their names, as paths below those of the parts; the
-        folders that are empty, with a slash behind; and images beside the folders of the classes.
+        folders that are empty, with a slash behind; images beside the folders of the classes; and, as "../NAME/", the
+        folders beside that of a part.
     """
 
     classes: tuple[str, ...]
@@ -175,15 +177,18 @@ def load_data_set(
             f"data: there is no folder {str(source)!r}, nor a set of that name ({', '.join(EMBEDDED)})"
         )
     train, other = (_part(root, names) for names in (TRAINING_FOLDERS, VALIDATION_FOLDERS))
-    if train is not None and other is not None:
-        return _two_parts(train, other, leave_out)
-    root = train or root
     passed_over: list[str] = []
+    if train is not None:
+        parts = {folder.name for folder in (train, other) if folder is not None}
+        passed_over += [f"../{name}/" for name in _folders(root) if name not in parts and not name.startswith(".")]
+    if train is not None and other is not None:
+        return _two_parts(train, other, leave_out, passed_over)
+    root = train or root
     classes, names, labels = scan(root, inside(root, source, leave_out), passed_over)
     held_out = np.array(hold_out(names, labels, validation, seed))
-    parts = [Split(tuple(np.array(names, object)[chosen]), labels[chosen], root) for chosen in (~held_out, held_out)]
+    splits = [Split(tuple(np.array(names, object)[chosen]), labels[chosen], root) for chosen in (~held_out, held_out)]
     left_out = tuple(sorted(leave_out, key=natural))
-    return DataSet(classes, *parts, left_out=left_out, passed_over=tuple(passed_over))
+    return DataSet(classes, *splits, left_out=left_out, passed_over=tuple(passed_over))
 
 
 def _part(root: Path, names: Sequence[str]) -> Path | None:
@@ -196,8 +201,7 @@ def _folders(place: Path) -> list[str]:
     return sorted(entry.name for entry in os.scandir(place) if _is_folder(entry))
 
 
-def _two_parts(train: Path, validation: Path, leave_out: Collection[str]) -> DataSet:
-    passed_over: list[str] = []
+def _two_parts(train: Path, validation: Path, leave_out: Collection[str], passed_over: list[str]) -> DataSet:
     parts = [scan(folder, inside(folder, folder.parent, leave_out), passed_over) for folder in (train, validation)]
     first, second = (set(classes) for classes, _, _ in parts)
     for missing, where in ((first - second, validation), (second - first, train)):

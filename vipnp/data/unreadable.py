@@ -75,8 +75,12 @@ def told_of(passed_over: Sequence[str], classes: Collection[str] | None = None) 
 
     classes : those found, where folders that hold nothing else would be others.
     """
+    aside = [name[len("../") : -1] for name in passed_over if name.startswith("../")]
+    passed_over = [name for name in passed_over if not name.startswith("../")]
     files = [name for name in passed_over if "/" in name and not name.endswith("/")]
     told = []
+    if aside:
+        told.append(f"folders beside that of the images to train on, of which none is taken: {listed(aside)}")
     if files:
         kinds = Counter(os.path.splitext(name)[1].lower() or "without a suffix" for name in files)
         counts = [f"{count} {kind}" for kind, count in kinds.most_common(NAMED)]

@@ -310,7 +310,9 @@ class Run:
         weights = self.model.state_dict()
         if self.ema is not None:
             weights = {name: self.backend.to_numpy(value).copy() for name, value in self.ema.items()}
-        model = VisionPermutator.from_weights(self.model.config, weights, backend=self.backend)
+        model = VisionPermutator.from_weights(
+            self.model.config, weights, backend=self.backend, dtype=self.settings.precision
+        )
         model.classes, model.transform = self.data.classes, self.transform
         try:
             logits = predict(model, self.data.validation, self.transform, crew=self.crew, ranks=self.ranks)
