@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from scipy.linalg import cho_factor, cho_solve, expm
 from scipy.sparse import csr_array
 from scipy.special import erf, expit, log_ndtr, logit, ndtri, xlogy
@@ -208,6 +209,7 @@ def cross_entropy_of(x: Any, labels: Any) -> Any:
 
 
 LABELS_OF_THREE = np.array([2, 0, 3])
+TENSOR_OF_THREE = torch.tensor(LABELS_OF_THREE)
 
 
 @dataclass(slots=True)
@@ -234,8 +236,28 @@ def _wrapped(op: Callable[..., Any]) -> Callable[..., Any]:
     return wrapper
 
 
+def _by_tensor(xp: Any, x: Any, labels: Any) -> Any:
+    return cross_entropy_of(x, labels.numpy())
+
+
 def _with_labels(labels: Any) -> Callable[..., Any]:
     return _wrapped(lambda xp, x: cross_entropy_of(x, labels))
+
+
+class OfItsClass:
+    labels = LABELS_OF_THREE
+
+    def op(self, xp: Any, x: Any) -> Any:
+        return cross_entropy_of(x, self.labels)
+
+
+class OfItsModule:
+    def __call__(self, xp: Any, x: Any) -> Any:
+        return self.loss(x)
+
+    @staticmethod
+    def loss(x: Any) -> Any:
+        return cross_entropy_of(x, LABELS_OF_THREE)
 
 
 HOLDERS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
@@ -245,6 +267,12 @@ HOLDERS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     "slots": (Labelled(LABELS_OF_THREE), {}),
     "what a decorator wraps": (_with_labels(LABELS_OF_THREE), {}),
     "a global of a helper": (lambda xp, x: _through_a_helper(x), {}),
+    "a global behind a decorator of NumPy": (np.errstate(all="ignore")(lambda xp, x: _through_a_helper(x)), {}),
+    "a global of an object's method": (OfItsModule(), {}),
+    "an attribute of a class": (OfItsClass().op, {}),
+    "an attribute of a class that is called by name": (lambda xp, x: OfItsClass().op(xp, x), {}),
+    "a tensor of another library": (_by_tensor, {"labels": TENSOR_OF_THREE}),
+    "a tensor in a default": (lambda xp, x, labels=TENSOR_OF_THREE: _by_tensor(xp, x, labels), {}),
     "an object in kwargs": (lambda xp, x, held: cross_entropy_of(x, held.labels), {"held": Labelled(LABELS_OF_THREE)}),
 }
 
@@ -256,6 +284,21 @@ def test_labels_that_are_held_anywhere_fail_no_op(holder: str) -> None:
     (row,) = verify(op, [X], kwargs=kwargs, rungs=["elsewhere"]).rows
     assert row.verdict is Verdict.INCONCLUSIVE, row
     assert "in place of 3, which may spoil the constant" in row.detail
+
+
+RAGGED = np.empty(3, object)
+RAGGED[:] = [np.array([0, 1]), np.array([2]), np.array([1, 2, 2])]
+
+
+@right(X, rows=RAGGED)
+def sums_of_bags(xp: Any, x: Any, rows: Any) -> Any:
+    def back(dy: Any) -> Any:
+        dx = np.zeros_like(x)
+        for bag, row in zip(dy, rows, strict=True):
+            np.add.at(dx, row, bag)
+        return (dx,)
+
+    return np.stack([x[row].sum(0) for row in rows]), back
 
 
 def mean_of_the_largest(xp: Any, x: Any, *, k: int) -> Any:

@@ -6,6 +6,7 @@ import contextlib
 import functools
 import inspect
 import numbers
+import os
 import re
 import sys
 import sysconfig
@@ -15,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+import vipnp
 from vipnp.core import HostArray
 from vipnp.verify.subject import Subject
 
@@ -157,7 +159,10 @@ def _factors(axis: str) -> list[str]:
     return [factor.strip() for factor in axis.split("*") if factor.strip()] or ["*"]
 
 
-LIBRARIES = tuple({sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")})
+LIBRARIES = (
+    *{sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")},
+    os.path.dirname(vipnp.__file__),
+)
 """Where the modules are that the user has not written."""
 
 DEEPEST, MANY = 5, 100
@@ -170,23 +175,29 @@ PLAIN = (*NUMBERS, np.ndarray, list, tuple, range)
 
 def held_by(op: Any) -> Iterator[tuple[str, Any]]:
     """(name, value) of what an op reads besides its arguments: arguments of a partial, defaults, variables around it,
-    attributes of objects; of the functions among these too, as of one that a decorator wraps, and of functions of its
-    own module that it calls. What lies deeper than DEEPEST, and what is in a container of more than MANY, is not looked
-    for."""
+    attributes of objects and of their classes; of the functions among these too, as of one that a decorator wraps, and
+    of those that it calls, of its own module or of others of the user's. What lies deeper than DEEPEST, and what is in
+    a container of more than MANY, is not looked for."""
     home = getattr(op.func if isinstance(op, functools.partial) else op, "__globals__", None)
     seen: set[int] = set()
 
     def look(name: str, thing: Any, depth: int) -> Iterator[tuple[str, Any]]:
-        if id(thing) in seen or isinstance(thing, (type, ModuleType)):
+        if id(thing) in seen or isinstance(thing, ModuleType):
             return
         seen.add(id(thing))
-        if isinstance(thing, PLAIN):
+        if isinstance(thing, PLAIN) or axes_of(thing):
             yield name, thing
         if depth < DEEPEST:
             for key, part in _inside(name, thing, home):
                 yield from look(str(key), part, depth + 1)
 
     yield from look("", op, 0)
+
+
+def axes_of(thing: Any) -> tuple[int, ...]:
+    """The shape of an array of any library, () of what is none."""
+    shape = () if isinstance(thing, type) else getattr(thing, "shape", ())
+    return tuple(shape) if isinstance(shape, tuple) else ()
 
 
 def _inside(name: str, thing: Any, home: Any) -> list[tuple[Any, Any]]:
@@ -197,6 +208,8 @@ def _inside(name: str, thing: Any, home: Any) -> list[tuple[Any, Any]]:
         return [("self", thing.__self__), ("func", thing.__func__)]
     if inspect.isfunction(thing):
         return _read_by(thing, home)
+    if isinstance(thing, type):
+        return _of_a_class(thing)
     if type(thing) in (dict, list, tuple):
         # Numbers in a container are a vocabulary or a configuration, of which one is always the size.
         pairs = thing.items() if isinstance(thing, dict) else ((name, part) for part in thing)
@@ -208,7 +221,18 @@ def _inside(name: str, thing: Any, home: Any) -> list[tuple[Any, Any]]:
     return [
         *(held.items() if isinstance(held, dict) else ()),
         *((slot, getattr(thing, slot)) for slot in slots if hasattr(thing, slot)),
-        ("__call__", inspect.getattr_static(type(thing), "__call__", None)),
+        ("__class__", type(thing)),
+    ]
+
+
+def _of_a_class(kind: type) -> list[tuple[Any, Any]]:
+    """Methods of a class that the user wrote, and what is no number among its attributes: one is a configuration."""
+    return [
+        (key, getattr(part, "__func__", part))
+        for base in kind.__mro__
+        if not _is_of_a_library(base)
+        for key, part in vars(base).items()
+        if (key == "__call__" or not key.startswith("__")) and not isinstance(part, NUMBERS)
     ]
 
 
@@ -219,7 +243,7 @@ def _is_of_a_library(kind: type) -> bool:
 
 def _read_by(function: Any, home: Any) -> list[tuple[Any, Any]]:
     """Defaults of a function, the variables around it, and the globals that it names; the last of functions whose
-    module is `home`, so that the search ends."""
+    module is `home` or of no library."""
     code, cells = function.__code__, function.__closure__ or ()
     positional = code.co_varnames[: code.co_argcount]
     defaults = function.__defaults__ or ()
@@ -228,6 +252,7 @@ def _read_by(function: Any, home: Any) -> list[tuple[Any, Any]]:
     for name, cell in zip(code.co_freevars, cells, strict=True):
         with contextlib.suppress(ValueError):  # a variable that has no value yet
             inside.append((name, cell.cell_contents))
-    if function.__globals__ is home:
-        inside += [(name, home[name]) for name in code.co_names if name in home]
+    around = function.__globals__
+    if around is home or not str(around.get("__file__", "")).startswith(LIBRARIES):
+        inside += [(name, around[name]) for name in code.co_names if name in around]
     return inside

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from vipnp.core import HostArray
-from vipnp.verify.saves import PLAIN, held_by
+from vipnp.verify.saves import PLAIN, axes_of, held_by
 from vipnp.verify.subject import Subject
 from vipnp.verify.trees import tree_leaves
 
@@ -49,8 +49,8 @@ def doubtful(subject: Subject, old: int, new: int) -> str:
 
 def _is_held(constant: Any, old: int, new: int, axes: int) -> bool:
     """Whether an array or a list along a size is held, or an index that may belong to it."""
-    if isinstance(constant, np.ndarray):
-        return old in constant.shape
+    if axes_of(constant):
+        return old in axes_of(constant)
     return _is_index(constant, old, new) or _is_list_of(constant, old, axes)
 
 
@@ -66,10 +66,10 @@ def _is_list_of(constant: Any, size: int, axes: int) -> bool:
 
 
 def _is_spoilt(constant: Any, old: int, new: int) -> bool:
-    """Whether a constant may belong to a size: an index, or an array along it, of integers in order or of
-    floating-point numbers other than masks of zeros and ones and distributions."""
+    """Whether a constant may belong to a size: an index, or an array along it, of another library, of integers in order
+    or of floating-point numbers other than masks of zeros and ones and distributions."""
     if not isinstance(constant, np.ndarray):
-        return _is_index(constant, old, new)
+        return _is_index(constant, old, new) or old in axes_of(constant)
     if old in constant.shape and constant.dtype.kind == "f":
         mask = np.all((constant == 0) | (constant == 1))
         return not (mask or any(is_distribution(constant, axis) for axis in range(constant.ndim)))

@@ -369,7 +369,11 @@ def _saved_row(subject: Subject) -> list[Row]:
 
 def _same_bits(a: Any, b: Any) -> bool:
     a, b = np.asarray(a), np.asarray(b)
-    return bool(a.shape == b.shape and a.dtype == b.dtype and a.tobytes() == b.tobytes())
+    if a.shape != b.shape or a.dtype != b.dtype:
+        return False
+    if a.dtype == object:  # the bytes are addresses
+        return all(_same_bits(x, y) for x, y in zip(a.flat, b.flat, strict=True) if isinstance(y, COMPARED))
+    return bool(a.tobytes() == b.tobytes())
 
 
 def _changed(now: Any, before: Any) -> Iterator[str]:
