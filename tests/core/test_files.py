@@ -94,6 +94,25 @@ def test_standard_output_may_be_a_pipe_or_a_file_without_a_name(tmp_path: Path) 
     assert (tmp_path / "out").is_symlink()
 
 
+def test_what_is_printed_before_and_after_a_result_on_standard_output_stays(tmp_path: Path) -> None:
+    """In `{ first; second; } > file` all share one place in the file: over a result that is written at another one, the
+    next line is written."""
+    program = "import sys; from vipnp.core.files import *; print('a'); write_text(sys.argv[1], 'whole\\n'); print('b')"
+    for name in ("/dev/stdout", "/dev/fd/1", "another"):
+        with (tmp_path / "all").open("wb") as file:
+            place = f"/dev/fd/{file.fileno()}" if name == "another" else name
+            command = [sys.executable, "-c", program, place]
+            for _ in range(2):
+                subprocess.run(command, stdout=file, pass_fds=[file.fileno()], check=True)
+        assert (tmp_path / "all").read_bytes() == 2 * b"a\nwhole\nb\n"
+
+
+def test_a_descriptor_for_reading_is_refused_before_any_work(tmp_path: Path) -> None:
+    (tmp_path / "x").write_text("kept")
+    with (tmp_path / "x").open() as file, pytest.raises(ValueError, match=r"--json: /dev/fd/\d+ cannot be written"):
+        check_outputs({"--json": f"/dev/fd/{file.fileno()}"})
+
+
 def test_what_another_machine_writes_stays(tmp_path: Path) -> None:
     """Its numbers of processes are other ones, as are those of another container: its saving failed."""
     other = tmp_path / f"{PREFIX}{2**22 + 1}-0{SUFFIX}"

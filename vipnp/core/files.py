@@ -93,12 +93,28 @@ def _followed(path: str) -> Path:
     return Path(os.path.realpath(path))
 
 
+def _descriptor(target: Path) -> int | None:
+    """The descriptor by which this process holds an opened file, None for what is none of its own."""
+    folder = re.sub(r"/task/\d+/fd$", "/fd", os.fspath(target.parent))
+    own = folder in (f"/proc/{os.getpid()}/fd", "/dev/fd") and target.name.isdigit()
+    return int(target.name) if own else None
+
+
 @contextmanager
 def _written_to(device: Path) -> Iterator[Path]:
     with tempfile.TemporaryDirectory() as folder:
         elsewhere = Path(folder, "contents")
         yield elsewhere
-        with device.open("ab") as file:
+        number = _descriptor(device)
+        if number is None:
+            place = device.open("ab")
+        else:
+            # Opened anew it would be written at a place of its own, over which the next line that is printed goes.
+            for stream in (sys.stdout, sys.stderr):
+                if stream is not None:
+                    stream.flush()
+            place = os.fdopen(os.dup(number), "wb")
+        with place as file:
             file.write(elsewhere.read_bytes())
 
 
@@ -191,7 +207,7 @@ def check_outputs(
             raise ValueError(f"{option}: {name} is a folder, expected the name of a file")
         if not os.path.isdir(target.parent):
             raise ValueError(f"{option}: {name}: there is no folder {Path(name).parent} to write it to")
-        if os.path.exists(target) and not os.access(target, os.W_OK):
+        if os.path.exists(target) and not (os.access(target, os.W_OK) and _opened_for_writing(_descriptor(target))):
             raise ValueError(f"{option}: {name} cannot be written")
         regular = not _is_opened(target) and (os.path.isfile(target) or not os.path.exists(target))
         if regular and not os.access(target.parent, os.W_OK | os.X_OK):
@@ -207,6 +223,12 @@ def check_outputs(
     for option, path in outputs.items():
         if path is not None:
             _check_kind(option, os.fspath(path))
+
+
+def _opened_for_writing(descriptor: int | None) -> bool:
+    if descriptor is None or sys.platform == "win32":
+        return True
+    return fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_ACCMODE != os.O_RDONLY
 
 
 def _check_kind(option: str, name: str) -> None:

@@ -60,6 +60,11 @@ NOTHING = 2.0**-1074
 
 NOTHING_WORDS = "right in float64: the entries that are off, such as exp(-1e9), are below the smallest number of it"
 
+UNKNOWN_WORDS = (
+    "not the derivative there, where any order of the numbers may be met and an identity be missing; on real numbers "
+    "it cannot be told: {}"
+)
+
 MOVES = 4.0
 MOVED_WORDS = "rounding the inputs alone moves the gradient by {:.3g}: too ill-conditioned for this bound"
 """An error up to MOVES times what the exact gradient moves by, where every input and the cotangent move by 2^-53 of
@@ -130,8 +135,9 @@ def certified(subject: Subject) -> list[Row]:
 
 def off_by_rounding(subject: Subject, which: int) -> str:
     """In words, that the gradient of one array is off the derivative by no more than a rounded constant explains: every
-    entry by ROUNDED times 2^-53 of itself, and nowhere near by GROWN; or by nothing at all, on real numbers. "" where
-    it is off by more, or where that cannot be told.
+    entry by ROUNDED times 2^-53 of itself, and nowhere near by GROWN; or by nothing at all, on real numbers; or that
+    balls know a function of the op as little as another exact world may. "" where it is off by more, or where that
+    cannot be told.
     """
     try:
         with precision():
@@ -141,7 +147,9 @@ def off_by_rounding(subject: Subject, which: int) -> str:
             if any(_off_there(subject, which, draw) > GROWN for draw in range(ELSEWHERE)):
                 return ""
             nothing = any(map(_is_nothing, _balls(subject)[which].ravel()))
-    except (MissingExtraError, UndecidedError, BrokenOpError):
+    except UndecidedError as error:
+        return UNKNOWN_WORDS.format(error)
+    except (MissingExtraError, BrokenOpError):
         return ""
     if off * UNIT_64 > AGREEMENT:
         return ROUNDED_WORDS.format(off)

@@ -112,7 +112,10 @@ def _other_values(subject: Subject) -> Iterator[tuple[str, Arrays, Arrays]]:
     """(words, other entries, which of them are special)."""
     ordinary = [None] * len(subject.arrays)
     for largest in LARGEST:
-        yield UP_TO.format(largest), [_up_to(largest, array) for array in subject.arrays], ordinary
+        scaled = [_up_to(largest, array) for array in subject.arrays]
+        yield UP_TO.format(largest), scaled, ordinary
+        if largest > 1:  # what saturates at the one end need not at the other, and the largest is of one sign
+            yield f"{UP_TO.format(largest)} and turned signs", [-array for array in scaled], ordinary
     for words, sign in (("positive", 1.0), ("negative", -1.0)):
         yield f"with {words} entries", [sign * np.abs(array) for array in subject.arrays], ordinary
     rng = subject.rng("special values")
