@@ -567,6 +567,43 @@ def test_all_images_of_another_folder(whole: Path, tmp_path: Path) -> None:
         assert result.output.startswith(f"error: {message}")
 
 
+def test_weights_that_name_no_classes_are_evaluated_on_folders_in_order(whole: Path, tmp_path: Path) -> None:
+    """As published weights are on ImageNet's folders; where there are more, nobody knows which is which."""
+    (tmp_path / "w").mkdir()
+    model = load(whole / "best.safetensors")
+    model.classes = None
+    model.save(tmp_path / "w" / "m.safetensors")
+    folders = {"n01": 3, "n02": 2, "n03": 4}
+    others = make_folder(tmp_path / "test", folders, (20, 18))
+    result = vipnp("eval", tmp_path / "w" / "m.safetensors", "--data", others, "--all")
+    line = "does not name its classes: the folders are taken for them in order, from n01 for 0 to n03 for 2\n"
+    assert result.stderr.endswith(f"m.safetensors {line}")
+    rows = rows_of(Path(result.stdout.strip().rpartition(" in ")[2]) / "predictions.csv")
+    assert {name: sum(row["class"] == name for row in rows) for name in folders} == folders
+    for number, name in enumerate(folders):
+        (others / name).rename(others / str(number))
+    again = vipnp("eval", tmp_path / "w" / "m.safetensors", "--data", others, "--all")
+    assert (again.stderr, again.stdout.split(" in ")[0]) == ("", result.stdout.split(" in ")[0])
+    make_folder(others, {"n04": 2}, (20, 18))
+    result = vipnp("eval", tmp_path / "w" / "m.safetensors", "--data", others, "--all")
+    assert result.output == "error: data: got classes that are not the model's: n04; expected some of 0, 1, 2\n"
+
+
+def test_published_weights_are_evaluated_by_their_name(tmp_path: Path) -> None:
+    result = vipnp("eval", "vip_s7", "--weights", tmp_path / "no.pth", "--data", tmp_path)
+    assert result.output == f"error: --weights: there is no file '{tmp_path / 'no.pth'}'\n"
+
+
+def test_weights_that_stay_are_their_own_average(photos: Path, whole: Path, tmp_path: Path) -> None:
+    """With --head-only the rest of the network stays as it is, to the last bit."""
+    options = ("--weights", whole, "--head-only", "--ema", "0.9", "--epochs", "2", "--img-size", 16, 16, "-b", "4")
+    result = vipnp("train", photos, "-o", tmp_path / "r", *options)
+    assert result.exit_code == 0, result.output
+    before, after = (load_weights(folder / "best.safetensors") for folder in (whole, tmp_path / "r"))
+    other = {name for name, value in after.items() if value.tobytes() != before[name].tobytes()}
+    assert other == {"head.weight", "head.bias"}
+
+
 def test_a_test_set_may_have_fewer_classes_and_no_others(whole: Path, tmp_path: Path) -> None:
     """The answers are counted by name: of two classes that are not the model's first two, too."""
     folder = Path(shutil.copytree(whole, tmp_path / "r"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from pathlib import Path
 from typing import Annotated
@@ -15,17 +16,18 @@ from vipnp.cli.unreadable import SkipUnreadable, naming_the_way_out
 
 @told()
 def evaluate(
-    model: Annotated[Path, typer.Argument(parser=path, help="A run folder or a weight file that a run wrote.")],
+    model: Annotated[str, typer.Argument(help="A run folder, a weight file, or a published name with --weights.")],
     data: Annotated[
         str | None,
         typer.Option(help="Other images: of a folder of classes the part that the run would hold out, or --all."),
     ] = None,
+    weights: Annotated[Path | None, typer.Option(parser=path, help="Weights of a published model.")] = None,
     take_all: Annotated[bool, typer.Option("--all", help="All images of the folder in --data.")] = False,
     backend: Annotated[str, typer.Option(help="numba, numpy or cupy.")] = "numba",
     workers: Annotated[int, typer.Option("--workers", "-j", help="Threads that decode images.", min=0)] = 2,
     skip_unreadable: SkipUnreadable = False,
 ) -> None:
-    """Evaluate a trained model; writes eval-DATE/ into the run folder."""
+    """Evaluate a trained model; writes eval-DATE/ into the run folder, or beside the weights."""
     import numpy as np
 
     from vipnp.core.checks import check_library, listed, one_line
@@ -41,8 +43,9 @@ def evaluate(
     from vipnp.train.start import check_apart
 
     check_library("eval", "matplotlib.figure", extra="train")
-    saved = load_saved(model, backend=backend)
-    folder = model if model.is_dir() else model.parent
+    saved = load_saved(model, weights=weights, backend=backend)
+    source = Path(model) if weights is None else weights
+    folder = source if source.is_dir() else source.parent
     check_output_folder("model", folder)
     if data is None:
         if take_all:
@@ -60,18 +63,23 @@ def evaluate(
             raise ValueError(f"--all: got {data}, which has a part for training, expected one folder of images a class")
     else:
         # Divided as for the run: of its own images, in another place, those that were trained on are left out again.
-        division = division_of(weight_file("model", model))
+        division = division_of(weight_file("model", source))
         images = load_data_set(data, **division)
         if not division and images.train.root is not None and images.train.root == images.validation.root:
-            tell(one_line(f"{model} does not say what it was trained on; where that is of {data}, give other images"))
+            tell(one_line(f"{source} does not say what it was trained on; where that is of {data}, give other images"))
     check_apart("model", folder, images)
+    numbered = saved.model.classes is None and len(images.classes) == len(saved.classes)
+    if numbered and images.classes != saved.classes:  # as of ImageNet, whose folders are in the order of its classes
+        tell(one_line(f"{source} does not name its classes: the folders are taken for them in order, from "
+                      f"{images.classes[0]} for 0 to {images.classes[-1]} for {len(images.classes) - 1}"))  # fmt: skip
+        saved = dataclasses.replace(saved, classes=images.classes)
     if unknown := [name for name in images.classes if name not in saved.classes]:
         raise ValueError(
             f"data: got classes that are not the model's: {listed(unknown)}; expected some of {listed(saved.classes)}"
         )
     if data is not None and (others := told_of(images.passed_over, images.classes)):
         tell(one_line(others))
-    of_a_run = (folder / "split.csv").is_file() and (model.is_dir() or model.name in (BEST, LAST))
+    of_a_run = (folder / "split.csv").is_file() and (source.is_dir() or source.name in (BEST, LAST))
     if take_all and of_a_run:  # in a test set of its own, other images have the same names
         of_a_run = (folder / FILE).is_file() and read_settings(folder).data == str(Path(data or "").resolve())
     if data is not None and of_a_run and (known := trained_on(folder, images)):

@@ -221,8 +221,9 @@ class Run:
             grads, _ = clip(model.backend, grads, max_norm=recipe.clip_grad)
         self._update(grads, lr)
         if self.ema is not None:
-            keep = recipe.ema
-            self.ema = {name: keep * self.ema[name] + (1 - keep) * value for name, value in model.parameters().items()}
+            # In this form a weight that stays is its own average, to the last bit.
+            now = model.parameters().items()
+            self.ema = {name: self.ema[name] + (1 - recipe.ema) * (value - self.ema[name]) for name, value in now}
         self.loss_sum += loss * samples
         self.step += 1
         inside = (self.step - 1) % self.steps_per_epoch + 1
