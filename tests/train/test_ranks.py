@@ -161,6 +161,14 @@ def test_two_ranks_give_the_same_bits(tmp_path: Path) -> None:
 
 
 @pytest.mark.ranks
+def test_a_batch_may_have_fewer_images_than_there_are_ranks(tmp_path: Path) -> None:
+    steps, kinds = Steps(1, 2), [("numpy", "float32")]
+    train(tmp_path, 0, steps, kinds)
+    train(tmp_path, 4, steps, kinds)
+    assert_the_same_bits(tmp_path, tmp_path, 4, steps, kinds)
+
+
+@pytest.mark.ranks
 def test_the_fast_sum_is_near_the_exact_one(tmp_path: Path) -> None:
     """Float64 gradients are added in another order: after ten steps the weights differ by 1e-9 at most, the tolerance
     stated in docs/scale.md."""

@@ -456,6 +456,19 @@ def test_numbers_that_an_op_holds_in_containers_excuse_nothing() -> None:
     assert row.detail.startswith("with size 131 in place of 4: the gradient is off by")
 
 
+def test_sizes_that_are_left_out_since_arrays_would_be_large_are_named() -> None:
+    def tanh(xp: Any, x: Any) -> Any:
+        y = xp.tanh(x)
+        return y, lambda dy: ((2 if len(x) > 20 else 1) * dy * (1 - y * y),)
+
+    sizes = "131 in place of 8, 1031 in place of 8, 131 in place of 64, 1031 in place of 64"
+    (row,) = verify(tanh, [np.ones((8, 64, 64))], rungs=["elsewhere"], seconds=60).rows
+    assert row.verdict is Verdict.PASS, row
+    assert row.detail.endswith(f" kinds of inputs, without sizes {sizes}: arrays of more than 65,536 entries")
+    (row,) = verify(tanh, [np.ones((8, 3))], rungs=["elsewhere"]).rows
+    assert row.verdict is Verdict.FAIL
+
+
 def test_elsewhere_still_judges_the_other_sizes_of_an_op_with_a_list() -> None:
     def blocked(xp: Any, x: Any, axes: Any) -> Any:
         y = x.sum(axis=tuple(axes))

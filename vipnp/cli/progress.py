@@ -172,11 +172,12 @@ def carry_out(run: Run, workers: int, save_every: int, *, tensorboard: bool, war
 
         def show(parts: Any) -> None:
             seen = [pair for part in parts for pair in zip(part.x, part.targets, strict=True)][: report.SHOWN]
-            report.gallery(
-                run.folder / "train_batch.png",
-                [run.transform.pixels(x) for x, _ in seen],
-                [report.soft_label(target, run.data.classes) for _, target in seen],
-            )
+            if seen:  # of a small batch, the first of the ranks may have no image
+                report.gallery(
+                    run.folder / "train_batch.png",
+                    [run.transform.pixels(x) for x, _ in seen],
+                    [report.soft_label(target, run.data.classes) for _, target in seen],
+                )
 
         try:
             rows = run.train(workers=workers, save_every=save_every, report=step_done, show=show if first else None)

@@ -20,7 +20,7 @@ from vipnp.verify.outcomes import BrokenOpError, UndecidedError
 from vipnp.verify.report import Row, Verdict
 from vipnp.verify.rungs.complex_step import holds_by_complex_step, random_direction
 from vipnp.verify.rungs.differences import STEP, best_quotient, difference
-from vipnp.verify.rungs.places import Place, places
+from vipnp.verify.rungs.places import Place, places, too_large
 from vipnp.verify.rungs.slopes import SLOPE_STEP, STEPS, beside_slopes, beside_ties, indices, many_pieces
 from vipnp.verify.subject import UNIT_64, Subject
 
@@ -88,7 +88,8 @@ def elsewhere(subject: Subject) -> list[Row]:
     for name in subject.names:
         told = faults[name] or doubts[name]
         verdict = Verdict.FAIL if faults[name] else Verdict.INCONCLUSIVE if doubts[name] or late else Verdict.PASS
-        detail = "; ".join(told[:TOLD]) or f"{len(seen)} other kinds of inputs{', not all in time' * late}"
+        kinds = f"{len(seen)} other kinds of inputs{', not all in time' * late}{too_large(subject)}"
+        detail = "; ".join(told[:TOLD]) or kinds
         rows.append(subject.row(NAME, name, verdict, error=len(told), bound=0, unit="places", detail=detail))
     return rows
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tracemalloc
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -76,9 +77,25 @@ def places(subject: Subject) -> Iterator[Place]:
         yield from filter(None, map(other.place, ways))
 
 
+def too_large(subject: Subject) -> str:
+    """In words, which sizes of BEYOND are not tried since an array would have more than ENTRIES; "" for none."""
+    shapes = [np.shape(array) for _, array in subject.named]
+    left_out = [
+        f"{new} in place of {size}"
+        for size in _sizes(subject)
+        for new in BEYOND
+        if new > size and any(math.prod(new if n == size else n for n in shape) > ENTRIES for shape in shapes)
+    ]
+    return f", without sizes {', '.join(left_out)}: arrays of more than {ENTRIES:,} entries" if left_out else ""
+
+
+def _sizes(subject: Subject) -> list[int]:
+    arrays = (*subject.named, *tree_arrays(subject.kwargs))
+    return sorted({size for _, array in arrays for size in np.shape(array)} - {1})
+
+
 def _other_sizes(subject: Subject) -> Iterator[Place]:
-    sizes = {size for _, array in (*subject.named, *tree_arrays(subject.kwargs)) for size in np.shape(array)} - {1}
-    for size in sorted(sizes):
+    for size in _sizes(subject):
         for new in (1, size + 1):
             if resized := _resized(subject, size, new):
                 yield _of_size(subject, resized, size, new)
