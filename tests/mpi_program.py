@@ -33,7 +33,13 @@ def start_quickly() -> None:
     with np.load(os.environ["DIGITS"]) as found:
         digits = Digits(**{name: found[name] for name in Digits._fields})
     embedded.load_digits = lambda _: digits
-    report.gallery = report.curves = lambda *_: None
+    report.curves = lambda *_: None
+
+    def gallery(_: Path, pictures: list[Any], *__: Any) -> None:
+        if not pictures:
+            raise ValueError("there is nothing to draw")
+
+    report.gallery = gallery
 
 
 def count_reads(rank: int) -> None:

@@ -345,6 +345,9 @@ def test_images_that_were_divided_into_folders_since_are_told(photos: Path, whol
     folder = tmp_path / "r"
     assert vipnp("train", data, "-o", folder, *OPTIONS, "--epochs", "1").exit_code == 0
     assert vipnp("eval", folder).stderr == vipnp("eval", folder, "--data", data).stderr == ""
+    line = "the run was trained on images of these names: cat/0.png, "
+    assert vipnp("eval", folder, "--data", data / "train", "--all").stderr.startswith(line)
+    assert vipnp("eval", folder, "--data", data / "val", "--all").stderr == ""
 
 
 def test_the_seconds_of_an_epoch_are_those_before_a_stop_too(photos: Path, whole: Path, tmp_path: Path) -> None:
@@ -615,6 +618,9 @@ def test_a_test_set_may_have_fewer_classes_and_no_others(whole: Path, tmp_path: 
     assert all(row["file"].startswith(row["class"]) for row in rows)
     right = np.mean([row["class"] == row["answer"] for row in rows])
     assert result.output.startswith(f"accuracy {right:.2%} on")
+    shutil.move(others / "emu", tmp_path / "emu")
+    alone = vipnp("eval", folder, "--data", others, "--all", "--backend", "numpy")
+    assert " on 3 images, of 1 of the model's 3 classes; details in " in alone.output, alone.output
     (others / "dog").rename(others / "hog")
     result = vipnp("eval", folder, "--data", others, "--all", "--backend", "numpy")
     assert result.exit_code == 2

@@ -36,7 +36,7 @@ def evaluate(
     from vipnp.data.images import UnreadableImageError
     from vipnp.data.unreadable import told_of, without_unreadable
     from vipnp.train import confusion_matrix, report
-    from vipnp.train.folder import check_unseen, images_of, told_of_others, trained_on
+    from vipnp.train.folder import check_unseen, files_trained_on, images_of, told_of_others, trained_on
     from vipnp.train.prediction import predict
     from vipnp.train.saved import BEST, LAST, division_of, load_saved, weight_file
     from vipnp.train.settings import FILE, read_settings
@@ -80,9 +80,8 @@ def evaluate(
     if data is not None and (others := told_of(images.passed_over, images.classes)):
         tell(one_line(others))
     of_a_run = (folder / "split.csv").is_file() and (source.is_dir() or source.name in (BEST, LAST))
-    if take_all and of_a_run:  # in a test set of its own, other images have the same names
-        of_a_run = (folder / FILE).is_file() and read_settings(folder).data == str(Path(data or "").resolve())
-    if data is not None and of_a_run and (known := trained_on(folder, images)):
+    known_in = files_trained_on if take_all else trained_on
+    if data is not None and of_a_run and (known := known_in(folder, images)):
         tell(one_line(f"the run was trained on images of these names: {listed(known)}; if they are the same, the "
                       "accuracy is not that of images it has not seen"))  # fmt: skip
     split = images.validation

@@ -142,8 +142,8 @@ def load_data_set(
     TypeError
         If `source` is neither a string nor a path, `seed` no integer or `leave_out` no list.
     ValueError
-        For what is no folder or an empty one, fewer than two classes, and classes that one part has and the other has
-        not.
+        For what is no folder or an empty one, fewer than two classes to train on, and classes that one part has and the
+        other has not.
     FileNotFoundError
         If there is no such folder.
     ImportError
@@ -184,7 +184,8 @@ def load_data_set(
     if train is not None and other is not None:
         return _two_parts(train, other, leave_out, passed_over)
     root = train or root
-    classes, names, labels = scan(root, inside(root, source, leave_out), passed_over)
+    fewest = 1 if validation == 1 else 2  # one is enough where none is trained on
+    classes, names, labels = scan(root, inside(root, source, leave_out), passed_over, fewest=fewest)
     held_out = np.array(hold_out(names, labels, validation, seed))
     splits = [Split(tuple(np.array(names, object)[chosen]), labels[chosen], root) for chosen in (~held_out, held_out)]
     left_out = tuple(sorted(leave_out, key=natural))
@@ -227,13 +228,13 @@ def inside(folder: Path, source: str | Path, names: Collection[str]) -> set[str]
 
 
 def scan(
-    root: Path, leave_out: Collection[str] = (), passed_over: list[str] | None = None
+    root: Path, leave_out: Collection[str] = (), passed_over: list[str] | None = None, *, fewest: int = 2
 ) -> tuple[tuple[str, ...], list[str], HostArray]:
     """Classes in natural order, paths below `root` and their labels (n,), of a folder with one folder a class.
 
     passed_over : gets what `DataSet.passed_over` says.
 
-    Raises ValueError if there are fewer than two classes with images, or the name of one is no line of text in
+    Raises ValueError if there are fewer classes with images than `fewest`, or the name of one is no line of text in
     UTF-8.
     """
     found: dict[str, list[str]] = {}
@@ -255,9 +256,10 @@ def scan(
             f"data: {root} has idx files of other names than MNIST's, expected train-images-idx3-ubyte, "
             "train-labels-idx1-ubyte, t10k-images-idx3-ubyte and t10k-labels-idx1-ubyte, as they are or with .gz"
         )
-    if len(found) < 2:
+    if len(found) < fewest:
         what = f"only images of {next(iter(found))!r}" if found else "no folder with images in it"
-        raise ValueError(f"data: {root} has {what}, expected one folder of images a class, two or more")
+        more = ", two or more" * (fewest > 1)
+        raise ValueError(f"data: {root} has {what}, expected one folder of images a class{more}")
     classes = tuple(found)
     labels = np.repeat(np.arange(len(classes)), [len(files) for files in found.values()]).astype(np.int64)
     return classes, [name for files in found.values() for name in files], labels

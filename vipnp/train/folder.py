@@ -19,7 +19,7 @@ from vipnp.core import HostArray
 from vipnp.core.checks import listed
 from vipnp.core.files import check_output_folder, text_when_done, write_text
 from vipnp.data import DataSet, load_data_set
-from vipnp.train.settings import FILE, Settings
+from vipnp.train.settings import FILE, Settings, read_settings
 
 if sys.platform != "win32":
     import fcntl
@@ -132,6 +132,23 @@ def trained_on(folder: Path, images: DataSet) -> list[str]:
         return []
     now = zip(held_out.names, held_out.labels, strict=True)
     return [name for name, label in now if _row(name, images.classes[label], "train") in trained]
+
+
+def files_trained_on(folder: Path, images: DataSet) -> list[str]:
+    """The names of images that are held out now and are files that the run in `folder` was trained on; none where its
+    images are not where they were. In a test set of its own, others have the same names."""
+    try:
+        own = images_of(folder, read_settings(folder), otherwise="")
+    except (OSError, ValueError):
+        return []
+    if own.train.root is None or images.validation.root is None:
+        return []
+    rows, train, held_out = set(read_split(folder)), own.train, images.validation
+    pairs = zip(train.names, train.labels, strict=True)
+    names = [name for name, label in pairs if _row(name, own.classes[label], "train") in rows]
+    there, here = os.path.realpath(own.train.root), os.path.realpath(images.validation.root)
+    trained = {os.path.join(there, name) for name in names}
+    return [name for name in held_out.names if os.path.join(here, name) in trained]
 
 
 def told_of_others(folder: Path, images: DataSet) -> str:

@@ -1,4 +1,4 @@
-"""How a model is trained: every option by the name that timm's training script gives it, with its bounds."""
+"""How a model is trained: options by the names of timm's training script where that has one, with their bounds."""
 
 from __future__ import annotations
 
