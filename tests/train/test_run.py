@@ -387,6 +387,25 @@ def test_a_run_that_goes_on_by_other_products_says_so(
     assert not caplog.messages
 
 
+def test_a_run_that_goes_on_with_other_versions_of_libraries_says_so(
+    whole: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = tmp_path / "r"
+    shutil.copytree(whole, folder)
+    state = states(folder)[-1]
+    counters = load_metadata(state)
+    recorded = counters["settings"]["versions"]
+    assert recorded["numpy"] == np.__version__
+    counters["settings"]["versions"] = {**recorded, "numpy": "1.99", "pillow": "9", "python": "3.9", "cores": "77"}
+    save_weights(state, load_weights(state), counters)
+    for epochs, expected in (("4", ("numpy 1.99", "pillow 9")), ("5", ())):
+        caplog.clear()
+        assert vipnp("train", "--resume", folder, "--epochs", epochs).exit_code == 0
+        found = [re.findall(r"(\w+) [\d.]+, before: ([\d.]+)", line) for line in caplog.messages]
+        assert [" ".join(pair) for line in found for pair in line] == list(expected)
+    assert "libraries are of other versions than before: the bits need not be" in (folder / "log.txt").read_text()
+
+
 @pytest.mark.parametrize("name", ["split.csv", "metrics.csv", "classes.txt"])
 def test_predictions_replace_no_file_of_the_run(name: str, whole: Path, photos: Path, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(whole, tmp_path / "r"))

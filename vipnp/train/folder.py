@@ -34,6 +34,9 @@ RECORD = "settings"
 PRODUCTS = "products"
 """What stands in it besides: who multiplied the matrices (`Backend.products`)."""
 
+VERSIONS = "versions"
+"""Likewise, of the libraries."""
+
 STATES_KEPT = 2
 """States of a run that are kept; the older one is there in case the newer cannot be read."""
 

@@ -22,14 +22,14 @@ from vipnp.data import DataSet, stream
 from vipnp.models import VisionPermutator
 from vipnp.models.checks import description
 from vipnp.optim import AdamW, AdamWState, clip_grad_norm
-from vipnp.train.folder import PRODUCTS, RECORD, read_state, save_state
+from vipnp.train.folder import PRODUCTS, RECORD, VERSIONS, read_state, save_state
 from vipnp.train.overlap import Exchange, HostSums, data_parallel, sums_over
 from vipnp.train.owners import Owners
 from vipnp.train.parts import Batches, Part
 from vipnp.train.prediction import predict
 from vipnp.train.ranks import Ranks, StoppedError
 from vipnp.train.saved import BEST, DIVISION, LAST
-from vipnp.train.settings import FILE, Settings, recorded
+from vipnp.train.settings import FILE, Settings, recorded, versions
 from vipnp.train.shards import shards_of, tree_sum
 from vipnp.train.signals import stop_signals
 from vipnp.train.transfer import learning_rate_factors, starting_model
@@ -357,7 +357,7 @@ class Run:
             for group, found in groups.items()
         }
         counters = {"step": self.step, "loss_sum": self.loss_sum, "best": self.best, "rows": rows, "seconds": seconds}
-        counters[RECORD] = {**recorded(self.settings), PRODUCTS: self.backend.products}
+        counters[RECORD] = {**recorded(self.settings), PRODUCTS: self.backend.products, VERSIONS: versions()}
         save_state(self.folder, on_host, counters)
 
     def _restored(self) -> list[dict[str, Any]]:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from vipnp.core.checks import check_real, check_whole, did_you_mean, shown
+from vipnp.core.versions import installed
 from vipnp.data.random import LARGEST_SEED
 from vipnp.data.transforms import IMAGENET_MEAN, IMAGENET_STD, Transform, check_size
 from vipnp.models import PUBLISHED, ViPConfig, get_config
@@ -163,6 +165,12 @@ def check_recorded(folder: Path, settings: Settings, record: Mapping[str, Any]) 
             f"run: {folder / FILE} has {', '.join(changed)}, with which its states were made: put it back, or begin "
             "another run with --output"
         )
+
+
+def versions() -> dict[str, str]:
+    """Of Python and the libraries that a run depends on."""
+    libraries = ("vipnp", "numpy", "scipy", "pillow", "numba", "cupy-cuda12x", "cupy-cuda13x")
+    return {"cores": str(os.cpu_count()), **installed(*libraries)}
 
 
 def _toml(value: Any) -> str:

@@ -14,7 +14,6 @@ import numpy as np
 
 from vipnp.core.checks import listed
 from vipnp.core.files import check_output_folder, check_path, write_text
-from vipnp.core.versions import installed
 from vipnp.data import DataSet, load_data_set
 from vipnp.data.packed import Format, packed_format
 from vipnp.data.unreadable import check_readable, files_of, told_of_dim, unreadable
@@ -23,6 +22,7 @@ from vipnp.train.folder import (
     EVENTS,
     FOLDERS,
     PRODUCTS,
+    VERSIONS,
     check_contents,
     check_goes_on,
     image_named,
@@ -39,7 +39,7 @@ from vipnp.train.ranks import Ranks
 from vipnp.train.recipe import recipe_from
 from vipnp.train.run import Run
 from vipnp.train.saved import division_of, weight_file
-from vipnp.train.settings import FILE, Settings, check_recorded, read_settings
+from vipnp.train.settings import FILE, Settings, check_recorded, read_settings, versions
 
 _log = logging.getLogger("vipnp")
 
@@ -207,12 +207,28 @@ def resumed(folder: Path, epochs: int | None, ranks: Ranks) -> Run:
     images = images_of(folder, settings, otherwise=f"write where they are now into {folder / FILE}, as data")
     check_same_images(read_split(folder), split_rows(images))
     run = Run(folder, settings, images, ranks)
-    if record.get(PRODUCTS, run.backend.products) != run.backend.products and ranks.rank == 0:
-        _log.warning("matrices are multiplied by other libraries than before: the bits are not those of a run without "
-                     "a stop (%s; before: %s)", run.backend.products, record[PRODUCTS])  # fmt: skip
+    if ranks.rank == 0:
+        _warn_of_others(record, run.backend.products)
     if settings.weights and not states(folder):
         run.take_weights()
     return run
+
+
+def _warn_of_others(record: Mapping[str, Any], products: str) -> None:
+    """Tell where other libraries compute than those that a state records, or others multiply the matrices."""
+    if record.get(PRODUCTS, products) != products:
+        _log.warning("matrices are multiplied by other libraries than before: the bits are not those of a run without "
+                     "a stop (%s; before: %s)", products, record[PRODUCTS])  # fmt: skip
+    now = versions()
+    before = record.get(VERSIONS, now)
+    others = [
+        f"{name} {now.get(name, 'none')}, before: {before.get(name, 'none')}"
+        for name in {**before, **now}.keys() - {"cores", "python"}
+        if before.get(name) != now.get(name)
+    ]
+    if others:
+        _log.warning("libraries are of other versions than before: the bits need not be those of a run without a stop "
+                     "(%s)", "; ".join(sorted(others)))  # fmt: skip
 
 
 def check_same_images(before: Sequence[str], now: Sequence[str]) -> None:
@@ -265,9 +281,3 @@ def write_start(run: Run, *, new: bool, epochs: int | None) -> None:
         prepare_folder(run.folder, run.settings, run.data, versions())
     elif epochs is not None:
         write_text(run.folder / FILE, run.settings.to_toml({"versions": versions()}))
-
-
-def versions() -> dict[str, str]:
-    """Of Python and the libraries that a run depends on."""
-    libraries = ("vipnp", "numpy", "scipy", "pillow", "numba", "cupy-cuda12x", "cupy-cuda13x")
-    return {"cores": str(os.cpu_count()), **installed(*libraries)}

@@ -112,12 +112,10 @@ class Subject:
         Raises BrokenOpError where the op raises or returns no such pair; on an exact number type (`exact`) an exception
         means that the op uses something the type does not know, and UndecidedError says so.
         """
-        if isinstance(backend, ExactBackend):
-            arrays = list(map(backend.seen, arrays))
+        arrays = [backend.seen(array) for array in arrays] if isinstance(backend, ExactBackend) else arrays
         try:
-            result = self.op(
-                backend, *(arrays if built else self.tree(arrays)), **(self.constants() if kwargs is None else kwargs)
-            )
+            given = arrays if built else self.tree(arrays)
+            result = self.op(backend, *given, **(self.constants() if kwargs is None else kwargs))
         except (UndecidedError, MemoryError):
             raise
         except (Exception, SystemExit) as error:
