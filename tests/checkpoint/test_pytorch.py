@@ -48,6 +48,8 @@ CONTAINERS: dict[str, Callable[[Any], Any]] = {
     "twice": lambda tensors: {"model": {"state_dict": tensors}},
     "module.": lambda tensors: {f"module.{name}": tensor for name, tensor in tensors.items()},
     "_orig_mod.": lambda tensors: {"state_dict": {f"module._orig_mod.{name}": t for name, t in tensors.items()}},
+    "model.": lambda tensors: {"state_dict": {f"model.{name}": t for name, t in tensors.items()}, "epoch": 3},
+    "net.": lambda tensors: {"state_dict": {f"model.net.{name}": t for name, t in tensors.items()}},
     "timm": lambda tensors: {
         "epoch": 3,
         "arch": "vip_s7",
@@ -324,6 +326,14 @@ REFUSED = {
     "text": (b"hello", "is no weight file of PyTorch"),
     "nothing": (b"", "is no weight file of PyTorch"),
 }  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_program_of_pytorch_is_called_so(tmp_path: Path) -> None:
+    """It has compressed records, of which files of weights have none."""
+    torch.jit.save(torch.jit.trace(torch.nn.Linear(3, 2), torch.ones(1, 3)), tmp_path / "p.pt")
+    with pytest.raises(ValueError, match="is a TorchScript program, expected weights"):
+        load_weights(tmp_path / "p.pt")
 
 
 @pytest.mark.parametrize("case", REFUSED)

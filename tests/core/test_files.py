@@ -168,6 +168,16 @@ def test_outputs_that_would_be_lost(tmp_path: Path, outputs: dict[str, str], mes
         check_outputs({option: path.format(tmp=tmp_path) for option, path in outputs.items()})
 
 
+def test_a_file_that_is_for_reading_alone_is_not_replaced(open_folder: Path) -> None:
+    """To take a new file for it asks the folder alone; who has made it so wants to keep it."""
+    path = open_folder / "kept.json"
+    path.write_text("kept")
+    path.chmod(0o444)
+    with as_nobody(), pytest.raises(PermissionError, match=r"kept\.json"):
+        write_json(path, {})
+    assert path.read_text() == "kept"
+
+
 def test_a_folder_that_cannot_be_looked_into_is_named(open_folder: Path) -> None:
     (open_folder / "locked").mkdir(0o700)
     with as_nobody(), pytest.raises(ValueError, match=r"^--a: .*locked/f cannot be written \(Permission denied\)$"):

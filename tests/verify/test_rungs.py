@@ -240,6 +240,24 @@ def test_two_entries_exchanged_among_hundreds(rung: str, seed: int) -> None:
     assert verify(swapped, [RNG.normal(size=(25, 32))], rungs=[rung], seed=seed).failures
 
 
+@pytest.mark.parametrize("kind", [tuple, list])
+@pytest.mark.parametrize("columns", [3, 2])
+def test_a_definition_of_several_results(kind: Callable[[Any], Any], columns: int) -> None:
+    """As the op may, it returns a tuple or a list of them, of shapes that may be one or not."""
+
+    def op(xp: Any, x: Any) -> Any:
+        return kind((2 * x, x[:, :columns])), lambda dy: (2 * dy[0] + np.pad(dy[1], ((0, 0), (0, 3 - columns))),)
+
+    def definition(x: Any) -> Any:
+        return kind(([[2 * entry for entry in row] for row in x], [row[:columns] for row in x]))
+
+    x = np.arange(6.0).reshape(2, 3)
+    (row,) = verify(op, [x], definition=definition, rungs=["value"]).rows
+    assert row.verdict is Verdict.PASS, row
+    (row,) = verify(op, [x + 1], definition=lambda x: definition(x)[::-1], rungs=["value"]).rows
+    assert row.verdict is Verdict.FAIL
+
+
 def test_a_definition_gets_plain_lists() -> None:
     def definition(x: Any, *, mask: Any, labels: Any) -> Any:
         assert isinstance(x, list)

@@ -32,8 +32,10 @@ _log = logging.getLogger("vipnp")
 CONTAINERS = ("state_dict", "model", "model_state_dict", "state_dict_ema", "model_ema", "module", "net", "weights")
 """Under which of its entries a training script keeps the weights; the first that is there is taken, which is said."""
 
-PREFIXES = ("module.", "_orig_mod.")
-"""What wrapped models put before every name."""
+PREFIXES = ("module.", "_orig_mod.", "model.", "backbone.", "net.")
+"""What wrapped models, and those of training frameworks, put before every name."""
+
+PROGRAM = "is a TorchScript program, expected weights"
 
 
 def is_pytorch(contents: bytes) -> bool:
@@ -142,7 +144,7 @@ def _from_zip(contents: bytes, most_operations: int) -> dict[str, HostArray]:
         raise ValueError("is a zip archive without the one data.pkl of a PyTorch file")
     root = roots[0]
     if f"{root}constants.pkl" in records:
-        raise ValueError("is a TorchScript program, expected weights")
+        raise ValueError(PROGRAM)
     if f"{root}byteorder" in records and bytes(_record(records, f"{root}byteorder")) != b"little":
         raise ValueError("holds big-endian numbers, expected little-endian")
     pickled = _record(records, f"{root}data.pkl")
@@ -175,6 +177,8 @@ def _records(contents: bytes) -> dict[str, tuple[memoryview, int]]:
     view, records, end = memoryview(contents), dict[str, tuple[memoryview, int]](), 0
     for info in sorted(infos, key=lambda info: info.header_offset):
         if info.compress_type != zipfile.ZIP_STORED or info.flag_bits & 1:
+            if any(other.filename.endswith("/constants.pkl") for other in infos):
+                raise ValueError(PROGRAM)
             raise ValueError("is a zip archive with compressed or encrypted records, which PyTorch does not write")
         header = view[max(info.header_offset, 0) :][:30]
         if len(header) < 30 or header[:4] != ZIP_START:

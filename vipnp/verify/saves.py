@@ -196,7 +196,7 @@ def held_by(op: Any) -> Iterator[tuple[str, Any]]:
 
 def axes_of(thing: Any) -> tuple[int, ...]:
     """The shape of an array of any library, () of what is none."""
-    shape = () if isinstance(thing, type) else getattr(thing, "shape", ())
+    shape = () if isinstance(thing, type) else _attribute(thing, "shape")
     return tuple(shape) if isinstance(shape, tuple) else ()
 
 
@@ -220,9 +220,16 @@ def _inside(name: str, thing: Any, home: Any) -> list[tuple[Any, Any]]:
     slots = [slot for kind in type(thing).__mro__ for slot in getattr(kind, "__slots__", ())]
     return [
         *(held.items() if isinstance(held, dict) else ()),
-        *((slot, getattr(thing, slot)) for slot in slots if hasattr(thing, slot)),
+        *((slot, found) for slot in slots if (found := _attribute(thing, slot)) is not None),
         ("__class__", type(thing)),
     ]
+
+
+def _attribute(thing: Any, name: str) -> Any:
+    try:
+        return getattr(thing, name, None)
+    except Exception:  # of an object that finds its attributes in a way of its own
+        return None
 
 
 def _of_a_class(kind: type) -> list[tuple[Any, Any]]:

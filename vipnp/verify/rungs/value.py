@@ -8,7 +8,7 @@ import numpy as np
 
 from vipnp.core import HostArray
 from vipnp.verify.report import Row, Verdict
-from vipnp.verify.subject import Subject, in_one_array
+from vipnp.verify.subject import OfOneArray, Subject, in_one_array
 from vipnp.verify.trees import tree_map
 
 NAME = "value"
@@ -21,7 +21,9 @@ def value(subject: Subject) -> list[Row]:
     y = subject.value
     kwargs = tree_map(_as_lists, subject.constants())
     defined = subject.definition(*tree_map(_as_lists, subject.args), **kwargs)
-    expected = np.asarray(in_one_array(defined) if isinstance(defined, tuple) else defined, np.float64)
+    _, pullback = subject.run(subject.numpy, subject.copies())
+    several = isinstance(pullback, OfOneArray) and isinstance(defined, (tuple, list))
+    expected = np.asarray(in_one_array(defined) if several else defined, np.float64)
     if expected.shape != y.shape:
         detail = f"y has shape {y.shape}, the definition gives {expected.shape}"
         return [subject.row(NAME, "y", Verdict.FAIL, detail=detail)]
