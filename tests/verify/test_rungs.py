@@ -125,6 +125,21 @@ def test_an_identity_that_the_field_does_not_know_is_no_mistake(monkeypatch: pyt
     assert "or it needs an identity such as exp(log(a)) = a, as balls would tell; flint is not installed" in row.detail
 
 
+def test_an_op_made_of_ops_is_decided_by_every_exact_rung() -> None:
+    def op(xp: Any, x: Any, w: Any) -> Any:
+        hidden, hidden_back = xp.run(ops.linear_no_bias, x, w)
+        y, back = xp.run(ops.softmax, xp.tanh(hidden))
+
+        def pullback(dy: Any) -> Any:
+            dx, dw = hidden_back(back(dy)[0] * (1 - xp.tanh(hidden) ** 2))
+            return dx, dw
+
+        return y, pullback
+
+    report = verify(op, [X, W], rungs=["complex_step", *EXACT])
+    assert {row.verdict for row in report.rows} == {Verdict.PASS}, report
+
+
 RECTIFIED: dict[str, Callable[[Any, Any], Any]] = {
     "xp.maximum": lambda xp, x: xp.maximum(x, 0),
     "np.maximum": lambda xp, x: np.maximum(x, 0),

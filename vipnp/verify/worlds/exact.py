@@ -205,6 +205,9 @@ class ExactBackend(Backend):
     def to_numpy(self, x: Array) -> HostArray:
         return np.asarray(x)
 
+    def owns(self, x: object) -> bool:
+        return isinstance(x, ExactArray) or super().owns(x)
+
     def seen(self, array: HostArray) -> ExactArray:
         """An array of elements as an ExactArray."""
         seen = array.view(ExactArray)
