@@ -328,6 +328,16 @@ REFUSED = {
 }  # fmt: skip
 
 
+@pytest.mark.parametrize("name", ["photo.JPG", "w.safetensors", "a.npz", "notes.txt"])
+def test_a_file_of_another_kind_is_not_replaced(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text("kept")
+    with pytest.raises(
+        ValueError, match=r"path: got '.*', expected the name of a file of PyTorch, such as weights\.pth"
+    ):
+        save_pytorch(tmp_path / name, {"x": np.zeros(3)})
+    assert (tmp_path / name).read_text() == "kept"
+
+
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_a_program_of_pytorch_is_called_so(tmp_path: Path) -> None:
     """It has compressed records, of which files of weights have none."""

@@ -17,7 +17,7 @@ from torch.nn.utils import prune
 from tools.torch_vip import torch_vip
 from vipnp import VisionPermutator, get_backend
 from vipnp.audit.cases import CASES, Case, small_config
-from vipnp.interop.torch import TorchModule, differentiable
+from vipnp.interop.torch import TorchModule, differentiable, to_array, to_tensor
 from vipnp.ops import gelu, linear, softmax
 
 SIZES = {"B": 3, "H": 2, "W": 1, "N": 2, "S": 4, "P": 2, "K": 5}
@@ -215,6 +215,16 @@ def sine_and_product(xp: Any, x: Any, y: Any) -> tuple[Any, Any]:
         return dsine * cosine + dproduct * y, (dproduct * x).sum(axis=0)
 
     return (sine, x * y), pullback
+
+
+@pytest.mark.parametrize("wrong", [[1.0, 2.0], 3, None])
+def test_what_is_no_tensor_and_no_array_is_named(wrong: Any) -> None:
+    with pytest.raises(TypeError, match=r"tensor: got .*, expected a tensor of PyTorch"):
+        to_array(get_backend("numpy"), wrong)
+    with pytest.raises(TypeError, match=r"tensor: got .*, expected a tensor of PyTorch"):
+        to_array(get_backend("numpy"), np.zeros(3))
+    with pytest.raises(TypeError, match=r"array: got .*, expected an array"):
+        to_tensor(wrong)
 
 
 def test_an_op_of_two_values() -> None:

@@ -80,6 +80,13 @@ def test_factors_count_blocks_from_the_head() -> None:
     assert set(learning_rate_factors(config, 1.0, 1.0).values()) == {1.0}
 
 
+def test_weights_that_say_nothing_of_their_model_are_told_by_the_option(first: Path, tmp_path: Path) -> None:
+    assert vipnp("convert", first, tmp_path / "w.pth").exit_code == 0
+    result = vipnp("train", "digits", "-o", tmp_path / "r", "--weights", tmp_path / "w.pth")
+    assert result.exit_code == 2
+    assert result.output.startswith(f"error: --weights: '{tmp_path / 'w.pth'}' fits no published model; for a model of")
+
+
 def test_the_same_classes_keep_their_head(first: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     result = tune(first, "two", tmp_path / "r", "--lr", "0")
     assert result.exit_code == 0, result.output

@@ -488,6 +488,38 @@ def sorted_rows(xp: Any, x: Any) -> Any:
     return np.take_along_axis(x, order, axis=-1), back
 
 
+@right(-X)
+def causal_softmax_in_place(xp: Any, x: Any) -> Any:
+    seen = np.tri(*x.shape, 1) > 0
+    y = np.where(seen, x, -30.0)
+    np.exp(y, out=y)
+    y /= y.sum(axis=-1, keepdims=True)
+    return y, lambda dy: (np.where(seen, y * (dy - (dy * y).sum(axis=-1, keepdims=True)), 0),)
+
+
+@right(-X)
+def square_of_a_rectifier_with_a_root_in_place(xp: Any, x: Any) -> Any:
+    y = np.maximum(x, 0) ** 2
+
+    def back(dy: Any) -> Any:
+        root = y.copy()
+        np.sqrt(root, out=root)
+        root += root
+        np.multiply(root, dy, out=root)
+        return (root,)
+
+    return y, back
+
+
+@right(-X)
+def logarithm_in_place_and_sums_at_places(xp: Any, x: Any) -> Any:
+    inside = np.where(x > 0, x, 1)
+    y = np.zeros_like(x)
+    np.add.at(y, (slice(None), slice(None)), inside)
+    np.log(y, out=y)
+    return y, lambda dy: (np.where(x > 0, dy / inside, 0),)
+
+
 @right(X)
 def entmax_of_order_one_and_a_half(xp: Any, x: Any) -> Any:
     """Peters, Niculae, Martins, "Sparse sequence-to-sequence models", 2019, algorithm 2 and section 3.3."""

@@ -89,9 +89,11 @@ def save_pytorch(path: str | os.PathLike[str], tensors: Mapping[str, HostArray])
     Raises
     ------
     TypeError, ValueError, OSError
-        As `save_weights`.
+        As `save_weights`; ValueError for names of pictures, of texts and of weights in other formats than PyTorch's.
     """
-    check_path("path", path)
+    name = check_path("path", path)
+    if Path(name).suffix.lower() in PICTURES | TEXTS | {".safetensors", ".npy", ".npz"}:
+        raise ValueError(f"path: got {name!r}, expected the name of a file of PyTorch, such as weights.pth")
     _check_tensors(tensors)
     with replaced_when_done(path) as temporary, temporary.open("wb") as file:
         write_pytorch(file, tensors)

@@ -62,8 +62,11 @@ def to_array(xp: Backend, tensor: Tensor) -> Array:
     Raises
     ------
     TypeError
-        If the backend cannot hold them: a tensor on the host belongs to a backend of NumPy arrays.
+        For what is no tensor, and what the backend cannot hold: a tensor on the host belongs to a backend of NumPy
+        arrays.
     """
+    if not isinstance(tensor, Tensor):
+        raise TypeError(f"tensor: got {shown(tensor)}, expected a tensor of PyTorch")
     tensor = tensor.detach().resolve_conj().resolve_neg()
     if xp.array_type is np.ndarray:
         if tensor.device.type != "cpu":
@@ -87,7 +90,14 @@ def to_tensor(array: Array) -> Tensor:
     -------
     torch.Tensor
         On the device of the array.
+
+    Raises
+    ------
+    TypeError
+        For what is no array.
     """
+    if not hasattr(array, "__dlpack__") and not isinstance(array, np.generic):
+        raise TypeError(f"array: got {shown(array)}, expected an array")
     if isinstance(array, np.ndarray | np.generic):
         reversed_ = any(stride < 0 for stride in array.strides)
         return torch.from_numpy(array.copy() if reversed_ else np.require(array, requirements="W"))

@@ -1,4 +1,4 @@
-"""The learning rate of an epoch."""
+"""The learning rate over the epochs."""
 
 from __future__ import annotations
 

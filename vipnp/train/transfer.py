@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import re
 
 from vipnp.checkpoint import load_metadata
 from vipnp.core import Backend
@@ -22,16 +23,19 @@ def starting_model(settings: Settings, classes: tuple[str, ...], backend: Backen
     config = settings.config(len(classes))
     if settings.model == TINY:
         _check_patch(settings, config)
-    found = load(
-        settings.weights,
-        name=settings.model if settings.model in PUBLISHED else None,
-        backend=backend,
-        dtype=settings.precision,
-        image_size=settings.img_size,
-        in_channels=settings.channels,
-        num_classes=len(classes),
-        seed=settings.seed,
-    )
+    try:
+        found = load(
+            settings.weights,
+            name=settings.model if settings.model in PUBLISHED else None,
+            backend=backend,
+            dtype=settings.precision,
+            image_size=settings.img_size,
+            in_channels=settings.channels,
+            num_classes=len(classes),
+            seed=settings.seed,
+        )
+    except ValueError as error:
+        raise ValueError(re.sub("^path:", "--weights:", str(error))) from error
     if found.classes not in (None, classes):
         found.reset_classifier(len(classes), seed=settings.seed)
         _log.warning("classes: other names than the file's: the head is new and has to be trained")

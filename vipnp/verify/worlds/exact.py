@@ -136,6 +136,9 @@ def power(x: Any, exponent: int) -> Any:
     return result
 
 
+NUMBERS = frozenset({int, float, np.float64, np.int64})
+
+
 class ExactArray(np.ndarray[Any, Any]):
     """An object array that makes elements of Python's numbers among them where a function needs a method of theirs.
 
@@ -148,9 +151,14 @@ class ExactArray(np.ndarray[Any, Any]):
         self.of = getattr(source, "of", float)
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
-        options = {key: tuple(map(_bare, value)) if key == "out" else _bare(value) for key, value in options.items()}
-        call = getattr(ufunc, method)
-        given = [_bare(value) for value in inputs]
+        call, out = getattr(ufunc, method), options.pop("out", None)
+        given, options = [_bare(value) for value in inputs], {key: _bare(value) for key, value in options.items()}
+        if method == "at":
+            given[0][...] = self._lifted(given[0])
+            return call(given[0], given[1], *map(self._lifted, given[2:]), **options)
+        if out is not None:  # which a call that fails half-way has begun to write, and which may be an input
+            call(*map(self._lifted, given), out=tuple(map(_bare, out)), **options)
+            return out[0] if len(out) == 1 else out
         try:
             result = call(*given, **options)
         except TypeError:
@@ -163,7 +171,8 @@ class ExactArray(np.ndarray[Any, Any]):
     def _lifted(self, value: Any) -> Any:
         if not (isinstance(value, np.ndarray) and value.dtype == object):
             return value
-        return fill(value.shape, (self.of(x) if isinstance(x, (int, float)) else x for x in value.ravel()))
+        entries = value.ravel()
+        return fill(value.shape, (self.of(float(x)) if type(x) in NUMBERS else x for x in entries))
 
     def _viewed(self, result: Any) -> Any:
         if not (type(result) is np.ndarray and result.dtype == object):
