@@ -61,7 +61,8 @@ def replaced_when_done(path: str | os.PathLike[str]) -> Iterator[Path]:
     opened = _is_opened(target)
     if target.is_symlink() and not opened:  # what leads in a circle leads nowhere, and would be replaced itself
         raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), os.fspath(path))
-    if target.is_file() and not os.access(target, os.W_OK, effective_ids=os.access in os.supports_effective_ids):
+    by_effect = os.access in os.supports_effective_ids
+    if not opened and target.is_file() and not os.access(target, os.W_OK, effective_ids=by_effect):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), os.fspath(path))
     try:
         written_to = opened or (target.exists() and not target.is_file())

@@ -43,11 +43,10 @@ def readers_may_leave() -> Iterator[None]:
 def is_standard_output(*files: str | os.PathLike[str] | None) -> bool:
     """Whether one of `files` is what standard output goes to, as /dev/stdout is: then a program that reads it expects
     nothing else there, and lines for people go to standard error."""
-    with contextlib.suppress(OSError, ValueError):
-        here = os.fstat(1)
-        for file in files:
-            with contextlib.suppress(OSError, ValueError):
-                if file is not None and os.path.samestat(here, os.stat(file)):
+    for file in files:
+        if file is not None and os.fspath(file) != os.devnull:
+            with contextlib.suppress(OSError, ValueError):  # a file that is not there, or no standard output
+                if os.path.samestat(os.fstat(1), os.stat(file)):
                     return True
     return False
 
