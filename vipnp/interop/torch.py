@@ -340,8 +340,6 @@ class TorchModule(torch.nn.Module):
         expected = (config.in_channels, *config.image_size)
         if images.ndim != 4 or tuple(images.shape[1:]) != expected:
             raise ValueError(f"images: got shape {tuple(images.shape)}, expected (B, {', '.join(map(str, expected))})")
-        if images.dtype != getattr(torch, dtype):
-            raise TypeError(f"images: got dtype {images.dtype}, expected {dtype}, that of the model")
         if self.vip.params is not self._shared:
             raise ValueError(
                 "model: got other weights than the parameters of this module, put there by set_parameters, "
@@ -356,6 +354,8 @@ class TorchModule(torch.nn.Module):
                     f"{name}: got a parameter of {parameter.dtype}, expected {dtype}, the dtype of the model: instead "
                     "of module.double() or module.half(), make a model of another dtype"
                 )
+        if images.dtype != getattr(torch, dtype):
+            raise TypeError(f"images: got dtype {images.dtype}, expected {dtype}, that of the model")
         masks = None
         if self.training and self.rng is not None:
             masks = draw_masks(self.vip.backend, self.rng, config, images.shape[0], dtype)
