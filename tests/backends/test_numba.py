@@ -718,6 +718,45 @@ while interrupts < 3000:
 """
 
 
+OFTEN = """
+import os, signal, sys, threading, time
+from vipnp.backends.numpy.threads import Crew, blas_threads
+
+def task(part):
+    if threading.current_thread() is not threading.main_thread():
+        begun.set()
+        time.sleep(1)
+        ended.append(part)
+    else:
+        begun.wait()
+        for _ in range(20):
+            time.sleep(0.05)
+
+def press():
+    begun.wait()
+    for _ in range(5):
+        time.sleep(0.1)
+        os.kill(os.getpid(), signal.SIGINT)
+
+crew, begun, ended = Crew(2), threading.Event(), []
+before = [library.num_threads for library in blas_threads.blas]
+threading.Thread(target=press).start()
+try:
+    crew.run(task, 2)
+except KeyboardInterrupt:
+    assert ended == [1], "a part works on"
+    assert [library.num_threads for library in blas_threads.blas] == before
+else:
+    raise AssertionError("the interrupt is lost")
+"""
+
+
+def test_who_presses_often_waits_for_the_parts_all_the_same() -> None:
+    """A part that works on in a library while the interpreter ends was a segmentation fault."""
+    run = subprocess.run([sys.executable, "-c", OFTEN], stderr=subprocess.PIPE, timeout=60)
+    assert run.returncode == 0, run.stderr.decode()
+
+
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="this system has no such timer")
 def test_an_interrupt_at_any_moment_leaves_the_threads_as_they_were() -> None:
     """Ctrl-C in a notebook, within a step: no part goes on, BLAS has its threads again and the next step ends."""

@@ -1177,6 +1177,23 @@ def test_a_missing_package_is_told_with_the_extra_that_brings_it(package: str, a
     assert reason(missing) == f"{package.split('.')[0]} is not installed{advice}"
 
 
+def test_a_share_to_hold_out_that_is_not_used_is_told(tmp_path: Path) -> None:
+    options = ("--epochs", "1", "--img-size", "16", "16", "--backend", "numpy")
+    for part in ("train", "val"):
+        make_folder(tmp_path / "d" / part, {"cat": 3, "dog": 2}, (20, 18))
+    asked = vipnp("train", tmp_path / "d", "-o", tmp_path / "r", *options, "--validation", "0.3")
+    assert asked.stderr == "validation: 0.3 is not used: the data comes divided, with 50.0% held out\n"
+    assert vipnp("train", tmp_path / "d", "-o", tmp_path / "s", *options).stderr == ""
+    assert vipnp("train", tmp_path / "d" / "train", "-o", tmp_path / "t", *options, "--validation", "0.3").stderr == ""
+
+
+def test_the_channels_of_a_picture_are_those_of_colour_or_grey(photos: Path) -> None:
+    for split in (load_data_set(photos).train, load_data_set("digits").train):
+        assert [split.picture(0, channels).mode for channels in (1, 3)] == ["L", "RGB"]
+        with pytest.raises(ValueError, match="channels: got 2, expected 3 or 1"):
+            split.picture(0, 2)
+
+
 def test_a_run_in_float64_writes_its_weights_in_float64(photos: Path, tmp_path: Path) -> None:
     """They were rounded to float32, and evaluated so."""
     folder = tmp_path / "r"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import enum
 import functools
 import operator
 import re
@@ -166,6 +167,16 @@ def test_a_root_of_what_may_be_a_number_of_python(way: str, factor: float) -> No
         assert rows["certified"].verdict is rows["complex_step"].verdict is Verdict.PASS
     else:
         assert {row.verdict for row in rows.values()} == {Verdict.FAIL}
+
+
+def test_an_op_that_takes_arrays_of_numpys_own_class_alone_is_decided_by_the_exact_rungs() -> None:
+    def op(xp: Any, x: Any) -> Any:
+        if type(x) is not np.ndarray:
+            raise TypeError("x: expected an array")
+        return x * x, lambda dy: (2 * dy * x,)
+
+    report = verify(op, [X], rungs=["complex_step", *EXACT])
+    assert {row.verdict for row in report.rows} == {Verdict.PASS}, report
 
 
 def test_a_branch_that_the_field_takes_by_chance_is_no_mistake() -> None:
@@ -500,6 +511,43 @@ def test_sizes_that_are_left_out_since_arrays_would_be_large_are_named() -> None
     assert row.detail.endswith(f" kinds of inputs, without sizes {sizes}: arrays of more than 65,536 entries")
     (row,) = verify(tanh, [np.ones((8, 3))], rungs=["elsewhere"]).rows
     assert row.verdict is Verdict.FAIL
+
+
+class Reduction(enum.Enum):
+    NONE = 0
+    MEAN = 1
+    SUM = 2
+
+
+class Registry:
+    names = ("none", "mean", "sum")
+    unread = (0.485, 0.456, 0.406)
+
+    def get(self, name: str) -> str:
+        return next(known for known in self.names if known == name)
+
+    def another(self, mean: Any = (0.485, 0.456, 0.406)) -> Any:
+        return self.unread, mean
+
+
+NAMES = ["none", "mean", "sum"]
+
+
+@pytest.mark.parametrize("way", ["enum", "class", "list"])
+def test_names_and_what_is_never_read_excuse_no_mistake(way: str) -> None:
+    """Each is as long as the axis of three, of which the divisor is written into the pullback."""
+
+    def op(xp: Any, x: Any) -> Any:
+        if way == "enum":
+            assert Reduction.MEAN.value == 1
+        elif way == "class":
+            assert Registry().get("mean") == "mean"
+        else:
+            assert "mean" in NAMES
+        return (x * x).sum(-1) / x.shape[-1], lambda dy: (2 * x * dy[..., None] / 3,)
+
+    (row,) = verify(op, [np.random.default_rng(0).normal(size=(5, 3))], rungs=["elsewhere"]).rows
+    assert row.verdict is Verdict.FAIL, row
 
 
 def test_elsewhere_still_judges_the_other_sizes_of_an_op_with_a_list() -> None:

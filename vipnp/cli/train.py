@@ -117,7 +117,7 @@ def train(
             callback=take_options,
         ),
     ] = None,
-    validation: Annotated[float, fine("Share of the images held out.")] = 0.2,
+    validation: Annotated[float, fine("Share of the images held out, where the data is not divided.")] = 0.2,
     min_lr: Annotated[float | None, fine("Lowest learning rate.")] = None,
     warmup_lr: Annotated[float | None, fine("First learning rate.")] = None,
     cooldown_epochs: Annotated[int | None, fine("Epochs at --min-lr after --epochs.")] = None,

@@ -24,8 +24,7 @@ class Digits(NamedTuple):
     ----------
     train_images, test_images : float32 (n, 1, 8, 8) in [-1, 1].
     train_labels, test_labels : int64 (n,) in 0..9.
-    development : the first so many training images are those that no split tests on: hyperparameters are chosen on
-    them.
+    development : the first so many training images are those that no split tests on, for choosing hyperparameters.
     """
 
     train_images: HostArray

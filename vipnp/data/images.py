@@ -54,8 +54,7 @@ def open_image(path: str | os.PathLike[str] | BinaryIO, channels: int = 3, *, ex
     OSError, MemoryError
         Where the process has no file or memory left, of which the file is innocent.
     """
-    if check_whole("channels", channels, low=1) not in (1, 3):
-        raise ValueError(f"channels: got {channels}, expected 3 or 1")
+    check_channels(channels)
     exif = check_flag("exif", exif)
     source = Path(check_path("path", path)) if isinstance(path, str | os.PathLike) else path
     if not isinstance(source, Path) and not hasattr(source, "read"):
@@ -70,6 +69,12 @@ def upright(picture: Image.Image) -> Image.Image:
     picture.load()  # for some formats Pillow turns it then, and takes the tag away
     turn = _turn(picture)
     return picture if turn is None else picture.transpose(turn)
+
+
+def check_channels(channels: int) -> None:
+    """Raise TypeError or ValueError unless these are the channels of colour or grey."""
+    if check_whole("channels", channels, low=1) not in (1, 3):
+        raise ValueError(f"channels: got {channels}, expected 3 or 1")
 
 
 def check_image(path: Path) -> float | None:

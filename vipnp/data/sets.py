@@ -17,7 +17,7 @@ import numpy as np
 from vipnp.core import HostArray
 from vipnp.core.checks import check_library, check_real, check_whole, shown
 from vipnp.core.files import PICTURES, check_path
-from vipnp.data.images import open_image
+from vipnp.data.images import check_channels, open_image
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -78,7 +78,10 @@ class Split:
         ------
         UnreadableImageError
             Naming the file.
+        ValueError, IndexError
+            For other channels, and an index beyond.
         """
+        check_channels(channels)
         check_library("images", "PIL.Image", extra="train")
         from PIL import Image
 

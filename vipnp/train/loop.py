@@ -65,8 +65,7 @@ def train_epoch(
     labels : host integers (n,) in [0, num_classes), or distributions (n, num_classes) in the dtype of the model.
     batch_size : the last batch takes what is left.
     lr : learning rate of the epoch, or a function that gives it for every step from the share of the epoch that is
-    done,
-        in [0, 1).
+        done, in [0, 1).
     rng : draws order, augmentation, drop path and dropout.
     label_smoothing : see `VisionPermutator.loss_and_grads`.
     max_norm : clip the gradients to this norm, None does not.

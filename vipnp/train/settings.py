@@ -228,7 +228,9 @@ def tiny_config(
     height, width = map(int, sides)
     fits = [p for p in range(2, min(height, width) // 2 + 1) if height % p == 0 and width % p == 0]
     if not fits:
-        raise ValueError(f"img_size: got {shown(image_size)}, expected sides with a common divisor of two or more")
+        raise ValueError(
+            f"img_size: got {shown(image_size)}, expected sides with a common divisor from two to half the shorter side"
+        )
     patch = min(fits, key=lambda p: abs(min(height, width) / p - GRID))
     return ViPConfig(
         layers=(4,),

@@ -16,6 +16,7 @@ from vipnp.core.checks import listed
 from vipnp.core.files import check_output_folder, check_path, write_text
 from vipnp.data import DataSet, load_data_set
 from vipnp.data.packed import Format, packed_format
+from vipnp.data.sets import DEFAULT_VALIDATION
 from vipnp.data.unreadable import check_readable, files_of, told_of_dim, unreadable
 from vipnp.train.folder import (
     CONTENTS,
@@ -42,7 +43,6 @@ from vipnp.train.saved import division_of, weight_file
 from vipnp.train.settings import FILE, Settings, check_recorded, read_settings, versions
 
 _log = logging.getLogger("vipnp")
-
 EMBEDDED: Mapping[str, tuple[tuple[int, int], int, str]] = {
     "digits": ((8, 8), 1, "digits"),
     "mnist5k": ((28, 28), 1, "mnist"),
@@ -128,7 +128,7 @@ def new_run(folder: Path, settings: Settings, ranks: Ranks, workers: int, *, ski
         mine = unreadable(source, files[ranks.rank :: ranks.size], workers, brightest)
     problems = {file: text for found in ranks.gather(mine) for file, text in found.items()}
     dim = told_of_dim([share for found in ranks.gather(brightest) for share in found])
-    for warning in (dim, _told_of_another_division(settings, images)):
+    for warning in (dim, _told_of_another_division(settings, images), _told_of_its_own_division(settings, images)):
         if warning and ranks.rank == 0:
             _log.warning(warning)
     with ranks.agreed():
@@ -138,6 +138,15 @@ def new_run(folder: Path, settings: Settings, ranks: Ranks, workers: int, *, ski
             images = load_data_set(source, validation=settings.validation, seed=settings.seed, leave_out=problems)
             run = _made(folder, settings, images, ranks)
     return run
+
+
+def _told_of_its_own_division(settings: Settings, images: DataSet) -> str:
+    """A line where a share to hold out was asked for and the data is divided already, "" elsewhere."""
+    share = len(images.validation) / (len(images.validation) + len(images.train))
+    own = images.train.root is None or images.train.root != images.validation.root
+    if not own or settings.validation == DEFAULT_VALIDATION:
+        return ""
+    return f"validation: {settings.validation:g} is not used: the data comes divided, with {share:.1%} held out"
 
 
 def _told_of_another_division(settings: Settings, images: DataSet) -> str:

@@ -123,8 +123,8 @@ class Report:
 
     @property
     def ok(self) -> bool:
-        """No row fails, every argument passes the complex step or the finite field where one of them was asked for, and
-        something passes for every case. A report without rows is not ok: nothing was shown.
+        """No row fails, every argument passes differences, the complex step or the finite field where one of them was
+        asked for, and something passes for every case. A report without rows is not ok: nothing was shown.
         """
         return bool(self.rows) and not (self.failures or self.unproved or self.undecided)
 

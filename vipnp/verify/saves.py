@@ -11,7 +11,8 @@ import re
 import sys
 import sysconfig
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from types import ModuleType, SimpleNamespace
+from enum import Enum
+from types import CodeType, ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -159,9 +160,12 @@ def _factors(axis: str) -> list[str]:
     return [factor.strip() for factor in axis.split("*") if factor.strip()] or ["*"]
 
 
-LIBRARIES = (
-    *{sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")},
-    os.path.dirname(vipnp.__file__),
+LIBRARIES = tuple(
+    os.path.join(folder, "")
+    for folder in {
+        *(sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")),
+        os.path.dirname(vipnp.__file__),
+    }
 )
 """Where the modules are that the user has not written."""
 
@@ -175,11 +179,13 @@ PLAIN = (*NUMBERS, np.ndarray, list, tuple, range)
 
 def held_by(op: Any) -> Iterator[tuple[str, Any]]:
     """(name, value) of what an op reads besides its arguments: arguments of a partial, defaults, variables around it,
-    attributes of objects and of their classes; of the functions among these too, as of one that a decorator wraps, and
-    of those that it calls, of its own module or of others of the user's. What lies deeper than DEEPEST, and what is in
-    a container of more than MANY, is not looked for."""
+    attributes of objects, and those of classes that a function names; of the functions among these too, as of one that
+    a decorator wraps, and of those that it calls, of its own module or of others of the user's. What lies deeper than
+    DEEPEST, and what is in a container of more than MANY, is not looked for."""
     home = getattr(op.func if isinstance(op, functools.partial) else op, "__globals__", None)
     seen: set[int] = set()
+    named = {"__call__"}
+    of_classes: list[tuple[str, Any, int]] = []
 
     def look(name: str, thing: Any, depth: int) -> Iterator[tuple[str, Any]]:
         if id(thing) in seen or isinstance(thing, ModuleType):
@@ -187,11 +193,20 @@ def held_by(op: Any) -> Iterator[tuple[str, Any]]:
         seen.add(id(thing))
         if isinstance(thing, PLAIN) or axes_of(thing):
             yield name, thing
-        if depth < DEEPEST:
-            for key, part in _inside(name, thing, home):
-                yield from look(str(key), part, depth + 1)
+        if depth >= DEEPEST:
+            return
+        if inspect.isfunction(thing):
+            named.update(_names(thing.__code__))
+        if isinstance(thing, type):
+            of_classes.extend((key, part, depth + 1) for key, part in _of_a_class(thing))
+        for key, part in _inside(name, thing, home):
+            yield from look(str(key), part, depth + 1)
 
     yield from look("", op, 0)
+    while found := [entry for entry in of_classes if entry[0] in named]:
+        of_classes[:] = [entry for entry in of_classes if entry[0] not in named]
+        for entry in found:
+            yield from look(*entry)
 
 
 def axes_of(thing: Any) -> tuple[int, ...]:
@@ -209,12 +224,12 @@ def _inside(name: str, thing: Any, home: Any) -> list[tuple[Any, Any]]:
     if inspect.isfunction(thing):
         return _read_by(thing, home)
     if isinstance(thing, type):
-        return _of_a_class(thing)
+        return []
     if type(thing) in (dict, list, tuple):
         # Numbers in a container are a vocabulary or a configuration, of which one is always the size.
         pairs = thing.items() if isinstance(thing, dict) else ((name, part) for part in thing)
         return [(key, part) for key, part in pairs if not isinstance(part, NUMBERS)] if len(thing) <= MANY else []
-    if isinstance(thing, PLAIN) or (name and _is_of_a_library(type(thing))):  # nobody knows what its attributes are
+    if isinstance(thing, (*PLAIN, Enum)) or (name and _is_of_a_library(type(thing))):  # nobody knows what its attributes are
         return []
     held = getattr(thing, "__dict__", None)
     slots = [slot for kind in type(thing).__mro__ for slot in getattr(kind, "__slots__", ())]
@@ -239,8 +254,14 @@ def _of_a_class(kind: type) -> list[tuple[Any, Any]]:
         for base in kind.__mro__
         if not _is_of_a_library(base)
         for key, part in vars(base).items()
-        if (key == "__call__" or not key.startswith("__")) and not isinstance(part, NUMBERS)
+        if not isinstance(part, NUMBERS)
     ]
+
+
+def _names(code: CodeType) -> set[str]:
+    """What a function, and those that are made inside it, call by name: globals and attributes."""
+    inside = (_names(constant) for constant in code.co_consts if isinstance(constant, CodeType))
+    return {*code.co_names}.union(*inside)
 
 
 def _is_of_a_library(kind: type) -> bool:

@@ -18,10 +18,10 @@ from vipnp.core import Backend, HostArray
 from vipnp.verify.budget import OutOfTimeError, stems_from_the_limit
 from vipnp.verify.outcomes import BrokenOpError, UndecidedError, WrongFormError
 from vipnp.verify.report import Row, Verdict
+from vipnp.verify.several import OfOneArray, in_one_array
 from vipnp.verify.trees import argument_names, named_leaves, paths, rebuild
 from vipnp.verify.worlds.dual import DualNumbers
-from vipnp.verify.worlds.exact import ExactArray, ExactBackend
-from vipnp.verify.worlds.shaken import ShakenArray
+from vipnp.verify.worlds.exact import ExactBackend
 
 UNIT_64 = 2.0**-53
 """Half the distance from 1 to the next float64: the largest relative error of one rounding."""
@@ -112,10 +112,13 @@ class Subject:
         Raises BrokenOpError where the op raises or returns no such pair; on an exact number type (`exact`) an exception
         means that the op uses something the type does not know, and UndecidedError says so.
         """
-        arrays = [backend.seen(array) for array in arrays] if isinstance(backend, ExactBackend) else arrays
+
+        def call(given: Sequence[Any]) -> Any:
+            args = given if built else self.tree(given)
+            return self.op(backend, *args, **(self.constants() if kwargs is None else kwargs))
+
         try:
-            given = arrays if built else self.tree(arrays)
-            result = self.op(backend, *given, **(self.constants() if kwargs is None else kwargs))
+            result = backend.lifting(call, arrays) if isinstance(backend, ExactBackend) else call(arrays)
         except (UndecidedError, MemoryError):
             raise
         except (Exception, SystemExit) as error:
@@ -267,49 +270,6 @@ class Subject:
         return [self.row(rung, name, verdict, detail=detail) for name in self.names if argument in (None, name)]
 
 
-def in_one_array(parts: Sequence[Any]) -> Any:
-    """The entries of several arrays in one of rank 1."""
-    for part in parts:
-        if isinstance(part, np.ndarray) and type(part) not in (np.ndarray, ShakenArray, ExactArray):
-            raise BrokenOpError(f"y has a {type(part).__name__} in it, expected arrays of NumPy's own class")
-    if not sum(int(np.prod(np.shape(part))) for part in parts):
-        raise UndecidedError("y has no entries: there is nothing to differentiate")
-    flat = [np.reshape(np.asarray(part), (-1,)) for part in parts]
-    # Indices beside values leave their dtype, and so do numbers of Python, as in NumPy's own arithmetic.
-    weak = [type(part) is float or array.dtype.kind in "biu" for part, array in zip(parts, flat, strict=True)]
-    reals = [array.dtype for array, light in zip(flat, weak, strict=True) if not light]
-    return np.concatenate([a.astype(reals[0]) if reals and light else a for a, light in zip(flat, weak, strict=True)])
-
-
-@dataclass(frozen=True)
-class OfOneArray:
-    """A pullback of a tuple of cotangents as one of a single array, that of `in_one_array`."""
-
-    pullback: Callable[[Any], Any]
-    parts: tuple[Any, ...]
-    """What the op returned."""
-
-    @property
-    def ends(self) -> HostArray:
-        """Where every part but the last ends."""
-        return np.cumsum([np.size(part) for part in self.parts])[:-1]
-
-    def split(self, dy: Any) -> tuple[Any, ...]:
-        """The cotangents of the parts."""
-        pairs = zip(np.split(dy, self.ends), self.parts, strict=True)
-        return tuple(np.reshape(cotangent, np.shape(part)) for cotangent, part in pairs)
-
-    def __call__(self, dy: Any) -> Any:
-        return self.pullback(self.split(dy))
-
-
-def parts_of(y: Any, pullback: Callable[[Any], Any]) -> dict[str, Any]:
-    """What an op returned as its value, by name: y, or y[0], y[1], ... where it is a tuple."""
-    if isinstance(pullback, OfOneArray):
-        return {f"y[{i}]": part for i, part in enumerate(pullback.parts)}
-    return {"y": y}
-
-
 def off_by(error: float, unit: str) -> str:
     """In words, how far off a gradient is."""
     if not math.isfinite(error):
@@ -359,7 +319,8 @@ def _failure(where: str, error: BaseException, backend: Backend, exact: bool) ->
 
 def _line(error: BaseException) -> str:
     """The line of the op's own file that an exception came from; nothing where the op has no source in Python."""
-    called = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename != __file__]
+    here = Path(__file__).parent
+    called = [frame for frame in traceback.extract_tb(error.__traceback__) if here not in Path(frame.filename).parents]
     own = [frame for frame in called if frame.filename == called[0].filename]
     return f" ({Path(own[-1].filename).name}, line {own[-1].lineno})" if own else ""
 

@@ -31,6 +31,9 @@ T = TypeVar("T")
 LONGEST_WAIT = 60
 """Seconds that a fork waits for the tasks of crews."""
 
+MANY_INTERRUPTS = 1000
+"""What has been raised so often is no interrupt."""
+
 
 class Share(threading.local):
     """What the current thread has of the cores.
@@ -48,6 +51,19 @@ class Share(threading.local):
 
 
 share = Share()
+
+
+def _to_its_end(act: Callable[[], None]) -> None:
+    """act(), once more after every interrupt; the last of these is raised then."""
+    raised: BaseException | None = None
+    for _ in range(MANY_INTERRUPTS):
+        try:
+            act()
+            break
+        except BaseException as error:
+            raised = error
+    if raised is not None:
+        raise raised
 
 
 class BLASThreads:
@@ -97,7 +113,7 @@ class BLASThreads:
             return function()
         finally:
             try:
-                self.leave(user)
+                _to_its_end(lambda: self.leave(user))
             except BaseException:  # an interrupt, which may have come before anything was done
                 self.leave(user)
                 raise
@@ -251,7 +267,7 @@ class Crew:
                 by_caller(part)
         finally:
             try:
-                wait()
+                _to_its_end(wait)
             except BaseException:
                 wait()
                 raise

@@ -18,7 +18,8 @@ from vipnp.verify.rungs.float32 import UNIT_32, rounded_to_float32
 from vipnp.verify.rungs.linear import Fault, gradients_at, linear_in_the_cotangent
 from vipnp.verify.rungs.noise import WORDS, explained, noise_of_results
 from vipnp.verify.saves import closure_arrays, declared_entries, distinct_entries
-from vipnp.verify.subject import UNIT_64, OfOneArray, Subject, parts_of, relative_error
+from vipnp.verify.several import OfOneArray, parts_of
+from vipnp.verify.subject import UNIT_64, Subject, relative_error
 from vipnp.verify.trees import tree_astype, tree_leaves
 
 NAME = "contract"

@@ -11,7 +11,8 @@ import numpy as np
 
 from vipnp.core import HostArray
 from vipnp.verify.rungs.noise import explained, noise
-from vipnp.verify.subject import OfOneArray, Subject
+from vipnp.verify.several import OfOneArray
+from vipnp.verify.subject import Subject
 
 SCALED_BOUND = 1e-13
 """How far a pullback of a scaled cotangent may be off the scaled one, relative to its largest entry."""

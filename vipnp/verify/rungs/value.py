@@ -8,7 +8,8 @@ import numpy as np
 
 from vipnp.core import HostArray
 from vipnp.verify.report import Row, Verdict
-from vipnp.verify.subject import OfOneArray, Subject, in_one_array
+from vipnp.verify.several import OfOneArray, in_one_array
+from vipnp.verify.subject import Subject
 from vipnp.verify.trees import tree_map
 
 NAME = "value"

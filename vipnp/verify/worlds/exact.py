@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from functools import lru_cache
 from typing import Any, Protocol
@@ -217,8 +217,29 @@ class ExactBackend(Backend):
     def owns(self, x: object) -> bool:
         return isinstance(x, ExactArray) or super().owns(x)
 
-    def seen(self, array: HostArray) -> ExactArray:
-        """An array of elements as an ExactArray."""
+    def lifting(self, call: Callable[[Sequence[HostArray]], Any], arrays: Sequence[HostArray]) -> Any:
+        """call(arrays), y and the pullback; where it or the pullback raises a TypeError, as of a method that numbers of
+        Python lack, the same on arrays that lift these."""
+
+        def again() -> Any:
+            return call([self._seen(array) for array in arrays])
+
+        try:
+            result = call(arrays)
+        except TypeError:
+            return again()
+        if not (isinstance(result, tuple) and len(result) == 2 and callable(result[1])):
+            return result
+
+        def pullback(dy: Any) -> Any:
+            try:
+                return result[1](dy)
+            except TypeError:
+                return again()[1](dy)
+
+        return result[0], pullback
+
+    def _seen(self, array: HostArray) -> ExactArray:
         seen = array.view(ExactArray)
         seen.of = getattr(self.numbers, "with_methods", self.numbers.of)
         return seen
