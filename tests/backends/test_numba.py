@@ -818,6 +818,37 @@ def test_a_fork_waits_for_the_task_of_a_crew() -> None:
     worker.join()
 
 
+FORKING_PART = """
+import os, threading, time
+from vipnp.backends.numpy.threads import Crew
+
+def fork():
+    child = os.fork()
+    if child == 0:
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+def task(part):
+    begun.set()
+    time.sleep(0.3)
+    if part == 0:
+        fork()
+
+crew, begun = Crew(2), threading.Event()
+other = threading.Thread(target=lambda: (begun.wait(), fork()))
+other.start()
+crew.run(task, 2)
+other.join()
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_part_may_fork_while_another_fork_waits_for_it() -> None:
+    """Each waited for the other, for a minute."""
+    run = subprocess.run([sys.executable, "-W", "ignore", "-c", FORKING_PART], stderr=subprocess.PIPE, timeout=30)
+    assert run.returncode == 0, run.stderr.decode()
+
+
 @pytest.mark.parametrize("parts", [1, 2])
 def test_no_limit_that_the_user_has_set_is_raised(parts: int) -> None:
     crew, inside = Crew(4), []

@@ -48,8 +48,6 @@ CONTAINERS: dict[str, Callable[[Any], Any]] = {
     "twice": lambda tensors: {"model": {"state_dict": tensors}},
     "module.": lambda tensors: {f"module.{name}": tensor for name, tensor in tensors.items()},
     "_orig_mod.": lambda tensors: {"state_dict": {f"module._orig_mod.{name}": t for name, t in tensors.items()}},
-    "model.": lambda tensors: {"state_dict": {f"model.{name}": t for name, t in tensors.items()}, "epoch": 3},
-    "net.": lambda tensors: {"state_dict": {f"model.net.{name}": t for name, t in tensors.items()}},
     "timm": lambda tensors: {
         "epoch": 3,
         "arch": "vip_s7",

@@ -107,6 +107,24 @@ def test_what_is_printed_before_and_after_a_result_on_standard_output_stays(tmp_
         assert (tmp_path / "all").read_bytes() == 2 * b"a\nwhole\nb\n"
 
 
+def test_a_pipe_that_does_not_wait_gets_the_whole() -> None:
+    """As a parent process may have set it; it holds 64 kB."""
+    program = "from vipnp.core.files import *; write_text('/dev/stdout', 300_000 * 'x')"
+    ours, theirs = os.pipe()
+    os.set_blocking(theirs, False)
+    with subprocess.Popen([sys.executable, "-c", program], stdout=theirs) as child:
+        os.close(theirs)
+        time.sleep(1)
+        with os.fdopen(ours, "rb") as pipe:
+            assert pipe.read() == 300_000 * b"x"
+    assert child.returncode == 0
+
+
+def test_a_descriptor_that_is_not_open_is_refused_before_any_work() -> None:
+    with pytest.raises(ValueError, match="--json: /dev/fd/999 is not open"):
+        check_outputs({"--json": "/dev/fd/999"})
+
+
 def test_a_descriptor_for_reading_is_refused_before_any_work(tmp_path: Path) -> None:
     (tmp_path / "x").write_text("kept")
     with (tmp_path / "x").open() as file, pytest.raises(ValueError, match=r"--json: /dev/fd/\d+ cannot be written"):

@@ -16,7 +16,7 @@ import torch
 
 import vipnp
 from tests.conftest import small_model
-from vipnp.checkpoint import save_pytorch, save_weights
+from vipnp.checkpoint import load_weights, save_pytorch, save_weights
 from vipnp.data import Transform
 from vipnp.models import PUBLISHED, VisionPermutator, create_model, get_config, parameter_shapes
 from vipnp.models.saved import with_channels
@@ -224,6 +224,24 @@ def test_a_wrong_name_says_the_right_one(tmp_path: Path) -> None:
         vipnp.load(tmp_path / "small", name="vip_s7")
 
 
+@pytest.mark.parametrize("prefix", ["model.", "model.backbone."])
+def test_what_a_framework_puts_before_every_name_is_taken_off_and_said(
+    prefix: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Of published weights alone: in any other file such a name is the user's own."""
+    path, official = tmp_path / "w.pth", zeros("vip_s7", **SMALLER)
+    tensors = {f"{prefix}{name}": tensor for name, tensor in official.items()}
+    save_pytorch(path, tensors)
+    assert load_weights(path).keys() == tensors.keys()
+    model = vipnp.load(path)
+    assert model.state_dict().keys() == official.keys()
+    assert caplog.messages[0] == f"names: {prefix!r} is taken off every one of them"
+    for other in ({"net.0.weight": np.ones(2)}, {**tensors, "loss.weight": np.ones(2)}):
+        save_pytorch(path, other)
+        with pytest.raises(ValueError, match="fits no published model"):
+            vipnp.load(path)
+
+
 def test_weights_alone_are_loaded_as_the_error_says(tmp_path: Path) -> None:
     model, path = small_model(), tmp_path / "own.pth"
     save_pytorch(path, model.state_dict())
@@ -319,7 +337,7 @@ def test_an_image_size_is_a_pair(tmp_path: Path) -> None:
             vipnp.load(tmp_path / "m", image_size=size)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("channels", [1, 3, 6])
+@pytest.mark.parametrize("channels", [1, 2, 3, 4, 5, 6])
 def test_equal_channels_give_what_they_gave(channels: int) -> None:
     weight = np.random.default_rng(0).standard_normal((4, 3, 2, 2)).astype(np.float32)
     found = with_channels(weight, channels)

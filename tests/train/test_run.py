@@ -30,7 +30,7 @@ from vipnp.core.output import CLOSED_PIPE
 from vipnp.data import load_data_set, open_image
 from vipnp.models import VisionPermutator, load
 from vipnp.train import report, start
-from vipnp.train.folder import held_alone, prepare_folder, record_of_settings, states
+from vipnp.train.folder import check_contents, held_alone, prepare_folder, record_of_settings, states
 from vipnp.train.ranks import Ranks, StoppedError
 from vipnp.train.recipe import RECIPES, Recipe, recipe_from
 from vipnp.train.run import Progress, Run
@@ -483,6 +483,19 @@ def test_photos_whose_names_are_no_utf8(whole: Path, photos: Path, tmp_path: Pat
     assert "0\\udce9.png" in (pages / "index.html").read_text(encoding="utf-8")
 
 
+@pytest.mark.parametrize("name", ["best.safetensors", "last.safetensors", "metrics.csv", "log.txt"])
+def test_a_file_for_reading_alone_that_an_epoch_writes_is_told_before_it(
+    name: str, whole: Path, open_folder: Path
+) -> None:
+    folder = Path(shutil.copytree(whole, open_folder / "r"))
+    for path in (folder, *folder.rglob("*")):
+        path.chmod(0o777 if path.is_dir() else 0o666)
+    check_contents(folder)
+    (folder / name).chmod(0o444)
+    with as_nobody(), pytest.raises(ValueError, match=rf"run: .*{name} cannot be written, which is with every epoch"):
+        check_contents(folder)
+
+
 def test_states_that_cannot_be_listed_are_not_none(whole: Path, open_folder: Path) -> None:
     """A run without states and figures begins again, and replaces the best weights."""
     folder = open_folder / "r"
@@ -606,6 +619,17 @@ def test_weights_that_name_no_classes_are_evaluated_on_folders_in_order(whole: P
         (others / name).rename(others / str(number))
     again = vipnp("eval", tmp_path / "w" / "m.safetensors", "--data", others, "--all")
     assert (again.stderr, again.stdout.split(" in ")[0]) == ("", result.stdout.split(" in ")[0])
+    for number, name in enumerate(("2", "10", "n9")):
+        (others / str(number)).rename(others / f"_{name}")
+    for name in ("2", "10", "n9"):
+        (others / f"_{name}").rename(others / name)
+    result = vipnp("eval", tmp_path / "w" / "m.safetensors", "--data", others, "--all")
+    assert result.exit_code == 2
+    assert "stand in one order by their numbers and in another by their letters: call them 0, 1, 2" in result.output
+    for number, name in enumerate(("2", "10", "n9")):
+        (others / name).rename(others / f"_{number}")
+    for number in range(3):
+        (others / f"_{number}").rename(others / str(number))
     make_folder(others, {"n04": 2}, (20, 18))
     result = vipnp("eval", tmp_path / "w" / "m.safetensors", "--data", others, "--all")
     assert result.output == "error: data: got classes that are not the model's: n04; expected some of 0, 1, 2\n"
@@ -748,6 +772,7 @@ def test_the_loss_that_is_told_is_that_of_the_epoch(whole: Path) -> None:
         (("predict", "runs/none", "{photos}/cat/0.png"), "model: there is no file or folder 'runs/none', expected a"),
         (("predict", "vip_s7", "{photos}/cat/0.png"), "needs its weights: --weights FILE"),
         (("predict", "{whole}", "{photos}/cat/0.png", "--csv", "{tmp}/no/where.csv"), "--csv: "),
+        (("predict", "{state}", "{photos}/cat/0.png"), "is a state to go on from, expected the run's folder or its"),
         (("convert", "{state}", "{tmp}/x.pth"), "is a state to go on from, expected the run's folder or its weights"),
     ],
 )

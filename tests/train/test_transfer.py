@@ -15,7 +15,7 @@ from vipnp.checkpoint import load_weights, save_pytorch
 from vipnp.models import PUBLISHED, create_model, get_config, parameter_shapes
 from vipnp.train.folder import states
 from vipnp.train.recipe import Recipe
-from vipnp.train.settings import Settings
+from vipnp.train.settings import Settings, read_settings
 from vipnp.train.transfer import learning_rate_factors, starting_model
 
 OPTIONS = ("--epochs", "2", "--img-size", "16", "16", "--batch-size", "5", "--backend", "numpy", "--workers", "0",
@@ -82,9 +82,22 @@ def test_factors_count_blocks_from_the_head() -> None:
 
 def test_weights_that_say_nothing_of_their_model_are_told_by_the_option(first: Path, tmp_path: Path) -> None:
     assert vipnp("convert", first, tmp_path / "w.pth").exit_code == 0
-    result = vipnp("train", "digits", "-o", tmp_path / "r", "--weights", tmp_path / "w.pth")
+    result = vipnp("train", "digits", "-o", tmp_path / "r", "--weights", tmp_path / "w.pth", "--img-size", "16", "16")
     assert result.exit_code == 2
     assert result.output.startswith(f"error: --weights: '{tmp_path / 'w.pth'}' fits no published model; for a model of")
+
+
+def test_weights_without_a_configuration_are_those_of_the_options_where_they_fit(first: Path, tmp_path: Path) -> None:
+    """The way from a run to PyTorch and back; what does not fit is told."""
+    assert vipnp("convert", first, tmp_path / "w.pth").exit_code == 0
+    settings = read_settings(first)
+    options = ("--img-size", *settings.img_size, "--epochs", "1", "--lr", "1e-9", "--backend", "numpy")
+    result = vipnp("train", settings.data, "-o", tmp_path / "r", "--weights", tmp_path / "w.pth", *options)
+    assert result.exit_code == 0, result.output
+    before, after = (load_weights(folder / "best.safetensors") for folder in (first, tmp_path / "r"))
+    assert before.keys() == after.keys()
+    for name, value in before.items():
+        np.testing.assert_allclose(after[name], value, rtol=0, atol=1e-5, err_msg=name)
 
 
 def test_the_same_classes_keep_their_head(first: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -13,6 +13,7 @@ Z = _RNG.normal(size=(3, 4))
 W = _RNG.normal(size=(2, 4))
 B = _RNG.normal(size=2)
 IMAGE = _RNG.normal(size=(2, 3, 5))
+LABELS_OF_THREE = np.array([2, 0, 3])
 POSITIVE = _RNG.uniform(0.5, 2, size=(3, 4))
 
 Called = tuple[Callable[..., Any], list[Any], dict[str, Any]]

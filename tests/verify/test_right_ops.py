@@ -17,7 +17,8 @@ from scipy.sparse import csr_array
 from scipy.special import erf, expit, log_ndtr, logit, ndtri, xlogy
 from scipy.special import softmax as scipy_softmax
 
-from tests.verify.ops_of_users import IMAGE, POSITIVE, B, Table, W, X, Z
+from tests.verify import ops_of_users
+from tests.verify.ops_of_users import IMAGE, LABELS_OF_THREE, POSITIVE, B, Table, W, X, Z
 from vipnp.verify import RUNGS, Verdict, verify
 
 OPS = Table()
@@ -208,7 +209,6 @@ def cross_entropy_of(x: Any, labels: Any) -> Any:
     return -np.log(p[rows, labels]).mean(), back
 
 
-LABELS_OF_THREE = np.array([2, 0, 3])
 TENSOR_OF_THREE = torch.tensor(LABELS_OF_THREE)
 
 
@@ -273,6 +273,7 @@ HOLDERS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     "an attribute of a class that is called by name": (lambda xp, x: OfItsClass().op(xp, x), {}),
     "a tensor of another library": (_by_tensor, {"labels": TENSOR_OF_THREE}),
     "a tensor in a default": (lambda xp, x, labels=TENSOR_OF_THREE: _by_tensor(xp, x, labels), {}),
+    "an attribute of a module": (lambda xp, x: cross_entropy_of(x, ops_of_users.LABELS_OF_THREE), {}),
     "an object in kwargs": (lambda xp, x, held: cross_entropy_of(x, held.labels), {"held": Labelled(LABELS_OF_THREE)}),
 }
 

@@ -780,6 +780,25 @@ def test_writing_to_a_constant() -> None:
     assert "the op writes to constant mask" in contract_failure(op, X, mask=np.array([0.5, 2, 3, 4]))
 
 
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda rows: rows[0].append(1),
+        lambda rows: operator.setitem(rows[0], 0, 9),
+        lambda rows: operator.setitem(rows, 0, rows[1]),
+    ],
+    ids=["append", "entry", "row"],
+)
+def test_lists_in_an_array_of_objects_are_looked_at_too(write: Callable[[Any], Any]) -> None:
+    def op(xp: Any, x: Any, *, rows: Any) -> Any:
+        write(rows)
+        return 2 * x, lambda dy: (2 * dy,)
+
+    rows = np.empty(2, object)
+    rows[:] = [[1, 2], [3]]
+    assert "the op writes to constant rows" in contract_failure(op, X, rows=rows)
+
+
 def test_state_between_calls() -> None:
     calls: list[int] = []
 

@@ -32,8 +32,8 @@ _log = logging.getLogger("vipnp")
 CONTAINERS = ("state_dict", "model", "model_state_dict", "state_dict_ema", "model_ema", "module", "net", "weights")
 """Under which of its entries a training script keeps the weights; the first that is there is taken, which is said."""
 
-PREFIXES = ("module.", "_orig_mod.", "model.", "backbone.", "net.")
-"""What wrapped models, and those of training frameworks, put before every name."""
+PREFIXES = ("module.", "_orig_mod.")
+"""What wrapped models put before every name."""
 
 PROGRAM = "is a TorchScript program, expected weights"
 

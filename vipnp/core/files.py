@@ -8,6 +8,7 @@ import json
 import os
 import re
 import secrets
+import select
 import stat
 import sys
 import tempfile
@@ -61,8 +62,7 @@ def replaced_when_done(path: str | os.PathLike[str]) -> Iterator[Path]:
     opened = _is_opened(target)
     if target.is_symlink() and not opened:  # what leads in a circle leads nowhere, and would be replaced itself
         raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), os.fspath(path))
-    by_effect = os.access in os.supports_effective_ids
-    if not opened and target.is_file() and not os.access(target, os.W_OK, effective_ids=by_effect):
+    if not opened and is_kept(target):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), os.fspath(path))
     try:
         written_to = opened or (target.exists() and not target.is_file())
@@ -96,11 +96,26 @@ def _followed(path: str) -> Path:
     return Path(os.path.realpath(path))
 
 
+def is_kept(path: Path) -> bool:
+    """Whether there is a file that may not be written: to take another for it asks its folder alone."""
+    by_effect = {"effective_ids": True} if os.access in os.supports_effective_ids else {}
+    return path.is_file() and not os.access(path, os.W_OK, **by_effect)
+
+
 def _descriptor(target: Path) -> int | None:
     """The descriptor by which this process holds an opened file, None for what is none of its own."""
     folder = re.sub(r"/task/\d+/fd$", "/fd", os.fspath(target.parent))
     own = folder in (f"/proc/{os.getpid()}/fd", "/dev/fd") and target.name.isdigit()
     return int(target.name) if own else None
+
+
+def _write_whole(descriptor: int, contents: bytes) -> None:
+    left = memoryview(contents)
+    while left:
+        try:
+            left = left[os.write(descriptor, left) :]
+        except BlockingIOError:  # a pipe that was set not to wait, and is full
+            select.select([], [descriptor], [])
 
 
 @contextmanager
@@ -110,15 +125,14 @@ def _written_to(device: Path) -> Iterator[Path]:
         yield elsewhere
         number = _descriptor(device)
         if number is None:
-            place = device.open("ab")
+            with device.open("ab") as file:
+                file.write(elsewhere.read_bytes())
         else:
             # Opened anew it would be written at a place of its own, over which the next line that is printed goes.
             for stream in (sys.stdout, sys.stderr):
                 if stream is not None:
                     stream.flush()
-            place = os.fdopen(os.dup(number), "wb")
-        with place as file:
-            file.write(elsewhere.read_bytes())
+            _write_whole(number, elsewhere.read_bytes())
 
 
 @contextmanager
@@ -210,6 +224,8 @@ def check_outputs(
             raise ValueError(f"{option}: {name} is a folder, expected the name of a file")
         if not os.path.isdir(target.parent):
             raise ValueError(f"{option}: {name}: there is no folder {Path(name).parent} to write it to")
+        if _is_opened(target) and not os.path.exists(target):
+            raise ValueError(f"{option}: {name} is not open")
         if os.path.exists(target) and not (os.access(target, os.W_OK) and _opened_for_writing(_descriptor(target))):
             raise ValueError(f"{option}: {name} cannot be written")
         regular = not _is_opened(target) and (os.path.isfile(target) or not os.path.exists(target))

@@ -60,8 +60,8 @@ def load(
     backend, dtype : of the model; by default the dtype of the weights.
     image_size : (height, width) of the images, pixels; the mixing matrices are carried over
         (`VisionPermutator.at_resolution`).
-    in_channels : of the images. For one, the weights of the patch embedding are summed over the channels; for others
-        they are repeated in turn and scaled, so that an image of equal channels gives the same as before.
+    in_channels : of the images. The weights of the patch embedding are summed over channels, or repeated in turn and
+        shared by the copies, so that an image of equal channels gives the same as before.
     num_classes, seed : of a new head, and of its weights, where the file has another number of classes or no head.
 
     Returns
@@ -85,7 +85,7 @@ def load(
     if num_classes is not None:
         num_classes = check_whole("num_classes", num_classes, low=1)
     seed = check_whole("seed", seed, low=0)
-    tensors, found = load_weights(path), load_metadata(path)
+    tensors, found = without_prefix(load_weights(path)), load_metadata(path)
     where = f"path: {os.fspath(path)!r}"
     headless = "config" not in found and "norm.weight" in tensors and not HEAD & tensors.keys()
     if "config" in found:
@@ -106,7 +106,7 @@ def load(
         fitted = dataclasses.replace(config, in_channels=in_channels)  # refuses more weights than a model may have
         weight = tensors["patch_embed.proj.weight"]
         tensors = {**tensors, "patch_embed.proj.weight": with_channels(weight, in_channels)}
-        how = "summed over" if in_channels == 1 else "repeated and scaled for"
+        how = "summed over" if in_channels < config.in_channels else "repeated and scaled for"
         _log.warning("input channels: %d instead of the file's %d: the weights of the patch embedding are %s them",
                      in_channels, config.in_channels, how)  # fmt: skip
         config = fitted
@@ -127,13 +127,15 @@ def load(
 
 
 def with_channels(weight: HostArray, channels: int) -> HostArray:
-    """The weight (C, channels, P, P) of a patch embedding from that of another number of channels: summed for one, else
-    repeated in turn and scaled by old / new."""
+    """The weight (C, channels, P, P) of a patch embedding from that of another number of channels: each in turn goes to
+    the next of the new ones, which share it where several get the same, or get the sum of several."""
     old = weight.shape[1]
-    if channels == 1:
-        return weight.sum(axis=1, keepdims=True)  # type: ignore[no-any-return]
-    repeated: HostArray = weight[:, [channel % old for channel in range(channels)]] * (old / channels)
-    return repeated.astype(weight.dtype)
+    fitted: HostArray = weight[:, [new % old for new in range(channels)]]
+    for channel in range(channels, old):
+        fitted[:, channel % channels] += weight[:, channel]
+    for new in range(channels):
+        fitted[:, new] /= len(range(new % old, channels, old))
+    return fitted
 
 
 # --- what a file says of itself ---------------------------------------------------------------------------------------
@@ -192,6 +194,21 @@ def _published(where: str, tensors: Mapping[str, HostArray], name: str | None) -
     if HEAD.isdisjoint(tensors):
         differences += "; vipnp.load(..., num_classes=...) and vipnp train --weights give a backbone a new head"
     raise ValueError(f"{where} {what}{differences}; {NO_CONFIGURATION}")
+
+
+def without_prefix(tensors: dict[str, HostArray]) -> dict[str, HostArray]:
+    """Weights by their official names, where a training framework has put the name of an attribute before every one of
+    these: "model." as Lightning does, or "backbone.". What is taken off is said."""
+    official = {name.partition(".")[0] for name in parameter_shapes(next(iter(PUBLISHED.values())))}
+    first = next(iter(tensors), "").split(".")
+    begins = next((i for i, part in enumerate(first) if part in official), 0)
+    taken = "".join(f"{part}." for part in first[:begins])
+    if not taken or not all(
+        name.startswith(taken) and name.removeprefix(taken).partition(".")[0] in official for name in tensors
+    ):
+        return tensors
+    _log.warning("names: %r is taken off every one of them", taken)
+    return {name.removeprefix(taken): tensor for name, tensor in tensors.items()}
 
 
 def published_model(tensors: Mapping[str, HostArray]) -> tuple[str, ViPConfig] | None:

@@ -17,7 +17,7 @@ import numpy as np
 from vipnp.checkpoint import load_metadata, load_weights, save_weights
 from vipnp.core import HostArray
 from vipnp.core.checks import listed
-from vipnp.core.files import check_output_folder, text_when_done, write_text
+from vipnp.core.files import check_output_folder, is_kept, text_when_done, write_text
 from vipnp.data import DataSet, load_data_set
 from vipnp.train.settings import FILE, Settings, read_settings
 
@@ -66,6 +66,9 @@ CONTENTS = (
 
 FOLDERS = frozenset({"state", EVENTS})
 """Those of them that are folders."""
+
+STAYING = frozenset({FILE, "classes.txt", "split.csv", "train_batch.png"})
+"""Those that stay as they are when a run goes on."""
 
 COLUMNS = ("epoch", "loss", "lr", "accuracy", "seconds")
 """Of metrics.csv."""
@@ -214,14 +217,16 @@ def held_alone(name: str, folder: Path) -> Iterator[None]:
 
 
 def check_contents(folder: Path) -> None:
-    """Raise ValueError where in `folder` something else stands in the place of a file or folder of a run, or such a
-    folder cannot be written: a pipe is waited for without end, the rest would be told after an epoch."""
+    """Raise ValueError where in `folder` something else stands in the place of a file or folder of a run, or one cannot
+    be written that is with every epoch: a pipe is waited for without end, the rest would cost an epoch."""
     for name in CONTENTS:
         place, kind = folder / name, "folder" if name in FOLDERS else "file"
         if os.path.lexists(place) and not (place.is_dir() if name in FOLDERS else place.is_file()):
             raise ValueError(f"run: got {place}, which is no {kind}, expected one or nothing there: take it away")
         if name in FOLDERS:
             check_output_folder("run", place)
+        elif name not in STAYING and is_kept(place):
+            raise ValueError(f"run: {place} cannot be written, which is with every epoch: make it so, or move it away")
 
 
 def prepare_folder(folder: Path, settings: Settings, data: DataSet, versions: dict[str, str]) -> None:

@@ -11,7 +11,7 @@ from vipnp.core.checks import did_you_mean
 from vipnp.core.files import check_path
 from vipnp.data.transforms import Transform
 from vipnp.models import PUBLISHED, VisionPermutator, load
-from vipnp.train.folder import CONTENTS
+from vipnp.train.folder import CONTENTS, COUNTERS
 
 BEST, LAST = "best.safetensors", "last.safetensors"
 """The weights that a run writes."""
@@ -63,6 +63,8 @@ def load_model(source: str | Path, *, weights: Path | None = None, backend: Any 
             f"model: there is no file or folder {str(source)!r}, expected a run folder, a weight file or a published "
             "name" + did_you_mean(str(source), PUBLISHED)
         )
+    if load_metadata(path).keys() >= COUNTERS:
+        raise ValueError(f"model: {str(source)!r} is a state to go on from, expected the run's folder or its weights")
     return load(path, backend=backend)
 
 

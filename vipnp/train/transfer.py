@@ -6,7 +6,7 @@ import dataclasses
 import logging
 import re
 
-from vipnp.checkpoint import load_metadata
+from vipnp.checkpoint import load_metadata, load_weights
 from vipnp.core import Backend
 from vipnp.models import PUBLISHED, ViPConfig, VisionPermutator, load, parameter_shapes
 from vipnp.train.settings import TINY, Settings, tiny_size
@@ -35,6 +35,9 @@ def starting_model(settings: Settings, classes: tuple[str, ...], backend: Backen
             seed=settings.seed,
         )
     except ValueError as error:
+        tensors = load_weights(settings.weights)
+        if {name: tensor.shape for name, tensor in tensors.items()} == parameter_shapes(config):
+            return VisionPermutator.from_weights(config, tensors, backend=backend, dtype=settings.precision)
         raise ValueError(re.sub("^path:", "--weights:", str(error))) from error
     if found.classes not in (None, classes):
         found.reset_classifier(len(classes), seed=settings.seed)

@@ -179,16 +179,16 @@ PLAIN = (*NUMBERS, np.ndarray, list, tuple, range)
 
 def held_by(op: Any) -> Iterator[tuple[str, Any]]:
     """(name, value) of what an op reads besides its arguments: arguments of a partial, defaults, variables around it,
-    attributes of objects, and those of classes that a function names; of the functions among these too, as of one that
-    a decorator wraps, and of those that it calls, of its own module or of others of the user's. What lies deeper than
-    DEEPEST, and what is in a container of more than MANY, is not looked for."""
+    attributes of objects, and those of classes and modules that a function names; of the functions among these too, as
+    of one that a decorator wraps, and of those that it calls, of its own module or of others of the user's. What lies
+    deeper than DEEPEST, and what is in a container of more than MANY, is not looked for."""
     home = getattr(op.func if isinstance(op, functools.partial) else op, "__globals__", None)
     seen: set[int] = set()
     named = {"__call__"}
-    of_classes: list[tuple[str, Any, int]] = []
+    to_be_named: list[tuple[str, Any, int]] = []
 
     def look(name: str, thing: Any, depth: int) -> Iterator[tuple[str, Any]]:
-        if id(thing) in seen or isinstance(thing, ModuleType):
+        if id(thing) in seen:
             return
         seen.add(id(thing))
         if isinstance(thing, PLAIN) or axes_of(thing):
@@ -197,14 +197,14 @@ def held_by(op: Any) -> Iterator[tuple[str, Any]]:
             return
         if inspect.isfunction(thing):
             named.update(_names(thing.__code__))
-        if isinstance(thing, type):
-            of_classes.extend((key, part, depth + 1) for key, part in _of_a_class(thing))
+        if isinstance(thing, (type, ModuleType)):
+            to_be_named.extend((key, part, depth + 1) for key, part in _attributes(thing))
         for key, part in _inside(name, thing, home):
             yield from look(str(key), part, depth + 1)
 
     yield from look("", op, 0)
-    while found := [entry for entry in of_classes if entry[0] in named]:
-        of_classes[:] = [entry for entry in of_classes if entry[0] not in named]
+    while found := [entry for entry in to_be_named if entry[0] in named]:
+        to_be_named[:] = [entry for entry in to_be_named if entry[0] not in named]
         for entry in found:
             yield from look(*entry)
 
@@ -223,13 +223,15 @@ def _inside(name: str, thing: Any, home: Any) -> list[tuple[Any, Any]]:
         return [("self", thing.__self__), ("func", thing.__func__)]
     if inspect.isfunction(thing):
         return _read_by(thing, home)
-    if isinstance(thing, type):
+    if isinstance(thing, (type, ModuleType)):
         return []
     if type(thing) in (dict, list, tuple):
         # Numbers in a container are a vocabulary or a configuration, of which one is always the size.
         pairs = thing.items() if isinstance(thing, dict) else ((name, part) for part in thing)
         return [(key, part) for key, part in pairs if not isinstance(part, NUMBERS)] if len(thing) <= MANY else []
-    if isinstance(thing, (*PLAIN, Enum)) or (name and _is_of_a_library(type(thing))):  # nobody knows what its attributes are
+    if isinstance(thing, (*PLAIN, Enum)) or (
+        name and _is_of_a_library(type(thing))
+    ):  # nobody knows what its attributes are
         return []
     held = getattr(thing, "__dict__", None)
     slots = [slot for kind in type(thing).__mro__ for slot in getattr(kind, "__slots__", ())]
@@ -247,15 +249,13 @@ def _attribute(thing: Any, name: str) -> Any:
         return None
 
 
-def _of_a_class(kind: type) -> list[tuple[Any, Any]]:
-    """Methods of a class that the user wrote, and what is no number among its attributes: one is a configuration."""
-    return [
-        (key, getattr(part, "__func__", part))
-        for base in kind.__mro__
-        if not _is_of_a_library(base)
-        for key, part in vars(base).items()
-        if not isinstance(part, NUMBERS)
-    ]
+def _attributes(thing: type | ModuleType) -> list[tuple[str, Any]]:
+    """Those of a class or a module that the user wrote, but for numbers, which are a configuration."""
+    if isinstance(thing, ModuleType):
+        pairs = [] if _is_a_library(thing) else list(vars(thing).items())
+    else:
+        pairs = [pair for base in thing.__mro__ if not _is_of_a_library(base) for pair in vars(base).items()]
+    return [(key, getattr(part, "__func__", part)) for key, part in pairs if not isinstance(part, NUMBERS)]
 
 
 def _names(code: CodeType) -> set[str]:
@@ -265,8 +265,12 @@ def _names(code: CodeType) -> set[str]:
 
 
 def _is_of_a_library(kind: type) -> bool:
-    module = getattr(sys.modules.get(kind.__module__), "__file__", None)
-    return kind is not SimpleNamespace and (module is None or str(module).startswith(LIBRARIES))
+    return kind is not SimpleNamespace and _is_a_library(sys.modules.get(kind.__module__))
+
+
+def _is_a_library(module: ModuleType | None) -> bool:
+    file = getattr(module, "__file__", None)
+    return file is None or str(file).startswith(LIBRARIES)
 
 
 def _read_by(function: Any, home: Any) -> list[tuple[Any, Any]]:

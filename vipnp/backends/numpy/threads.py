@@ -150,18 +150,20 @@ class BLASThreads:
     def hold(self) -> None:
         """Before a fork: let nobody in, and wait until nobody is inside. BLAS shuts its threads down for a fork, which
         must not meet a product."""
-        self.gate.acquire()
         try:
-            end = time.monotonic() + LONGEST_WAIT
-            while self.users and not share.inside and time.monotonic() < end:
-                time.sleep(0.0005)
+            if not share.inside:  # another fork may hold the gate, and wait for the part that forks here
+                self.gate.acquire()
+                end = time.monotonic() + LONGEST_WAIT
+                while self.users and time.monotonic() < end:
+                    time.sleep(0.0005)
         finally:
             self.lock.acquire()
 
     def let_go(self) -> None:
         """After a fork, in the process that forked."""
         self.lock.release()
-        self.gate.release()
+        if not share.inside:
+            self.gate.release()
 
     def start_anew(self) -> None:
         """In a forked process: whoever holds a lock does not exist there.
@@ -286,8 +288,8 @@ class Crew:
                 calls: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
                 try:
                     for number in range(max(1, self.size - 1)):
+                        weakref.finalize(self, calls.put, None)  # first, since an interrupt may come between
                         threading.Thread(target=_work, args=(calls,), name=f"vipnp-shard_{number}", daemon=True).start()
-                        weakref.finalize(self, calls.put, None)
                 except RuntimeError:  # no more threads, as while the interpreter ends: the caller does what is left
                     if number == 0:
                         return calls

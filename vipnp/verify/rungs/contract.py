@@ -373,7 +373,8 @@ def _same_bits(a: Any, b: Any) -> bool:
     if a.shape != b.shape or a.dtype != b.dtype:
         return False
     if a.dtype == object:  # the bytes are addresses
-        return all(_same_bits(x, y) for x, y in zip(a.flat, b.flat, strict=True) if isinstance(y, COMPARED))
+        pairs = list(zip(a.flat, b.flat, strict=True))
+        return all(type(x) is type(y) for x, y in pairs) and not any(list(_changed(x, y)) for x, y in pairs)
     return bool(a.tobytes() == b.tobytes())
 
 
