@@ -719,7 +719,7 @@ while interrupts < 3000:
 
 
 OFTEN = """
-import os, signal, sys, threading, time
+import os, signal, threading, time
 from vipnp.backends.numpy.threads import Crew, blas_threads
 
 def task(part):
@@ -738,6 +738,7 @@ def press():
         time.sleep(0.1)
         os.kill(os.getpid(), signal.SIGINT)
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell in the background has ignored
 crew, begun, ended = Crew(2), threading.Event(), []
 before = [library.num_threads for library in blas_threads.blas]
 threading.Thread(target=press).start()

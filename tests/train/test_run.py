@@ -359,12 +359,13 @@ def test_the_seconds_of_an_epoch_are_those_before_a_stop_too(photos: Path, whole
         time.sleep(waited)
         os.kill(os.getpid(), signal.SIGTERM)
 
+    began = time.perf_counter()
     for _ in range(2):
         with pytest.raises(StoppedError):
             Run(folder, settings, data).train(workers=0, save_every=100, report=wait_and_stop)
-    first, second, *_ = Run(folder, settings, data).train(workers=0, save_every=100)
-    assert 2 * waited <= first["seconds"]
-    assert second["seconds"] < waited
+    rows = Run(folder, settings, data).train(workers=0, save_every=100)
+    assert 2 * waited <= rows[0]["seconds"]
+    assert sum(row["seconds"] for row in rows) <= time.perf_counter() - began  # and those of the first in no other
 
 
 def test_a_run_that_goes_on_by_other_products_says_so(
