@@ -205,6 +205,13 @@ def test_the_weights_of_a_run(tmp_path: Path) -> None:
     assert set(load_weights(tmp_path / "m.pth")) == set(model.state_dict())
 
 
+def test_published_weights_below_a_prefix_are_known_and_keep_it(tmp_path: Path) -> None:
+    tensors = {f"model.{name}": value for name, value in zeros("vip_s7", image_size=(28, 28)).items()}
+    save_pytorch(tmp_path / "p.pth", tensors)
+    assert vipnp("convert", tmp_path / "p.pth", tmp_path / "p.safetensors").output.endswith(", of vip_s7\n")
+    assert load_weights(tmp_path / "p.safetensors").keys() == tensors.keys()
+
+
 def test_no_file_is_lost(tmp_path: Path) -> None:
     save_pytorch(tmp_path / "w.pth", {"x": np.ones((2, 3), np.float32)})
     (tmp_path / "old.safetensors").write_text("mine")

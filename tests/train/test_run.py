@@ -626,7 +626,7 @@ def test_weights_that_name_no_classes_are_evaluated_on_folders_in_order(whole: P
         (others / f"_{name}").rename(others / name)
     result = vipnp("eval", tmp_path / "w" / "m.safetensors", "--data", others, "--all")
     assert result.exit_code == 2
-    assert "stand in one order by their numbers and in another by their letters: call them 0, 1, 2" in result.output
+    assert "order for people and in another for programs (10 before 2, B before a): call them 0, 1, 2" in result.output
     for number, name in enumerate(("2", "10", "n9")):
         (others / name).rename(others / f"_{number}")
     for number in range(3):

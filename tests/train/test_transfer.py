@@ -87,9 +87,13 @@ def test_weights_that_say_nothing_of_their_model_are_told_by_the_option(first: P
     assert result.output.startswith(f"error: --weights: '{tmp_path / 'w.pth'}' fits no published model; for a model of")
 
 
-def test_weights_without_a_configuration_are_those_of_the_options_where_they_fit(first: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("prefix", ["", "model."])
+def test_weights_without_a_configuration_are_those_of_the_options_where_they_fit(
+    prefix: str, first: Path, tmp_path: Path
+) -> None:
     """The way from a run to PyTorch and back; what does not fit is told."""
-    assert vipnp("convert", first, tmp_path / "w.pth").exit_code == 0
+    trained = load_weights(first / "best.safetensors")
+    save_pytorch(tmp_path / "w.pth", {f"{prefix}{name}": value for name, value in trained.items()})
     settings = read_settings(first)
     options = ("--img-size", *settings.img_size, "--epochs", "1", "--lr", "1e-9", "--backend", "numpy")
     result = vipnp("train", settings.data, "-o", tmp_path / "r", "--weights", tmp_path / "w.pth", *options)
@@ -98,6 +102,28 @@ def test_weights_without_a_configuration_are_those_of_the_options_where_they_fit
     assert before.keys() == after.keys()
     for name, value in before.items():
         np.testing.assert_allclose(after[name], value, rtol=0, atol=1e-5, err_msg=name)
+
+
+def test_weights_of_another_model_are_not_taken_for_what_their_shapes_fit(tmp_path: Path) -> None:
+    """The file says that its residual connections are scaled otherwise."""
+    make_folder(tmp_path / "d", {"cat": 3, "dog": 3}, (20, 18))
+    model = create_model("vip_s7", image_size=(28, 28), num_classes=2, skip_lam=2.0)
+    model.save(tmp_path / "w.safetensors")
+    options = ("--model", "vip_s7", "--img-size", 28, 28, "--epochs", "1", "--weights", tmp_path / "w.safetensors")
+    result = vipnp("train", tmp_path / "d", "-o", tmp_path / "r", *options)
+    assert (result.exit_code, result.output.count("holds a model of its own, not vip_s7")) == (2, 1)
+
+
+def test_a_broken_weight_file_is_told_by_the_option(tmp_path: Path) -> None:
+    (tmp_path / "w.pth").write_bytes(b"PK\x03\x04 and no more")
+    result = vipnp("train", "digits", "-o", tmp_path / "r", "--weights", tmp_path / "w.pth")
+    assert result.output.startswith(f"error: --weights: '{tmp_path / 'w.pth'}' is no whole zip archive")
+
+
+def test_a_state_is_no_weight_file(first: Path, tmp_path: Path) -> None:
+    result = vipnp("train", "digits", "-o", tmp_path / "r", "--weights", states(first)[-1])
+    assert result.exit_code == 2
+    assert f"--weights: '{states(first)[-1]}' is a state to go on from" in result.output
 
 
 def test_the_same_classes_keep_their_head(first: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

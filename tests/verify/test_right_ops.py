@@ -240,6 +240,13 @@ def _by_tensor(xp: Any, x: Any, labels: Any) -> Any:
     return cross_entropy_of(x, labels.numpy())
 
 
+VOCABULARY = ["ant", "bee", "cow", "dog"]
+
+
+def _by_names(names: Any) -> Callable[..., Any]:
+    return lambda xp, x: cross_entropy_of(x, [VOCABULARY.index(name) for name in names])
+
+
 def _with_labels(labels: Any) -> Callable[..., Any]:
     return _wrapped(lambda xp, x: cross_entropy_of(x, labels))
 
@@ -249,6 +256,16 @@ class OfItsClass:
 
     def op(self, xp: Any, x: Any) -> Any:
         return cross_entropy_of(x, self.labels)
+
+
+class OfItsProperties:
+    @property
+    def labels(self) -> Any:
+        return LABELS_OF_THREE
+
+    @functools.cached_property
+    def kept(self) -> Any:
+        return LABELS_OF_THREE
 
 
 class OfItsModule:
@@ -273,6 +290,10 @@ HOLDERS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     "an attribute of a class that is called by name": (lambda xp, x: OfItsClass().op(xp, x), {}),
     "a tensor of another library": (_by_tensor, {"labels": TENSOR_OF_THREE}),
     "a tensor in a default": (lambda xp, x, labels=TENSOR_OF_THREE: _by_tensor(xp, x, labels), {}),
+    "a property": (lambda xp, x: cross_entropy_of(x, OfItsProperties().labels), {}),
+    "a cached property": (lambda xp, x: cross_entropy_of(x, OfItsProperties().kept), {}),
+    "names in a closure": (_by_names(["cow", "ant", "dog"]), {}),
+    "names in kwargs": (lambda xp, x, names: _by_names(names)(xp, x), {"names": ["cow", "ant", "dog"]}),
     "an attribute of a module": (lambda xp, x: cross_entropy_of(x, ops_of_users.LABELS_OF_THREE), {}),
     "an object in kwargs": (lambda xp, x, held: cross_entropy_of(x, held.labels), {"held": Labelled(LABELS_OF_THREE)}),
 }
@@ -519,6 +540,13 @@ def logarithm_in_place_and_sums_at_places(xp: Any, x: Any) -> Any:
     np.add.at(y, (slice(None), slice(None)), inside)
     np.log(y, out=y)
     return y, lambda dy: (np.where(x > 0, dy / inside, 0),)
+
+
+@right(X, rng=np.random.default_rng(5))
+def dropout_drawn_by_the_op(xp: Any, x: Any, rng: Any) -> Any:
+    keep = rng.random(x.shape) >= 0.3
+    y = np.where(keep, x * x, 0)
+    return y, lambda dy: (np.where(keep, 2 * dy * np.sign(x) * np.sqrt(y), 0),)
 
 
 @right(X)

@@ -521,7 +521,7 @@ class Reduction(enum.Enum):
 
 class Registry:
     names = ("none", "mean", "sum")
-    unread = (0.485, 0.456, 0.406)
+    unread = mean = shape = (0.485, 0.456, 0.406)
 
     def get(self, name: str) -> str:
         return next(known for known in self.names if known == name)
@@ -544,7 +544,7 @@ def test_names_and_what_is_never_read_excuse_no_mistake(way: str) -> None:
             assert Registry().get("mean") == "mean"
         else:
             assert "mean" in NAMES
-        return (x * x).sum(-1) / x.shape[-1], lambda dy: (2 * x * dy[..., None] / 3,)
+        return np.mean((x * x), -1) + 0 * x.mean(), lambda dy: (2 * x * dy[..., None] / 3,)
 
     (row,) = verify(op, [np.random.default_rng(0).normal(size=(5, 3))], rungs=["elsewhere"]).rows
     assert row.verdict is Verdict.FAIL, row

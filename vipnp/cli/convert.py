@@ -26,8 +26,8 @@ def convert(
     from vipnp.core.checks import one_line
     from vipnp.core.files import check_outputs
     from vipnp.models import published_model
-    from vipnp.train.folder import COUNTERS
-    from vipnp.train.saved import weight_file
+    from vipnp.models.saved import prefix_of
+    from vipnp.train.saved import check_no_state, weight_file
 
     to_pytorch = target.name.lower().endswith((".pth", ".pth.tar", ".pt"))
     if not to_pytorch and target.suffix.lower() != ".safetensors":
@@ -36,14 +36,14 @@ def convert(
     check_outputs({"target": target}, inputs=[source])
     if target.exists() and not overwrite:
         raise ValueError(f"target: {str(target)!r} is there already: --overwrite replaces it")
+    check_no_state("source", source)
     tensors, described = load_weights(source), load_metadata(source)
-    if described.keys() >= COUNTERS:
-        raise ValueError(f"source: {str(source)!r} is a state to go on from, expected the run's folder or its weights")
     if to_pytorch:
         save_pytorch(target, tensors)
     else:
         save_weights(target, tensors, described or None)
-    fits = published_model(tensors)
+    prefix = prefix_of(tensors)
+    fits = published_model({name.removeprefix(prefix): tensor for name, tensor in tensors.items()})
     what = "a model of its own" if "config" in described else f"of {fits[0]}" if fits else "of no published model"
     numbers = sum(t.size for t in tensors.values())
     typer.echo(one_line(f"{target}: {len(tensors)} tensors, {numbers:,} numbers, {what}"))

@@ -71,8 +71,8 @@ def evaluate(
     numbered = saved.model.classes is None and len(images.classes) == len(saved.classes)
     if numbered and images.classes != saved.classes:  # as of ImageNet, whose folders are in the order of its classes
         if list(images.classes) != sorted(images.classes):
-            raise ValueError(f"data: {source} does not name its classes, and the folders stand in one order by their "
-                             "numbers and in another by their letters: call them 0, 1, 2, ...")  # fmt: skip
+            raise ValueError(f"data: {source} does not name its classes, and the folders stand in one order for people "
+                             "and in another for programs (10 before 2, B before a): call them 0, 1, 2")  # fmt: skip
         tell(one_line(f"{source} does not name its classes: the folders are taken for them in order, from "
                       f"{images.classes[0]} for 0 to {images.classes[-1]} for {len(images.classes) - 1}"))  # fmt: skip
         saved = dataclasses.replace(saved, classes=images.classes)

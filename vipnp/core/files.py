@@ -8,10 +8,10 @@ import json
 import os
 import re
 import secrets
-import select
 import stat
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -115,7 +115,7 @@ def _write_whole(descriptor: int, contents: bytes) -> None:
         try:
             left = left[os.write(descriptor, left) :]
         except BlockingIOError:  # a pipe that was set not to wait, and is full
-            select.select([], [descriptor], [])
+            time.sleep(0.001)
 
 
 @contextmanager
@@ -226,7 +226,7 @@ def check_outputs(
             raise ValueError(f"{option}: {name}: there is no folder {Path(name).parent} to write it to")
         if _is_opened(target) and not os.path.exists(target):
             raise ValueError(f"{option}: {name} is not open")
-        if os.path.exists(target) and not (os.access(target, os.W_OK) and _opened_for_writing(_descriptor(target))):
+        if os.path.exists(target) and not _may_be_written(target):
             raise ValueError(f"{option}: {name} cannot be written")
         regular = not _is_opened(target) and (os.path.isfile(target) or not os.path.exists(target))
         if regular and not os.access(target.parent, os.W_OK | os.X_OK):
@@ -244,9 +244,10 @@ def check_outputs(
             _check_kind(option, os.fspath(path))
 
 
-def _opened_for_writing(descriptor: int | None) -> bool:
+def _may_be_written(target: Path) -> bool:
+    descriptor = _descriptor(target)
     if descriptor is None or sys.platform == "win32":
-        return True
+        return os.access(target, os.W_OK)
     return fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_ACCMODE != os.O_RDONLY
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from vipnp.backends import Backend
@@ -85,7 +85,10 @@ def load(
     if num_classes is not None:
         num_classes = check_whole("num_classes", num_classes, low=1)
     seed = check_whole("seed", seed, low=0)
-    tensors, found = without_prefix(load_weights(path)), load_metadata(path)
+    tensors, found = load_weights(path), load_metadata(path)
+    if prefix := prefix_of(tensors):
+        _log.warning("names: %r is taken off every one of them", prefix)
+        tensors = {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
     where = f"path: {os.fspath(path)!r}"
     headless = "config" not in found and "norm.weight" in tensors and not HEAD & tensors.keys()
     if "config" in found:
@@ -196,19 +199,15 @@ def _published(where: str, tensors: Mapping[str, HostArray], name: str | None) -
     raise ValueError(f"{where} {what}{differences}; {NO_CONFIGURATION}")
 
 
-def without_prefix(tensors: dict[str, HostArray]) -> dict[str, HostArray]:
-    """Weights by their official names, where a training framework has put the name of an attribute before every one of
-    these: "model." as Lightning does, or "backbone.". What is taken off is said."""
+def prefix_of(names: Collection[str]) -> str:
+    """What a training framework has put before every one of the official names: "model." as Lightning does, or
+    "backbone."; "" for nothing."""
     official = {name.partition(".")[0] for name in parameter_shapes(next(iter(PUBLISHED.values())))}
-    first = next(iter(tensors), "").split(".")
+    first = next(iter(names), "").split(".")
     begins = next((i for i, part in enumerate(first) if part in official), 0)
     taken = "".join(f"{part}." for part in first[:begins])
-    if not taken or not all(
-        name.startswith(taken) and name.removeprefix(taken).partition(".")[0] in official for name in tensors
-    ):
-        return tensors
-    _log.warning("names: %r is taken off every one of them", taken)
-    return {name.removeprefix(taken): tensor for name, tensor in tensors.items()}
+    fits = (name.startswith(taken) and name.removeprefix(taken).partition(".")[0] in official for name in names)
+    return taken if all(fits) else ""
 
 
 def published_model(tensors: Mapping[str, HostArray]) -> tuple[str, ViPConfig] | None:

@@ -63,9 +63,14 @@ def load_model(source: str | Path, *, weights: Path | None = None, backend: Any 
             f"model: there is no file or folder {str(source)!r}, expected a run folder, a weight file or a published "
             "name" + did_you_mean(str(source), PUBLISHED)
         )
-    if load_metadata(path).keys() >= COUNTERS:
-        raise ValueError(f"model: {str(source)!r} is a state to go on from, expected the run's folder or its weights")
+    check_no_state("model", path)
     return load(path, backend=backend)
+
+
+def check_no_state(name: str, path: str | Path) -> None:
+    """Raise ValueError, naming the argument, for a state of a run."""
+    if load_metadata(path).keys() >= COUNTERS:
+        raise ValueError(f"{name}: {str(path)!r} is a state to go on from, expected the run's folder or its weights")
 
 
 def files_of(source: str | Path, weights: Path | None = None) -> list[Path]:

@@ -7,8 +7,10 @@ import logging
 import re
 
 from vipnp.checkpoint import load_metadata, load_weights
-from vipnp.core import Backend
+from vipnp.core import Backend, HostArray
 from vipnp.models import PUBLISHED, ViPConfig, VisionPermutator, load, parameter_shapes
+from vipnp.models.saved import prefix_of
+from vipnp.train.saved import check_no_state
 from vipnp.train.settings import TINY, Settings, tiny_size
 
 _log = logging.getLogger("vipnp")
@@ -21,6 +23,7 @@ def starting_model(settings: Settings, classes: tuple[str, ...], backend: Backen
     Raises FileNotFoundError, or ValueError where the file holds another model.
     """
     config = settings.config(len(classes))
+    check_no_state("--weights", settings.weights)
     if settings.model == TINY:
         _check_patch(settings, config)
     try:
@@ -35,8 +38,8 @@ def starting_model(settings: Settings, classes: tuple[str, ...], backend: Backen
             seed=settings.seed,
         )
     except ValueError as error:
-        tensors = load_weights(settings.weights)
-        if {name: tensor.shape for name, tensor in tensors.items()} == parameter_shapes(config):
+        tensors = _of_the_options(settings.weights, config)
+        if tensors is not None:
             return VisionPermutator.from_weights(config, tensors, backend=backend, dtype=settings.precision)
         raise ValueError(re.sub("^path:", "--weights:", str(error))) from error
     if found.classes not in (None, classes):
@@ -48,6 +51,18 @@ def starting_model(settings: Settings, classes: tuple[str, ...], backend: Backen
     if others:
         raise ValueError(f"{_another(settings)}: {'; '.join(others)}")
     return VisionPermutator.from_weights(config, found.state_dict(), backend=backend, dtype=settings.precision)
+
+
+def _of_the_options(path: str, config: ViPConfig) -> dict[str, HostArray] | None:
+    """The weights of a file that says nothing of their model, where they fit the one that was asked for."""
+    try:
+        held, described = load_weights(path), load_metadata(path)
+    except ValueError:
+        return None
+    prefix = prefix_of(held)
+    tensors = {name.removeprefix(prefix): tensor for name, tensor in held.items()}
+    fits = {name: tensor.shape for name, tensor in tensors.items()} == parameter_shapes(config)
+    return tensors if fits and not described else None
 
 
 def _check_patch(settings: Settings, config: ViPConfig) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dis
 import functools
 import inspect
 import numbers
@@ -184,7 +185,7 @@ def held_by(op: Any) -> Iterator[tuple[str, Any]]:
     deeper than DEEPEST, and what is in a container of more than MANY, is not looked for."""
     home = getattr(op.func if isinstance(op, functools.partial) else op, "__globals__", None)
     seen: set[int] = set()
-    named = {"__call__"}
+    read, called = set[str](), {"__call__"}
     to_be_named: list[tuple[str, Any, int]] = []
 
     def look(name: str, thing: Any, depth: int) -> Iterator[tuple[str, Any]]:
@@ -196,15 +197,20 @@ def held_by(op: Any) -> Iterator[tuple[str, Any]]:
         if depth >= DEEPEST:
             return
         if inspect.isfunction(thing):
-            named.update(_names(thing.__code__))
+            for name_of_one, is_call in _names(thing.__code__):
+                (called if is_call else read).add(name_of_one)
         if isinstance(thing, (type, ModuleType)):
             to_be_named.extend((key, part, depth + 1) for key, part in _attributes(thing))
         for key, part in _inside(name, thing, home):
             yield from look(str(key), part, depth + 1)
 
+    def is_named(key: str, part: Any, _: int) -> bool:
+        # x.mean() and np.mean(x) name no mean = (0.485, 0.456, 0.406), nor does x.shape another shape.
+        return key in read | called if callable(part) else key in read and not hasattr(np.ndarray, key)
+
     yield from look("", op, 0)
-    while found := [entry for entry in to_be_named if entry[0] in named]:
-        to_be_named[:] = [entry for entry in to_be_named if entry[0] not in named]
+    while found := [entry for entry in to_be_named if is_named(*entry)]:
+        to_be_named[:] = [entry for entry in to_be_named if not is_named(*entry)]
         for entry in found:
             yield from look(*entry)
 
@@ -255,13 +261,36 @@ def _attributes(thing: type | ModuleType) -> list[tuple[str, Any]]:
         pairs = [] if _is_a_library(thing) else list(vars(thing).items())
     else:
         pairs = [pair for base in thing.__mro__ if not _is_of_a_library(base) for pair in vars(base).items()]
-    return [(key, getattr(part, "__func__", part)) for key, part in pairs if not isinstance(part, NUMBERS)]
+    return [(key, _function_of(part)) for key, part in pairs if not (isinstance(part, NUMBERS) or _are_words(part))]
 
 
-def _names(code: CodeType) -> set[str]:
-    """What a function, and those that are made inside it, call by name: globals and attributes."""
-    inside = (_names(constant) for constant in code.co_consts if isinstance(constant, CodeType))
-    return {*code.co_names}.union(*inside)
+def _are_words(part: Any) -> bool:
+    """Whether this is a list of names, such as those of the modes of an op: beside an op it holds no labels."""
+    return isinstance(part, (list, tuple)) and bool(part) and all(isinstance(word, (str, bytes)) for word in part)
+
+
+def _function_of(part: Any) -> Any:
+    """What is behind a static or class method or a property; the attribute itself elsewhere."""
+    if isinstance(part, property):
+        return part.fget
+    if isinstance(part, functools.cached_property):
+        return part.func
+    return part.__func__ if isinstance(part, (staticmethod, classmethod)) else part
+
+
+def _names(code: CodeType) -> Iterator[tuple[str, bool]]:
+    """(name, whether it is called as a method) of the globals and attributes that a function, and those that are made
+    inside it, name."""
+    for step in dis.get_instructions(code):
+        if step.opname == "LOAD_METHOD":
+            yield step.argval, True
+        elif step.opname.startswith("LOAD_ATTR"):
+            yield step.argval, sys.version_info >= (3, 12) and bool((step.arg or 0) & 1)
+        elif step.opname in ("LOAD_GLOBAL", "LOAD_NAME"):
+            yield step.argval, False
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _names(constant)
 
 
 def _is_of_a_library(kind: type) -> bool:
@@ -286,5 +315,5 @@ def _read_by(function: Any, home: Any) -> list[tuple[Any, Any]]:
             inside.append((name, cell.cell_contents))
     around = function.__globals__
     if around is home or not str(around.get("__file__", "")).startswith(LIBRARIES):
-        inside += [(name, around[name]) for name in code.co_names if name in around]
+        inside += [(name, around[name]) for name in code.co_names if name in around and not _are_words(around[name])]
     return inside

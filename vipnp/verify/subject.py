@@ -102,12 +102,14 @@ class Subject:
         self,
         backend: Backend,
         arrays: Sequence[Any],
-        kwargs: Mapping[str, Any] | None = None,
+        kwargs: Mapping[str, Any] | Callable[[], Mapping[str, Any]] | None = None,
         *,
         exact: bool = False,
         built: bool = False,
     ) -> tuple[Any, Callable[[Any], Any]]:
         """y and the pullback on `backend`. With `built`, `arrays` are the arguments themselves, with their dicts.
+
+        kwargs : in the place of `constants`, or what gives them where the op may run more than once.
 
         Raises BrokenOpError where the op raises or returns no such pair; on an exact number type (`exact`) an exception
         means that the op uses something the type does not know, and UndecidedError says so.
@@ -115,7 +117,8 @@ class Subject:
 
         def call(given: Sequence[Any]) -> Any:
             args = given if built else self.tree(given)
-            return self.op(backend, *args, **(self.constants() if kwargs is None else kwargs))
+            constants = self.constants() if kwargs is None else kwargs() if callable(kwargs) else kwargs
+            return self.op(backend, *args, **constants)
 
         try:
             result = backend.lifting(call, arrays) if isinstance(backend, ExactBackend) else call(arrays)
@@ -208,7 +211,7 @@ class Subject:
         """sum(cotangent * J u) on exact numbers, u zero where it is None."""
         arrays = [x if u is None else numbers.array(x, u) for x, u in zip(point, directions, strict=True)]
         backend = ExactBackend(numbers)
-        y, _ = self.run(backend, arrays, backend.lift_constants(self.constants()), exact=True)
+        y, _ = self.run(backend, arrays, lambda: backend.lift_constants(self.constants()), exact=True)
         return numbers.weighted_tangents(y, cotangent)
 
     def redrawn(self, which: int) -> Subject:

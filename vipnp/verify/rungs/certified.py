@@ -212,7 +212,7 @@ def _balls(subject: Subject) -> list[HostArray]:
     """The pullback of one subject on balls, at its own cotangent."""
     backend = ExactBackend(BallNumbers())
     point = [backend.lift(array) for array in subject.arrays]
-    _, pullback = subject.run(backend, point, backend.lift_constants(subject.constants()), exact=True)
+    _, pullback = subject.run(backend, point, lambda: backend.lift_constants(subject.constants()), exact=True)
     found = subject.gradients(backend, pullback, backend.lift(subject.cotangent), exact=True)
     nothing = backend.numbers.of(0.0)
     return [fill(gradient.shape, (nothing + entry for entry in gradient.ravel())) for gradient in found]

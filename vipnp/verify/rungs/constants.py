@@ -60,8 +60,6 @@ def _is_list_of(constant: Any, size: int, axes: int) -> bool:
         return any(_is_list_of(part, size, axes) for part in constant.values())
     if not isinstance(constant, (list, tuple, range)):
         return False
-    if constant and all(isinstance(part, (str, bytes)) for part in constant):  # names, which are no indices
-        return False
     if isinstance(constant, tuple) and all(isinstance(i, int) and -axes <= i < axes for i in constant):
         return False
     return len(constant) == size or any(_is_list_of(part, size, axes) for part in constant)

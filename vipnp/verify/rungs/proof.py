@@ -48,10 +48,9 @@ def _proved(subject: Subject, kernels: int) -> list[Row]:
     symbols = subject.entries + subject.cotangent.size
     numbers = RationalFunctions(symbols, kernels)
     backend = ExactBackend(numbers)
-    constants = backend.lift_constants(subject.constants())
     point = [_symbols(numbers, array.shape) for array in subject.arrays]
     cotangent = _symbols(numbers, subject.cotangent.shape)
-    _, pullback = subject.run(backend, point, constants, exact=True)
+    _, pullback = subject.run(backend, point, lambda: backend.lift_constants(subject.constants()), exact=True)
     dual = DualNumbers(numbers)
 
     def derivative(which: int, index: tuple[int, ...]) -> Any:
