@@ -258,7 +258,17 @@ class OfItsClass:
         return cross_entropy_of(x, self.labels)
 
 
+def _by_a_function_inside(xp: Any, x: Any) -> Any:
+    def loss() -> Any:
+        return cross_entropy_of(x, LABELS_OF_THREE)
+
+    return loss()
+
+
 class OfItsProperties:
+    def __getitem__(self, index: int) -> Any:
+        return (LABELS_OF_THREE, B)[index]
+
     @property
     def labels(self) -> Any:
         return LABELS_OF_THREE
@@ -290,6 +300,8 @@ HOLDERS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     "an attribute of a class that is called by name": (lambda xp, x: OfItsClass().op(xp, x), {}),
     "a tensor of another library": (_by_tensor, {"labels": TENSOR_OF_THREE}),
     "a tensor in a default": (lambda xp, x, labels=TENSOR_OF_THREE: _by_tensor(xp, x, labels), {}),
+    "an item of an object": (lambda xp, x: cross_entropy_of(x, OfItsProperties()[0]), {}),
+    "a global of a function inside": (_by_a_function_inside, {}),
     "a property": (lambda xp, x: cross_entropy_of(x, OfItsProperties().labels), {}),
     "a cached property": (lambda xp, x: cross_entropy_of(x, OfItsProperties().kept), {}),
     "names in a closure": (_by_names(["cow", "ant", "dog"]), {}),

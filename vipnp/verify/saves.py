@@ -185,7 +185,7 @@ def held_by(op: Any) -> Iterator[tuple[str, Any]]:
     deeper than DEEPEST, and what is in a container of more than MANY, is not looked for."""
     home = getattr(op.func if isinstance(op, functools.partial) else op, "__globals__", None)
     seen: set[int] = set()
-    read, called = set[str](), {"__call__"}
+    read, called = set[str](), {"__call__", "__getitem__", "__iter__", "__len__"}
     to_be_named: list[tuple[str, Any, int]] = []
 
     def look(name: str, thing: Any, depth: int) -> Iterator[tuple[str, Any]]:
@@ -315,5 +315,6 @@ def _read_by(function: Any, home: Any) -> list[tuple[Any, Any]]:
             inside.append((name, cell.cell_contents))
     around = function.__globals__
     if around is home or not str(around.get("__file__", "")).startswith(LIBRARIES):
-        inside += [(name, around[name]) for name in code.co_names if name in around and not _are_words(around[name])]
+        named = dict.fromkeys(name for name, _ in _names(code))
+        inside += [(name, around[name]) for name in named if name in around and not _are_words(around[name])]
     return inside
