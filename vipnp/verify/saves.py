@@ -235,9 +235,8 @@ def _inside(name: str, thing: Any, home: Any) -> list[tuple[Any, Any]]:
         # Numbers in a container are a vocabulary or a configuration, of which one is always the size.
         pairs = thing.items() if isinstance(thing, dict) else ((name, part) for part in thing)
         return [(key, part) for key, part in pairs if not isinstance(part, NUMBERS)] if len(thing) <= MANY else []
-    if isinstance(thing, (*PLAIN, Enum)) or (
-        name and _is_of_a_library(type(thing))
-    ):  # nobody knows what its attributes are
+    # Of an object of a library nobody knows what its attributes are.
+    if isinstance(thing, (*PLAIN, Enum)) or (name and _is_of_a_library(type(thing))):
         return []
     held = getattr(thing, "__dict__", None)
     slots = [slot for kind in type(thing).__mro__ for slot in getattr(kind, "__slots__", ())]
