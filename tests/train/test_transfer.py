@@ -11,7 +11,7 @@ import pytest
 from tests.conftest import command_line as vipnp
 from tests.conftest import make_folder
 from vipnp import get_backend
-from vipnp.checkpoint import load_weights, save_pytorch
+from vipnp.checkpoint import load_weights, save_pytorch, save_weights
 from vipnp.models import PUBLISHED, create_model, get_config, parameter_shapes
 from vipnp.train.folder import states
 from vipnp.train.recipe import Recipe
@@ -93,15 +93,19 @@ def test_weights_without_a_configuration_are_those_of_the_options_where_they_fit
 ) -> None:
     """The way from a run to PyTorch and back; what does not fit is told."""
     trained = load_weights(first / "best.safetensors")
-    save_pytorch(tmp_path / "w.pth", {f"{prefix}{name}": value for name, value in trained.items()})
+    tensors = {f"{prefix}{name}": value for name, value in trained.items()}
+    save_pytorch(tmp_path / "w.pth", tensors)
+    save_weights(tmp_path / "w.safetensors", tensors, {"epoch": 3})
     settings = read_settings(first)
     options = ("--img-size", *settings.img_size, "--epochs", "1", "--lr", "1e-9", "--backend", "numpy")
-    result = vipnp("train", settings.data, "-o", tmp_path / "r", "--weights", tmp_path / "w.pth", *options)
-    assert result.exit_code == 0, result.output
-    before, after = (load_weights(folder / "best.safetensors") for folder in (first, tmp_path / "r"))
-    assert before.keys() == after.keys()
-    for name, value in before.items():
-        np.testing.assert_allclose(after[name], value, rtol=0, atol=1e-5, err_msg=name)
+    for file in ("w.pth", "w.safetensors"):
+        folder = tmp_path / f"run of {file}"
+        result = vipnp("train", settings.data, "-o", folder, "--weights", tmp_path / file, *options)
+        assert result.exit_code == 0, result.output
+        after = load_weights(folder / "best.safetensors")
+        assert trained.keys() == after.keys()
+        for name, value in trained.items():
+            np.testing.assert_allclose(after[name], value, rtol=0, atol=1e-5, err_msg=name)
 
 
 def test_weights_of_another_model_are_not_taken_for_what_their_shapes_fit(tmp_path: Path) -> None:
@@ -115,9 +119,11 @@ def test_weights_of_another_model_are_not_taken_for_what_their_shapes_fit(tmp_pa
 
 
 def test_a_broken_weight_file_is_told_by_the_option(tmp_path: Path) -> None:
-    (tmp_path / "w.pth").write_bytes(b"PK\x03\x04 and no more")
-    result = vipnp("train", "digits", "-o", tmp_path / "r", "--weights", tmp_path / "w.pth")
-    assert result.output.startswith(f"error: --weights: '{tmp_path / 'w.pth'}' is no whole zip archive")
+    for name, contents in (("w.pth", b"PK\x03\x04 and no more"), ("w.safetensors", b"no"), ("e.pth", b"")):
+        (tmp_path / name).write_bytes(contents)
+        result = vipnp("train", "digits", "-o", tmp_path / "r", "--weights", tmp_path / name)
+        assert result.exit_code == 2
+        assert result.output.startswith(f"error: --weights: '{tmp_path / name}' ")
 
 
 def test_a_state_is_no_weight_file(first: Path, tmp_path: Path) -> None:

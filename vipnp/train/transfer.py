@@ -23,10 +23,10 @@ def starting_model(settings: Settings, classes: tuple[str, ...], backend: Backen
     Raises FileNotFoundError, or ValueError where the file holds another model.
     """
     config = settings.config(len(classes))
-    check_no_state("--weights", settings.weights)
-    if settings.model == TINY:
-        _check_patch(settings, config)
     try:
+        check_no_state("--weights", settings.weights)
+        if settings.model == TINY:
+            _check_patch(settings, config)
         found = load(
             settings.weights,
             name=settings.model if settings.model in PUBLISHED else None,
@@ -62,7 +62,7 @@ def _of_the_options(path: str, config: ViPConfig) -> dict[str, HostArray] | None
     prefix = prefix_of(held)
     tensors = {name.removeprefix(prefix): tensor for name, tensor in held.items()}
     fits = {name: tensor.shape for name, tensor in tensors.items()} == parameter_shapes(config)
-    return tensors if fits and not described else None
+    return tensors if fits and not {"config", "classes", "transform"} & described.keys() else None
 
 
 def _check_patch(settings: Settings, config: ViPConfig) -> None:
