@@ -278,6 +278,13 @@ class OfItsProperties:
         return LABELS_OF_THREE
 
 
+class OfItsBase(OfItsClass):
+    data = (LABELS_OF_THREE,)
+
+    def op(self, xp: Any, x: Any) -> Any:
+        return super().op(xp, x)
+
+
 class OfItsModule:
     def __call__(self, xp: Any, x: Any) -> Any:
         return self.loss(x)
@@ -302,6 +309,8 @@ HOLDERS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     "a tensor in a default": (lambda xp, x, labels=TENSOR_OF_THREE: _by_tensor(xp, x, labels), {}),
     "an item of an object": (lambda xp, x: cross_entropy_of(x, OfItsProperties()[0]), {}),
     "a global of a function inside": (_by_a_function_inside, {}),
+    "an attribute that its base reads": (OfItsBase().op, {}),
+    "an attribute that arrays have too": (lambda xp, x: cross_entropy_of(x, OfItsBase.data[0]), {}),
     "a property": (lambda xp, x: cross_entropy_of(x, OfItsProperties().labels), {}),
     "a cached property": (lambda xp, x: cross_entropy_of(x, OfItsProperties().kept), {}),
     "names in a closure": (_by_names(["cow", "ant", "dog"]), {}),

@@ -174,6 +174,9 @@ DEEPEST, MANY = 5, 100
 """How far `held_by` looks."""
 
 NUMBERS = (str, bytes, int, float, complex, np.generic)
+OF_ARRAYS = frozenset({"T", "dtype", "imag", "itemsize", "nbytes", "ndim", "real", "shape", "size", "strides"})
+"""What an op most likely reads of an array where it names one of these."""
+
 PLAIN = (*NUMBERS, np.ndarray, list, tuple, range)
 """What has no attributes of its own to look into."""
 
@@ -197,7 +200,7 @@ def held_by(op: Any) -> Iterator[tuple[str, Any]]:
         if depth >= DEEPEST:
             return
         if inspect.isfunction(thing):
-            for name_of_one, is_call in _names(thing.__code__):
+            for name_of_one, is_call in _names(thing.__code__, thing.__globals__):
                 (called if is_call else read).add(name_of_one)
         if isinstance(thing, (type, ModuleType)):
             to_be_named.extend((key, part, depth + 1) for key, part in _attributes(thing))
@@ -206,7 +209,7 @@ def held_by(op: Any) -> Iterator[tuple[str, Any]]:
 
     def is_named(key: str, part: Any, _: int) -> bool:
         # x.mean() and np.mean(x) name no mean = (0.485, 0.456, 0.406), nor does x.shape another shape.
-        return key in read | called if callable(part) else key in read and not hasattr(np.ndarray, key)
+        return key in read | called if callable(part) else key in read and key not in OF_ARRAYS
 
     yield from look("", op, 0)
     while found := [entry for entry in to_be_named if is_named(*entry)]:
@@ -277,19 +280,24 @@ def _function_of(part: Any) -> Any:
     return part.__func__ if isinstance(part, (staticmethod, classmethod)) else part
 
 
-def _names(code: CodeType) -> Iterator[tuple[str, bool]]:
+def _names(code: CodeType, around: Mapping[str, Any]) -> Iterator[tuple[str, bool]]:
     """(name, whether it is called as a method) of the globals and attributes that a function, and those that are made
-    inside it, name."""
+    inside it, name, but for what they name of libraries."""
+    of_a_library = False
     for step in dis.get_instructions(code):
-        if step.opname == "LOAD_METHOD":
-            yield step.argval, True
-        elif step.opname.startswith("LOAD_ATTR"):
-            yield step.argval, sys.version_info >= (3, 12) and bool((step.arg or 0) & 1)
-        elif step.opname in ("LOAD_GLOBAL", "LOAD_NAME"):
+        is_attribute = step.opname.startswith(("LOAD_ATTR", "LOAD_METHOD", "LOAD_SUPER_ATTR"))
+        if step.opname in ("LOAD_GLOBAL", "LOAD_NAME"):
+            owner = around.get(step.argval)
+            of_a_library = isinstance(owner, ModuleType) and _is_a_library(owner)
             yield step.argval, False
+        elif is_attribute and not of_a_library:
+            is_call = sys.version_info >= (3, 12) and bool((step.arg or 0) & 1)
+            yield step.argval, is_call or step.opname == "LOAD_METHOD"
+        elif not is_attribute:
+            of_a_library = False
     for constant in code.co_consts:
         if isinstance(constant, CodeType):
-            yield from _names(constant)
+            yield from _names(constant, around)
 
 
 def _is_of_a_library(kind: type) -> bool:
@@ -314,6 +322,6 @@ def _read_by(function: Any, home: Any) -> list[tuple[Any, Any]]:
             inside.append((name, cell.cell_contents))
     around = function.__globals__
     if around is home or not str(around.get("__file__", "")).startswith(LIBRARIES):
-        named = dict.fromkeys(name for name, _ in _names(code))
+        named = dict.fromkeys(name for name, _ in _names(code, around))
         inside += [(name, around[name]) for name in named if name in around and not _are_words(around[name])]
     return inside
